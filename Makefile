@@ -1,0 +1,41 @@
+# make up: set up and run the pool. make test: set up and test it. The other verbs are what CI calls.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help check setup dev up test lint fmt types imports bench clean
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+check:
+	@sh tools/check-machine.sh
+
+.venv/.runtime: requirements.lock pyproject.toml | check
+	@sh tools/setup-venv.sh requirements.lock && touch $@
+
+.venv/.dev: requirements-dev.lock pyproject.toml | check
+	@sh tools/setup-venv.sh requirements-dev.lock && touch $@ .venv/.runtime
+
+setup: .venv/.runtime  ## install what the pool needs into .venv
+dev: .venv/.dev        ## install what developers need into .venv
+
+up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your network, ARGS=... for more)
+	@exec $(PY) -m noncestr up $(if $(LAN),--lan) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+test: .venv/.dev       ## set up and run the tests
+	@$(PY) -m pytest $(ARGS)
+
+fmt: .venv/.dev        ## format
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+lint: .venv/.dev       ## style
+	@$(PY) -m ruff format --check . && $(PY) -m ruff check .
+
+types: .venv/.dev      ## mypy --strict
+	@$(PY) -m mypy
+
+imports: .venv/.dev    ## who may import whom
+	@.venv/bin/lint-imports
+
+clean:                 ## forget the environment (not the data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Reward schemes: pure integer functions from work to millisatoshi."""

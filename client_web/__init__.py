@@ -1,0 +1,1 @@
+"""The browser client and the small HTTP server that serves it with the read API."""

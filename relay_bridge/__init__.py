@@ -1,0 +1,1 @@
+"""Relays: the client dialogue, a durable outbox, a verifying inbox, and the embedded relay."""

@@ -1,0 +1,1 @@
+"""The Stratum edge: miners in front, signed job, share and block events behind."""

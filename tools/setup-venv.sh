@@ -1,0 +1,18 @@
+#!/bin/sh
+# Make .venv from a lock file of hashes: tools/setup-venv.sh requirements.lock
+set -eu
+lock=$1
+python=""
+for candidate in python3.11 python3.12 python3; do
+  if command -v "$candidate" >/dev/null 2>&1 &&
+     "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+    python=$candidate
+    break
+  fi
+done
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+  rm -rf .venv
+  "$python" -m venv .venv
+fi
+echo "Installing from $lock into .venv (a minute or two the first time) ..."
+.venv/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r "$lock"

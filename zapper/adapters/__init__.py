@@ -1,0 +1,1 @@
+"""What touches the world: sockets, disks, HTTP. One outside thing a module."""

@@ -1,0 +1,48 @@
+"""Errors of the edge.
+
+    EdgeError
+     +-- WireError             bytes that are not the Bitcoin structure they should be (theirs)
+     +-- SourceUnavailable     no template can be had now (the node is away, still syncing)
+     +-- ChainStoreError       the embedded chain's own block file can't be used
+     +-- MinerError            the CPU miner's side of Stratum
+          +-- BadReply         what the pool sent is not Stratum V1 (theirs)
+          +-- Unauthorized     the pool refused `mining.authorize`; the pool's reason is in it
+
+Our own mistakes are ValueError and TypeError.
+"""
+
+
+class EdgeError(Exception):
+    """Something the edge could not do."""
+
+
+class WireError(EdgeError):
+    """Bytes that don't parse as the Bitcoin structure they should be."""
+
+
+class SourceUnavailable(EdgeError):
+    """The template source can't answer now; asking again later may work."""
+
+
+class ChainStoreError(EdgeError):
+    """The embedded chain's block file is in use by another process or not ours."""
+
+
+class MinerError(EdgeError):
+    """The CPU miner can't go on."""
+
+
+class BadReply(MinerError):
+    """A line from the pool that is not Stratum V1."""
+
+
+class Unauthorized(MinerError):
+    """The pool refused to authorize the user."""
+
+    def __init__(self, user: str, reason: str) -> None:
+        super().__init__(user, reason)
+        self.user = user
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the pool refused {self.user}: {self.reason}"

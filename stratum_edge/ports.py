@@ -1,0 +1,84 @@
+"""What the edge needs of the outside, as Protocols: a source of block templates and a clock.
+
+Hashes named here are 32 bytes in serialisation order (the order they have in a header), amounts are satoshi.
+Adapters implement these; `noncestr/compose.py` connects them. The embedded chain is the fake that ships.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A block to be mined, without its coinbase (BIP 22, BIP 23, BIP 145 in bytes).
+
+    `coinbase_sat` is what the coinbase's outputs should sum to: it never exceeds subsidy plus fees.
+    `transactions` are raw, with witness; `txids` are theirs, one each, in the same order.
+    `witness_commitment` is the whole scriptPubKey of the BIP 141 commitment output (0 sat), or None when the block
+    needs none; with one, the coinbase's witness must be the single reserved value of 32 zero bytes.
+    `curtime` and `mintime` are seconds: the time to start with and the least the chain allows (median time past + 1).
+    """
+
+    height: int
+    version: int
+    prevhash: bytes
+    nbits: int
+    curtime: int
+    mintime: int
+    coinbase_sat: int
+    transactions: tuple[bytes, ...]
+    txids: tuple[bytes, ...]
+    witness_commitment: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The end of the active chain: its height and its block hash in serialisation order."""
+
+    height: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a block handed in; `reason` is in BIP 22's words where there are some, "" when accepted."""
+
+    accepted: bool
+    reason: str
+
+
+class TemplateSource(Protocol):
+    """Where templates come from and blocks go to: a node, or the embedded chain."""
+
+    @property
+    def network(self) -> str:
+        """The chain's name: "main", "testnet4", "signet" or "regtest"."""
+        ...
+
+    async def template(self) -> Template:
+        """A template on top of the tip; raises `SourceUnavailable` when none can be had now."""
+        ...
+
+    async def wait_tip(self, known: bytes) -> Tip:
+        """Return the tip as soon as its hash is not `known` (at once, if it is not already)."""
+        ...
+
+    def tip(self) -> Tip:
+        """The newest tip this source has seen; raises `SourceUnavailable` before the first."""
+        ...
+
+    async def submit(self, block: bytes) -> Submitted:
+        """Hand a whole block in; accepted only if it is in the active chain afterwards."""
+        ...
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """1 for the tip, counting down the chain; -1 for a block known but off the chain; None for an unknown one."""
+        ...
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        ...

@@ -1,7 +1,7 @@
 """NIP-01: events, their ids and signatures, filters.
 
-Trust is in the type: an `UnsignedEvent` has no author, an `Event` is what somebody sent, a `VerifiedEvent` has an id and
-a signature that were checked. Only `verify` and a signer make a `VerifiedEvent`; what acts on events asks for one.
+Trust is in the type: an `UnsignedEvent` has no author, an `Event` is what somebody sent, a `VerifiedEvent` has an id
+and a signature that were checked. Only `verify` and a signer make a `VerifiedEvent`; what acts on events asks for one.
 """
 
 import hashlib
@@ -69,8 +69,8 @@ class VerifiedEvent(Event, frozen=True):
 def serialize(pubkey: str, created_at: int, kind: int, tags: Tags, content: str) -> bytes:
     """The UTF-8 bytes whose SHA-256 is the event id: `[0,pubkey,created_at,kind,tags,content]` without white space.
 
-    NIP-01 names the escapes: line feed, quote, backslash, carriage return, tab, backspace, form feed; all else verbatim.
-    Raises InvalidEvent for text that has no UTF-8 form (lone surrogates).
+    NIP-01 names the escapes: line feed, quote, backslash, carriage return, tab, backspace, form feed; other text stands
+    verbatim. Raises InvalidEvent for text that has no UTF-8 form (lone surrogates).
     """
     try:
         return msgspec.json.encode([0, pubkey, created_at, kind, tags, content])
@@ -227,8 +227,7 @@ class Filter(msgspec.Struct, frozen=True):
             out["authors"] = sorted(self.authors)
         if self.kinds is not None:
             out["kinds"] = sorted(self.kinds)
-        for letter, wanted in self.tags:
-            out["#" + letter] = sorted(wanted)
+        out.update({"#" + letter: sorted(wanted) for letter, wanted in self.tags})
         for name, number in (("since", self.since), ("until", self.until), ("limit", self.limit)):
             if number is not None:
                 out[name] = number

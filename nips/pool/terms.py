@@ -1,0 +1,256 @@
+"""4210 terms: what the pool promises, signed by the pool's key, chained as `terms` (SPEC.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nips.errors import InvalidPoolEvent
+from nips.keys import is_valid_xonly
+from nips.nip01 import UnsignedEvent, VerifiedEvent
+from nips.pool.address import PoolAddress, address_of
+from nips.pool.chain import Head, Link, link_of
+from nips.pool.content import (
+    decode_content,
+    encode_content,
+    parse_bits,
+    parse_id,
+    parse_work,
+    read_dict,
+    read_int,
+    read_list,
+    read_str,
+    require_kind,
+)
+from nips.pool.kinds import TERMS
+from nips.pool.targets import target_from_bits
+
+ROLES = ("edge", "accounting", "zapper")
+SCHEMES = ("pplns", "prop", "solo", "pps", "fpps")
+PPM = 1_000_000
+# 1/2^32 of difficulty 1: the easiest target the protocol can write.
+EASIEST_BITS = 0x2100FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a port promises: how the rewards of its blocks are split among its shares.
+
+    `window_milli`: the pplns window in thousandths of a block's work; `window_min_work`: its floor; `window_max_ms`:
+    the greatest age of a share in it, 0 for none. `fee_ppm`: the pool's part of a reward, in millionths.
+    """
+
+    scheme: str = "pplns"
+    fee_ppm: int = 10_000
+    window_milli: int = 8000
+    window_min_work: int = 0
+    window_max_ms: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The offer as it stands in the terms."""
+        return {
+            "scheme": self.scheme,
+            "fee_ppm": self.fee_ppm,
+            "window_milli": self.window_milli,
+            "window_min_work": str(self.window_min_work),
+            "window_max_ms": self.window_max_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times and bounds everybody judges by. `block_bits` is regtest's stricter mark for a block, None elsewhere."""
+
+    batch_seconds: int = 10
+    heartbeat_seconds: int = 30
+    anchor_ms: int = 120_000
+    stale_ms: int = 0
+    job_ms: int = 600_000
+    statement_ms: int = 600_000
+    maturity_blocks: int = 100
+    easiest_bits: int = EASIEST_BITS
+    block_bits: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The limits as they stand in the terms; every one is written out, so that a reader needs no defaults."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN_LIMITS}
+        fields["easiest_bits"] = f"{self.easiest_bits:08x}"
+        if self.block_bits is not None:
+            fields["block_bits"] = f"{self.block_bits:08x}"
+        return fields
+
+
+_PLAIN_LIMITS = (
+    "batch_seconds",
+    "heartbeat_seconds",
+    "anchor_ms",
+    "stale_ms",
+    "job_ms",
+    "statement_ms",
+    "maturity_blocks",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutTerms:
+    """How the pool pays: nothing under `minimum_msat`, about every `interval_s` seconds; `network_fee` names who bears
+    the payment's fee, "pool" or "miner".
+    """
+
+    minimum_msat: int = 1000
+    interval_s: int = 3600
+    network_fee: str = "pool"
+
+    def to_json(self) -> dict[str, Any]:
+        """The payout terms as they stand in the terms."""
+        return {
+            "minimum_msat": self.minimum_msat,
+            "interval_s": self.interval_s,
+            "network_fee": self.network_fee,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LogTerms:
+    """Where the log is kept: relays, for how many days (0: for good), and places of archives."""
+
+    relays: tuple[str, ...] = ()
+    retention_days: int = 0
+    archives: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The log's places as they stand in the terms."""
+        return {
+            "relays": list(self.relays),
+            "retention_days": self.retention_days,
+            "archives": list(self.archives),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TermsBody:
+    """What the pool promises, without who said it when."""
+
+    offers: Mapping[str, Offer]
+    keys: tuple[tuple[str, str], ...]
+    closed: Mapping[str, Head] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    payouts: PayoutTerms = field(default_factory=PayoutTerms)
+    log: LogTerms = field(default_factory=LogTerms)
+
+    def keys_of(self, role: str) -> frozenset[str]:
+        """The public keys that hold a role."""
+        return frozenset(key for key, held in self.keys if held == role)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of a 4210 event, without its version."""
+        return {
+            "offers": {name: offer.to_json() for name, offer in self.offers.items()},
+            "keys": [list(pair) for pair in self.keys],
+            "closed": {name: [head.seq, head.id] for name, head in self.closed.items()},
+            "limits": self.limits.to_json(),
+            "payouts": self.payouts.to_json(),
+            "log": self.log.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A 4210 event. `closed` maps `<pubkey>/<chain>` to the chain's last event: what it holds beyond is void."""
+
+    id: str
+    signer: str
+    pool: PoolAddress
+    link: Link
+    created_at: int
+    body: TermsBody
+
+
+def _offer(value: object, name: str) -> Offer:
+    if type(value) is not dict:
+        raise InvalidPoolEvent(f"offer {name} must be an object")
+    offer = Offer(
+        scheme=read_str(value, "scheme"),
+        fee_ppm=read_int(value, "fee_ppm", 0, PPM),
+        window_milli=read_int(value, "window_milli"),
+        window_min_work=parse_work(value.get("window_min_work"), "window_min_work"),
+        window_max_ms=read_int(value, "window_max_ms"),
+    )
+    if offer.scheme not in SCHEMES:
+        raise InvalidPoolEvent(f"the scheme {offer.scheme[:32]!r} of offer {name} is not one of {', '.join(SCHEMES)}")
+    return offer
+
+
+def _limits(fields: dict[str, Any]) -> Limits:
+    plain = {name: read_int(fields, name) for name in _PLAIN_LIMITS}
+    easiest = parse_bits(fields.get("easiest_bits"), "easiest_bits")
+    target_from_bits(easiest)
+    block_bits = None
+    if "block_bits" in fields:
+        block_bits = parse_bits(fields["block_bits"], "block_bits")
+        target_from_bits(block_bits)
+    return Limits(easiest_bits=easiest, block_bits=block_bits, **plain)
+
+
+def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = read_list(fields, name)
+    if not all(type(value) is str for value in values):
+        raise InvalidPoolEvent(f"{name} must hold strings")
+    return tuple(values)
+
+
+def parse_terms(event: VerifiedEvent) -> Terms:
+    """Raises InvalidPoolEvent. Whether the signer is the pool's key is for the reader of the chain to check."""
+    require_kind(event, TERMS)
+    fields = decode_content(event.content)
+    offers = {name: _offer(value, name) for name, value in read_dict(fields, "offers").items()}
+    if not offers:
+        raise InvalidPoolEvent("the terms offer nothing")
+    keys = []
+    for pair in read_list(fields, "keys"):
+        if type(pair) is not list or len(pair) != 2 or pair[1] not in ROLES:
+            raise InvalidPoolEvent(f"keys must hold [pubkey, role], role one of {', '.join(ROLES)}")
+        if not is_valid_xonly(parse_id(pair[0], "a key")):
+            raise InvalidPoolEvent("a key in the terms is not on the curve")
+        keys.append((pair[0], pair[1]))
+    closed = {}
+    for name, head in read_dict(fields, "closed").items():
+        if type(head) is not list or len(head) != 2 or type(head[0]) is not int or head[0] < 0:
+            raise InvalidPoolEvent("closed must map <pubkey>/<chain> to [seq, id]")
+        closed[name] = Head(head[0], parse_id(head[1], "a closed chain's last id"))
+    payouts = read_dict(fields, "payouts")
+    network_fee = read_str(payouts, "network_fee")
+    if network_fee not in ("pool", "miner"):
+        raise InvalidPoolEvent('network_fee must be "pool" or "miner"')
+    log = read_dict(fields, "log")
+    pool = address_of(event)
+    limits = _limits(read_dict(fields, "limits"))
+    if limits.block_bits is not None and pool.network != "regtest":
+        raise InvalidPoolEvent("block_bits is for regtest only: elsewhere the network says what a block is")
+    return Terms(
+        id=event.id,
+        signer=event.pubkey,
+        pool=pool,
+        link=link_of(event),
+        created_at=event.created_at,
+        body=TermsBody(
+            offers=offers,
+            keys=tuple(keys),
+            closed=closed,
+            limits=limits,
+            payouts=PayoutTerms(
+                minimum_msat=read_int(payouts, "minimum_msat"),
+                interval_s=read_int(payouts, "interval_s"),
+                network_fee=network_fee,
+            ),
+            log=LogTerms(
+                relays=_texts(log, "relays"),
+                retention_days=read_int(log, "retention_days"),
+                archives=_texts(log, "archives"),
+            ),
+        ),
+    )
+
+
+def build_terms(pool: PoolAddress, link: Link, created_at: int, body: TermsBody) -> UnsignedEvent:
+    """The event the pool's key signs. `created_at` in seconds, not before the chain's newest."""
+    return UnsignedEvent(TERMS, created_at, (pool.tag(), *link.tags()), encode_content(body.to_json()))

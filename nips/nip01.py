@@ -228,9 +228,8 @@ class Filter(msgspec.Struct, frozen=True):
         if self.kinds is not None:
             out["kinds"] = sorted(self.kinds)
         out.update({"#" + letter: sorted(wanted) for letter, wanted in self.tags})
-        for name, number in (("since", self.since), ("until", self.until), ("limit", self.limit)):
-            if number is not None:
-                out[name] = number
+        numbers = {"since": self.since, "until": self.until, "limit": self.limit}
+        out.update({name: number for name, number in numbers.items() if number is not None})
         return out
 
 

@@ -1,0 +1,320 @@
+"""One TOML file, every key with its meaning; `NONCESTR_<SECTION>_<KEY>` in the environment overrides it.
+
+The classes below are the only place a key is named: the loader, the checks and `noncestr.example.toml` are made from
+them. A bad value is refused with a sentence that names the key, the value and what would be right; all at once.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from nips.pool.targets import check_difficulty
+from noncestr.errors import ConfigError
+
+ENV_PREFIX = "NONCESTR_"
+Check = Callable[[Any], str | None]
+
+
+def _between(lowest: int, highest: int) -> Check:
+    def check(value: int) -> str | None:
+        return None if lowest <= value <= highest else f"must lie between {lowest} and {highest}"
+
+    return check
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: str) -> str | None:
+        return None if value in choices else f"must be one of {', '.join(choices)}"
+
+    return check
+
+
+def _difficulty(value: str) -> str | None:
+    try:
+        check_difficulty(Fraction(value))
+    except (ValueError, ZeroDivisionError):
+        return 'must be a whole difficulty such as "512", or "1/2^k" written out, such as "1/8192"'
+    return None
+
+
+def _relay_urls(values: tuple[str, ...]) -> str | None:
+    for value in values:
+        if not value.startswith(("ws://", "wss://")):
+            return f"must hold ws:// or wss:// addresses, {value!r} is none"
+    return None
+
+
+def _key(default: Any, doc: str, check: Check | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "check": check})
+
+
+PORT = _between(0, 65535)
+SECONDS = _between(1, 86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """Who the pool is."""
+
+    name: str = _key("noncestr demo", "The pool's name in its profile, its announcement and on the page.")
+    network: str = _key(
+        "regtest",
+        "The Bitcoin network. The embedded chain is regtest; other networks need a node, which this version lacks.",
+        _one_of("regtest"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StratumConfig:
+    """Where miners connect."""
+
+    host: str = _key("127.0.0.1", "Address to listen on; 0.0.0.0 lets miners of your network in (or use --lan).")
+    port: int = _key(3333, "TCP port; the next free one is taken when it is busy.", PORT)
+    start_difficulty: str = _key("1/8192", "Difficulty of a miner that asks for none.", _difficulty)
+    min_difficulty: str = _key("1/65536", "The easiest difficulty vardiff goes down to.", _difficulty)
+    max_difficulty: str = _key("4294967296", "The hardest difficulty vardiff goes up to.", _difficulty)
+    shares_per_minute: int = _key(12, "How many shares a minute vardiff aims at for each miner.", _between(1, 600))
+    pool_tag: str = _key("/noncestr/", "Text in the coinbase of every block, at most 30 ASCII characters.")
+    connections_per_address: int = _key(
+        256, "Connections one address may hold; a farm behind one router needs one each.", _between(1, 100_000)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """The embedded regtest chain."""
+
+    reward_sat: int = _key(100_000, "What each block pays (demo money), in sat.", _between(1000, 100_000_000))
+    network_block_seconds: int = _key(
+        15,
+        "A block by the rest of the (pretended) network about this often, in seconds; 0: never.",
+        _between(0, 86_400),
+    )
+    block_seconds: int = _key(
+        60, "The demo target follows the pool's hashrate to a block about this often, in seconds.", SECONDS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """The log's relays."""
+
+    embedded: bool = _key(True, "Run the embedded relay.")
+    host: str = _key("127.0.0.1", "Address the embedded relay listens on.")
+    port: int = _key(7777, "TCP port of the embedded relay; the next free one is taken when it is busy.", PORT)
+    relays: tuple[str, ...] = _key((), "More relays to publish to and read from, ws:// or wss://.", _relay_urls)
+    quorum: int = _key(1, "An event counts as published when this many relays have taken it.", _between(1, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """The page and the read API."""
+
+    host: str = _key("127.0.0.1", "Address to listen on.")
+    port: int = _key(8080, "TCP port; the next free one is taken when it is busy.", PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class TermsConfig:
+    """What the pool promises; a change is published as new terms and never touches work already done."""
+
+    fee_ppm: int = _key(10_000, "The pool's fee in millionths of a reward (10000 = 1 %).", _between(0, 50_000))
+    window_milli: int = _key(
+        8000, "The PPLNS window in thousandths of a block's work (8000: eight blocks).", _between(1, 1_000_000)
+    )
+    window_max_seconds: int = _key(
+        0, "Shares older than this fall out of the window; 0: never.", _between(0, 31_536_000)
+    )
+    batch_seconds: int = _key(10, "A share receipt is published about this often, in seconds.", _between(1, 600))
+    heartbeat_seconds: int = _key(30, "An empty receipt after this long without shares.", _between(1, 3600))
+    maturity_blocks: int = _key(6, "Confirmations after which a reward is payable.", _between(1, 1000))
+    minimum_payout_sat: int = _key(1, "Balances under this many sat wait.", _between(1, 100_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutsConfig:
+    """When and how the zapper pays."""
+
+    interval_seconds: int = _key(20, "Look for due balances this often, in seconds.", SECONDS)
+    backend: str = _key("demo", "The Lightning backend; demo is the fake one of the embedded mode.", _one_of("demo"))
+    concurrency: int = _key(8, "How many payees are paid at the same time.", _between(1, 256))
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """What makes the embedded mode come alive by itself; regtest only."""
+
+    miners: int = _key(2, "How many demo CPU miners to start; 0: none (or use --no-demo).", _between(0, 16))
+    hashes_per_second: int = _key(75_000, "Each demo miner's speed limit.", _between(1000, 100_000_000))
+    lightning_port: int = _key(9911, "TCP port of the demo Lightning (LNURL) server; moves when busy.", PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is said on the terminal."""
+
+    level: str = _key("info", "debug, info, warning or error.", _one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration, read once at start."""
+
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    stratum: StratumConfig = field(default_factory=StratumConfig)
+    chain: ChainConfig = field(default_factory=ChainConfig)
+    relay: RelayConfig = field(default_factory=RelayConfig)
+    web: WebConfig = field(default_factory=WebConfig)
+    terms: TermsConfig = field(default_factory=TermsConfig)
+    payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
+    demo: DemoConfig = field(default_factory=DemoConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+def _typed(expected: Any, value: object) -> Any:
+    """The value as the key's type, from TOML or from text of the environment. Raises ValueError with what is right."""
+    if expected is bool:
+        if isinstance(value, bool):
+            return value
+        if value in ("true", "false"):
+            return value == "true"
+        raise ValueError("must be true or false")
+    if expected is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lstrip("-").isdecimal():
+            return int(value)
+        raise ValueError("must be a whole number")
+    if expected is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError("must be text in quotes")
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ValueError("must be an array of texts")
+
+
+def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, str], problems: list[str]) -> Any:
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    keys = {key.name: key for key in dataclasses.fields(cls)}
+    problems.extend(
+        f"[{name}] {unknown}: there is no such key; known here: {', '.join(keys)}"
+        for unknown in found
+        if unknown not in keys
+    )
+    for key in keys.values():
+        variable = f"{ENV_PREFIX}{name}_{key.name}".upper()
+        where = f"[{name}] {key.name}"
+        if variable in env:
+            raw: object = env[variable]
+            where = variable
+        elif key.name in found:
+            raw = found[key.name]
+        else:
+            continue
+        try:
+            value = _typed(hints[key.name], raw)
+        except ValueError as error:
+            problems.append(f"{where} = {raw!r}: {error}")
+            continue
+        check = key.metadata["check"]
+        complaint = check(value) if check is not None else None
+        if complaint is not None:
+            problems.append(f"{where} = {raw!r}: {complaint}")
+            continue
+        values[key.name] = value
+    return cls(**values)
+
+
+def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
+    """The configuration of a TOML file (None: defaults) with the environment's overrides. Raises ConfigError."""
+    found: dict[str, Any] = {}
+    if path is not None:
+        try:
+            found = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError((f"cannot read {path}: {error.strerror}",)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError((f"{path} is not TOML: {error}",)) from None
+    problems: list[str] = []
+    sections = {
+        key.name: typing.cast(type, typing.get_type_hints(Config)[key.name]) for key in dataclasses.fields(Config)
+    }
+    problems.extend(
+        f"[{unknown}]: there is no such section; known: {', '.join(sections)}"
+        for unknown in found
+        if unknown not in sections
+    )
+    values = {}
+    for name, cls in sections.items():
+        table = found.get(name, {})
+        if not isinstance(table, dict):
+            problems.append(f"{name}: must be a section, written [{name}]")
+            table = {}
+        values[name] = _section(cls, name, table, env, problems)
+    known = {
+        f"{ENV_PREFIX}{name}_{key.name}".upper() for name, cls in sections.items() for key in dataclasses.fields(cls)
+    }
+    problems.extend(
+        f"{variable}: there is no such key (environment)"
+        for variable in sorted(env)
+        if variable.startswith(ENV_PREFIX) and variable not in known
+    )
+    config = Config(**values)
+    problems.extend(_across(config))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return config
+
+
+def _across(config: Config) -> list[str]:
+    """What single keys cannot show to be wrong."""
+    problems = []
+    stratum = config.stratum
+    low, start, high = (
+        Fraction(text) for text in (stratum.min_difficulty, stratum.start_difficulty, stratum.max_difficulty)
+    )
+    if not low <= start <= high:
+        problems.append("[stratum] start_difficulty must lie between min_difficulty and max_difficulty")
+    tag = stratum.pool_tag
+    if not tag.isascii() or not tag.isprintable() or not 1 <= len(tag) <= 30:
+        problems.append(f"[stratum] pool_tag = {tag!r}: must be 1 to 30 printable ASCII characters")
+    relays = config.relay.relays
+    if not config.relay.embedded and not relays:
+        problems.append("[relay] without the embedded relay, relays must name at least one")
+    if config.relay.quorum > len(relays) + config.relay.embedded:
+        problems.append("[relay] quorum is larger than the number of relays")
+    return problems
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def example_toml() -> str:
+    """`noncestr.example.toml`: every key, its meaning, its default, its environment variable."""
+    lines = [
+        "# noncestr: every key with its default. Made by `noncestr config example`; a test holds the file to it.",
+        "# Any key can be set in the environment instead: NONCESTR_<SECTION>_<KEY>, lists with commas.",
+    ]
+    for section in dataclasses.fields(Config):
+        cls = typing.cast(type, typing.get_type_hints(Config)[section.name])
+        lines += ["", f"[{section.name}]  # {(cls.__doc__ or '').strip()}"]
+        for key in dataclasses.fields(cls):
+            lines += [f"# {key.metadata['doc']}", f"{key.name} = {_toml(key.default)}"]
+    return "\n".join(lines) + "\n"

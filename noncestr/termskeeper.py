@@ -1,0 +1,115 @@
+"""The pool's terms: kept in a file of signed 4210 events, chained, handed to the edge, published to relays.
+
+The file is written and synced before an event is published, so that a kill never leaves two different terms with one
+number. Without the file the chain is taken from the relays first: a chain is continued, never begun twice.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from nips.errors import InvalidPoolEvent
+from nips.keys import Signer
+from nips.nip01 import Filter, VerifiedEvent, decode_event, encode_event, make_filter, verify
+from nips.pool.address import PoolAddress
+from nips.pool.chain import Head, next_link
+from nips.pool.kinds import TERMS
+from nips.pool.terms import Terms, TermsBody, build_terms, parse_terms
+
+logger = logging.getLogger("noncestr.terms")
+
+
+class Feed(Protocol):
+    """The relay bridge, as far as terms need it."""
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        """Returns once the event is durable in the outbox."""
+
+    async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        """Stored events of the relays."""
+
+
+class TermsKeeper:
+    """The newest terms, and the one place that issues new ones."""
+
+    def __init__(self, path: Path, signer: Signer, pool: PoolAddress, feed: Feed) -> None:
+        self._path = path
+        self._signer = signer
+        self._pool = pool
+        self._feed = feed
+        self._terms: list[Terms] = []
+        self._changed = anyio.Event()
+
+    async def open(self) -> None:
+        """Read the file, or the relays when there is none, and publish what the file holds (a relay knows most)."""
+        events = self._read_file()
+        if not events:
+            wanted = make_filter(kinds=[TERMS], authors=[self._pool.pubkey], tags={"a": [str(self._pool)]})
+            events = [event for event in await self._feed.fetch([wanted]) if self._fits(event)]
+            events.sort(key=lambda event: parse_terms(event).link.seq)
+            for event in events:
+                self._append(event)
+            if events:
+                logger.warning("the terms file was missing: %d terms were taken from the relays", len(events))
+        for event in events:
+            self._terms.append(parse_terms(event))
+            await self._feed.publish(event, chain=self._chain)
+
+    @property
+    def _chain(self) -> str:
+        return f"{self._pool.pubkey}/terms"
+
+    def _fits(self, event: VerifiedEvent) -> bool:
+        try:
+            return parse_terms(event).pool == self._pool
+        except InvalidPoolEvent:
+            return False
+
+    def _read_file(self) -> list[VerifiedEvent]:
+        """The file's events; a last line cut by a kill was never published and is dropped."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_bytes().split(b"\n")
+        if lines[-1]:
+            with self._path.open("r+b") as file:
+                file.truncate(self._path.stat().st_size - len(lines[-1]))
+        return [verify(decode_event(line)) for line in lines[:-1]]
+
+    def _append(self, event: VerifiedEvent) -> None:
+        with self._path.open("ab") as file:
+            file.write(encode_event(event) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def current(self) -> Terms:
+        """The terms in force. Raises LookupError before the first were issued."""
+        if not self._terms:
+            raise LookupError("no terms were issued yet")
+        return self._terms[-1]
+
+    async def changed(self, known: str) -> Terms:
+        """The terms in force, as soon as their id is not `known`."""
+        while not self._terms or self._terms[-1].id == known:
+            await self._changed.wait()
+        return self._terms[-1]
+
+    async def issue(self, body: TermsBody, now_ms: int) -> Terms:
+        """New terms, unless the ones in force say the same."""
+        last = self._terms[-1] if self._terms else None
+        if last is not None and last.body == body:
+            return last
+        head = None if last is None else Head(last.link.seq, last.id)
+        # created_at never falls along a chain, whatever the clock does.
+        created_at = max(now_ms // 1000, 0 if last is None else last.created_at)
+        event = self._signer.sign(build_terms(self._pool, next_link(head), created_at, body))
+        terms = parse_terms(event)
+        self._append(event)
+        self._terms.append(terms)
+        self._changed.set()
+        self._changed = anyio.Event()
+        await self._feed.publish(event, chain=self._chain)
+        return terms

@@ -1,0 +1,46 @@
+"""Key files: made once with mode 0600, refused when others can read them, never quoted."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from noncestr.errors import KeyFileError
+from noncestr.keyfiles import load, load_or_create
+
+
+def test_a_key_is_made_once_and_private(tmp_path: Path) -> None:
+    key = load_or_create(tmp_path / "keys", "pool")
+    path = tmp_path / "keys" / "pool.nsec"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert load_or_create(tmp_path / "keys", "pool").pubkey == key.pubkey
+    assert load_or_create(tmp_path / "keys", "edge").pubkey != key.pubkey
+    assert sorted(file.name for file in path.parent.iterdir()) == ["edge.nsec", "pool.nsec"]
+
+
+def test_a_key_others_can_read_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path, "pool")
+    path = tmp_path / "pool.nsec"
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        load(path)
+
+
+def test_a_broken_key_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    path = tmp_path / "pool.nsec"
+    load_or_create(tmp_path, "pool")
+    text = path.read_text().strip()
+    broken = text[:-1] + ("q" if text[-1] != "q" else "p")
+    path.write_text(broken)
+    with pytest.raises(KeyFileError) as caught:
+        load(path)
+    assert broken[5:20] not in str(caught.value)
+    with pytest.raises(KeyFileError, match="cannot read"):
+        load(tmp_path / "none.nsec")
+
+
+def test_a_torn_draft_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "pool.new").write_text("nsec1torn")
+    assert load_or_create(tmp_path, "pool").pubkey
+    assert not (tmp_path / "pool.new").exists()

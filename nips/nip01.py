@@ -124,7 +124,7 @@ def decode_event(data: bytes | str) -> Event:
     """An event out of its JSON text. Raises InvalidEvent."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidEvent(f"not JSON: {error}") from None
     return parse_event(value)
 

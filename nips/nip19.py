@@ -13,8 +13,9 @@ def _decode(text: str, prefix: str) -> bytes:
     """The bytes under a bech32 (not bech32m) name with that prefix. Raises InvalidKey."""
     if len(text) > MAX_LENGTH:
         raise InvalidKey(f"a {prefix} has at most {MAX_LENGTH} characters")
-    if text.lower() != text and text.upper() != text:
-        raise InvalidKey(f"a {prefix} does not mix upper and lower case")
+    # The Kelvin sign is upper case and its lower case is k: without the first test it would pass for one.
+    if not text.isascii() or (text.lower() != text and text.upper() != text):
+        raise InvalidKey(f"a {prefix} is ASCII and does not mix upper and lower case")
     text = text.lower()
     found, separator, data = text.rpartition("1")
     if not separator or found != prefix:
@@ -78,7 +79,9 @@ def decode_nprofile(text: str) -> tuple[str, tuple[str, ...]]:
     pubkey = ""
     relays: list[str] = []
     at = 0
-    while at + 2 <= len(payload):
+    while at < len(payload):
+        if at + 2 > len(payload):
+            raise InvalidKey("this nprofile is cut short")
         kind, size = payload[at], payload[at + 1]
         value = payload[at + 2 : at + 2 + size]
         if len(value) != size:

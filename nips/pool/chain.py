@@ -57,12 +57,16 @@ def link_of(event: Event) -> Link:
     return Link(seq, parse_id(prevs[0], "prev"))
 
 
-def lane_of(event: Event) -> int:
-    """The lane of a receipt. Raises InvalidPoolEvent."""
-    text = one_tag(event, "lane")[1]
+def parse_lane(text: str) -> int:
+    """A lane's number, in decimal without leading zeros. Raises InvalidPoolEvent."""
     if not _LANE.fullmatch(text) or int(text) > MAX_LANE:
         raise InvalidPoolEvent(f"a lane is a number from 0 to {MAX_LANE}")
     return int(text)
+
+
+def lane_of(event: Event) -> int:
+    """The lane of a receipt. Raises InvalidPoolEvent."""
+    return parse_lane(one_tag(event, "lane")[1])
 
 
 def chain_name(event: Event) -> str | None:

@@ -50,7 +50,10 @@ def decode_content(text: str) -> dict[str, Any]:
     """The fields of a pool event's content. Raises InvalidPoolEvent, UnknownVersion."""
     try:
         value = _DECODER.decode(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        # Half of a surrogate pair can be written as an escape but has no UTF-8 form: readers would differ over it.
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (json.JSONDecodeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidPoolEvent(f"the content is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidPoolEvent("the content is not a JSON object")

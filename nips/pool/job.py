@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
-from nips.pool.chain import MAX_LANE
+from nips.pool.chain import parse_lane
 from nips.pool.coinbase import Coinbase, check_shape
 from nips.pool.content import (
     decode_content,
@@ -95,9 +95,7 @@ def build_job(pool: PoolAddress, body: JobBody) -> UnsignedEvent:
 def _heads(value: dict[str, object]) -> dict[int, str]:
     heads = {}
     for lane, head in value.items():
-        if not lane.isascii() or not lane.isdecimal() or str(int(lane)) != lane or int(lane) > MAX_LANE:
-            raise InvalidPoolEvent(f"heads must be named by lanes from 0 to {MAX_LANE}")
-        heads[int(lane)] = "" if head == "" else parse_id(head, "a head")
+        heads[parse_lane(lane)] = "" if head == "" else parse_id(head, "a head")
     return heads
 
 

@@ -15,6 +15,8 @@ MAX_FRACTION_BITS = 32
 # 2^208 makes the target 0xffff: below that compact bits lose their meaning.
 MAX_DIFFICULTY = 2**208
 _MANTISSA_LOW, _MANTISSA_HIGH = 0x008000, 0x7FFFFF
+# The largest that compact bits can write below 2^256 (2100ffff): difficulty 1/2^32.
+MAX_TARGET = 0xFFFF << 240
 
 
 def target_from_bits(bits: int) -> int:
@@ -34,9 +36,9 @@ def target_from_bits(bits: int) -> int:
 
 
 def bits_at_least(target: int) -> int:
-    """The smallest canonical compact target that is not below `target` (1 .. 0x7fffff << 240 or so), as bits."""
-    if not 0 < target < 1 << 256:
-        raise ValueError("a target lies between 1 and 2^256 - 1")
+    """The smallest canonical compact target that is not below `target` (1 .. MAX_TARGET), as bits."""
+    if not 0 < target <= MAX_TARGET:
+        raise ValueError("a target that compact bits can reach lies between 1 and 0xffff * 2^240")
     size = (target.bit_length() + 7) // 8
     while True:
         shift = 8 * (size - 3)
@@ -44,9 +46,7 @@ def bits_at_least(target: int) -> int:
         if mantissa <= _MANTISSA_HIGH:
             break
         size += 1
-    bits = size << 24 | mantissa
-    target_from_bits(bits)
-    return bits
+    return size << 24 | mantissa
 
 
 def bits_at_most(target: int) -> int:
@@ -58,9 +58,7 @@ def bits_at_most(target: int) -> int:
     mantissa = target >> shift if shift >= 0 else target << -shift
     if mantissa > _MANTISSA_HIGH:
         size, mantissa = size + 1, mantissa >> 8
-    bits = size << 24 | mantissa
-    target_from_bits(bits)
-    return bits
+    return size << 24 | mantissa
 
 
 def work_from_target(target: int) -> int:

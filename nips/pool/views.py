@@ -7,6 +7,7 @@ Hashrates are decimal strings of hashes per second, since a large pool's pass 2^
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.chain import Head
@@ -82,7 +83,9 @@ def parse_balance(event: VerifiedEvent) -> tuple[PoolAddress, Balance]:
     require_kind(event, BALANCE)
     fields = decode_content(event.content)
     as_of = read_list(fields, "as_of")
-    head = None if not as_of else Head(read_int({"seq": as_of[0]}, "seq"), parse_id(as_of[-1], "as_of"))
+    if len(as_of) not in (0, 2):
+        raise InvalidPoolEvent("as_of must be [seq, id], or [] before the chain has begun")
+    head = Head(read_int({"seq": as_of[0]}, "as_of"), parse_id(as_of[1], "as_of")) if as_of else None
     return address_of(event), Balance(
         miner=parse_id(fields.get("miner"), "miner"),
         pending_msat=read_int(fields, "pending_msat"),

@@ -1,0 +1,5 @@
+"""`python -m noncestr`."""
+
+from noncestr.cli import main
+
+main()

@@ -1,0 +1,151 @@
+"""The command line: noncestr up | verify | miner | config."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from noncestr import __version__
+from noncestr.config import Config, example_toml, load_config
+from noncestr.errors import NoncestrError
+
+app = typer.Typer(
+    name="noncestr",
+    help="A Nostr-native Bitcoin mining pool: miners are npubs, every receipt is public, anyone recomputes every sat.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+DEFAULT_CONFIG = Path("noncestr.toml")
+BACKEND_OPTIONS = {"use_uvloop": True}
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Configuration file; ./noncestr.toml is read when there is one.", dir_okay=False),
+]
+
+
+def _load(path: Path | None) -> Config:
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    return load_config(path, os.environ)
+
+
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    # These say on every request what our own logs say better.
+    for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(f"noncestr {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option("--data", help="Folder of keys, journal, log and ledger.")] = Path("data"),
+    config: ConfigOption = None,
+    lan: Annotated[bool, typer.Option("--lan", help="Let miners and browsers of your network in.")] = False,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Start the demo miners.")] = True,
+) -> None:
+    """Run the whole pool in this terminal: chain, relay, Stratum, accounting, payouts, web page. Ctrl-C stops it."""
+    from noncestr.compose import run_pool  # the heavy imports are for this command alone
+
+    loaded = _load(config)
+    _set_up_logging(loaded.log.level)
+    anyio.run(
+        lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True)),
+        backend_options=BACKEND_OPTIONS,
+    )
+
+
+@app.command()
+def verify(
+    relay: Annotated[str, typer.Option("--relay", help="Relays to read, with commas: ws://... or wss://...")],
+    pool: Annotated[str, typer.Option("--pool", help="The pool: its npub, nprofile or hex key.")],
+    network: Annotated[str, typer.Option("--network", help="main, testnet4, signet or regtest.")] = "regtest",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="Report findings on events since then (2026-01-31, 36h, 7d); all is checked anyway."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    timeout: Annotated[int, typer.Option("--timeout", help="Seconds a relay has to answer.", min=1)] = 30,
+) -> None:
+    """Replay a pool's log from its relays and check every claim in it. Needs nothing but the relays.
+
+    Exit status: 0 all holds, 1 something is contradicted or missing, 2 it could not look.
+    """
+    from noncestr.verify import run_verify
+
+    logging.basicConfig(level="ERROR", stream=sys.stderr)
+    raise typer.Exit(
+        anyio.run(
+            lambda: run_verify(relay, pool, network, since=since, as_json=as_json, timeout_s=timeout),
+            backend_options=BACKEND_OPTIONS,
+        )
+    )
+
+
+@app.command()
+def miner(
+    url: Annotated[str, typer.Option("--url", help="stratum+tcp://HOST:PORT")],
+    user: Annotated[str, typer.Option("--user", help="npub1... or npub1....worker")],
+    password: Annotated[str, typer.Option("--password", help="Free text; d=N asks for a difficulty.")] = "x",  # noqa: S107 - Stratum's password is no secret
+    max_hps: Annotated[
+        int | None,
+        typer.Option("--max-hps", help="Hashes a second at most; as fast as one core can, when not given.", min=1),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Write each submission and its answer to this file (JSON lines).")
+    ] = None,
+) -> None:
+    """A small CPU miner: real shares, slowly. For trying a pool out, and for proving what it credited."""
+    from noncestr.mine import run_mine
+
+    raise typer.Exit(
+        anyio.run(
+            lambda: run_mine(url, user, password=password, max_hps=max_hps, record=record),
+            backend_options=BACKEND_OPTIONS,
+        )
+    )
+
+
+@config_app.command("example")
+def config_example() -> None:
+    """Print a configuration with every key, its meaning and its default."""
+    typer.echo(example_toml(), nl=False)
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = None) -> None:
+    """Read the configuration and the environment, and say what is wrong."""
+    _load(config)
+    typer.echo("the configuration is fine")
+
+
+def main() -> None:
+    """Run the command line; an error the operator can mend is one message and exit status 2, no traceback."""
+    try:
+        app()
+    except NoncestrError as error:
+        print(f"noncestr: {error}", file=sys.stderr)
+        sys.exit(2)

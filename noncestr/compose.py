@@ -1,0 +1,473 @@
+"""The composition root: which part gets what. Everything here is wiring; what the parts do is in their packages."""
+
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import anyio
+from accounting.readmodel import AccountingReadModel
+from accounting.service import Accounting, AccountingConfig
+from relay_bridge.service import RelayBridge
+from stratum_edge.service import Edge, EdgeConfig
+from zapper.adapters.demo_lightning import DemoLightning
+from zapper.service import Zapper, ZapperConfig
+
+from client_web.adapters.http_server import bind, serve
+from client_web.adapters.relay_proxy import RelayProxy
+from client_web.server import create_app
+from client_web.site import RELAY_PATH, Site
+from nips.keys import SecretKey
+from nips.nip01 import VerifiedEvent
+from nips.nip11 import RelayInformation
+from nips.nip19 import encode_npub
+from nips.pool.address import PoolAddress
+from nips.pool.targets import work_from_bits
+from nips.pool.terms import Limits, LogTerms, Offer, PayoutTerms, TermsBody
+from nips.pool.views import build_announcement
+from noncestr import __version__
+from noncestr.addresses import Bound, free_port, lan_address
+from noncestr.clock import WallClock
+from noncestr.config import Config
+from noncestr.demo import DemoMiners
+from noncestr.keyfiles import load_or_create
+from noncestr.profiles import pool_profiles
+from noncestr.running import looping, only_one, running
+from noncestr.termskeeper import TermsKeeper
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.policy import PoolPolicy
+from stratum_edge.adapters.embedded_chain import EmbeddedChain
+from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
+from zapper.ports import Owed
+
+logger = logging.getLogger("noncestr")
+
+OFFER = "main"
+ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, on the operator's word
+# How long the last events may take to reach the relays when the pool stops.
+FLUSH_SECONDS = 5.0
+# How often the demo target is compared with the hashrate; terms change only when it is off by a factor.
+TARGET_CHECK_SECONDS = 10.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The pool's keys, one a role."""
+
+    pool: SecretKey
+    edge: SecretKey
+    accounting: SecretKey
+    zapper: SecretKey
+    wallet: SecretKey
+
+    @classmethod
+    def load(cls, directory: Path) -> "Keys":
+        """From files, made at the first start. Raises KeyFileError."""
+        return cls(*(load_or_create(directory, name) for name in cls.__slots__))
+
+    def roles(self) -> tuple[tuple[str, SecretKey], ...]:
+        """The delegated keys and what they may sign."""
+        return (("edge", self.edge), ("accounting", self.accounting), ("zapper", self.zapper))
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts listen."""
+
+    relay: Bound | None
+    stratum: Bound
+    web: Bound
+    lightning: Bound
+
+    def moved(self) -> list[str]:
+        """A sentence for each port that was busy."""
+        named = (
+            ("relay", self.relay),
+            ("Stratum", self.stratum),
+            ("web", self.web),
+            ("demo Lightning", self.lightning),
+        )
+        return [
+            f"port {bound.asked} is busy: the {name} port is {bound.port}"
+            for name, bound in named
+            if bound is not None and bound.moved
+        ]
+
+
+def find_places(config: Config, *, lan: bool) -> Places:
+    """Free ports for all parts, near those asked for. Raises NoFreePort."""
+    taken: set[int] = set()
+
+    def place(host: str, port: int) -> Bound:
+        bound = free_port(host, port, frozenset(taken))
+        taken.add(bound.port)
+        return bound
+
+    return Places(
+        relay=place(config.relay.host, config.relay.port) if config.relay.embedded else None,
+        stratum=place(ANYWHERE if lan else config.stratum.host, config.stratum.port),
+        web=place(ANYWHERE if lan else config.web.host, config.web.port),
+        lightning=place("127.0.0.1", config.demo.lightning_port),
+    )
+
+
+def _reachable(host: str) -> str:
+    """The host to tell people: the wildcard is no address to connect to."""
+    if host in (ANYWHERE, "::"):
+        return lan_address() or "127.0.0.1"
+    return host
+
+
+def terms_body(config: Config, keys: Keys, relays: tuple[str, ...], block_bits: int) -> TermsBody:
+    """What the configuration promises. On regtest the network's work is next to nothing, so that the window's floor is
+    reckoned from the demo target instead.
+    """
+    terms = config.terms
+    return TermsBody(
+        offers={
+            OFFER: Offer(
+                scheme="pplns",
+                fee_ppm=terms.fee_ppm,
+                window_milli=terms.window_milli,
+                window_min_work=terms.window_milli * work_from_bits(block_bits) // 1000,
+                window_max_ms=terms.window_max_seconds * 1000,
+            )
+        },
+        keys=tuple((signer.pubkey, role) for role, signer in keys.roles()),
+        limits=Limits(
+            batch_seconds=terms.batch_seconds,
+            heartbeat_seconds=terms.heartbeat_seconds,
+            maturity_blocks=terms.maturity_blocks,
+            block_bits=block_bits,
+        ),
+        payouts=PayoutTerms(
+            minimum_msat=terms.minimum_payout_sat * 1000, interval_s=config.payouts.interval_seconds, network_fee="pool"
+        ),
+        log=LogTerms(relays=relays),
+    )
+
+
+class ChainHeights:
+    """The chain as the accounting sees it."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self._chain = chain
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """1 for the tip, -1 off the chain, None if unknown."""
+        return await self._chain.confirmations(block_hash)
+
+    def height(self) -> int:
+        """The tip's height."""
+        return self._chain.tip().height
+
+
+class OwedByAccounting:
+    """The accounting as the zapper sees it."""
+
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+
+    async def owed(self) -> Sequence[Owed]:
+        """Every miner with matured earnings."""
+        balances = await self._accounting.balances()
+        return [
+            Owed(
+                miner=miner,
+                earned_msat=balance.earned_msat,
+                applied=self._accounting.applied_payouts(miner),
+            )
+            for miner, balance in sorted(balances.items())
+            if balance.earned_msat > 0
+        ]
+
+
+class ReceiptsToRelays:
+    """The demo wallet's zap receipts go where its requests ask: here, the pool's relays."""
+
+    def __init__(self, bridge: RelayBridge) -> None:
+        self._bridge = bridge
+
+    async def publish_receipt(self, event: VerifiedEvent, *, relays: Sequence[str]) -> None:  # noqa: ARG002 - the port's
+        """Through the pool's own outbox, which holds the same relays."""
+        await self._bridge.publish(event)
+
+
+class Pool:
+    """One pool in one process: made of a configuration and a data folder, run until stopped."""
+
+    def __init__(self, config: Config, data: Path, *, lan: bool, demo: bool, say: Say) -> None:
+        self.config = config
+        self.data = data
+        self.lan = lan
+        self.demo = demo and config.demo.miners > 0
+        self.say = say
+        self.clock = WallClock()
+        self.keys = Keys.load(data / "keys")
+        self.address = PoolAddress(self.keys.pool.pubkey, config.pool.network)
+        self.places = find_places(config, lan=lan)
+        self.relays = self._relays()
+
+    def _relays(self) -> tuple[str, ...]:
+        own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
+        return own + self.config.relay.relays
+
+    @property
+    def stratum_url(self) -> str:
+        """What a miner enters."""
+        return f"stratum+tcp://{_reachable(self.places.stratum.host)}:{self.places.stratum.port}"
+
+    @property
+    def web_url(self) -> str:
+        """What a browser enters."""
+        return f"http://{_reachable(self.places.web.host)}:{self.places.web.port}"
+
+    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            if self.places.relay is not None:
+                await self._start_relay(stack)
+            bridge = RelayBridge(self.relays, outbox_path=self.data / "outbox.sqlite", quorum=self.config.relay.quorum)
+            await enter(running(bridge.run))
+            stack.push_async_callback(self._flush, bridge)
+            terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
+            await terms.open()
+            await terms.issue(self._terms(terms), self.clock.now_ms())
+            for event in pool_profiles(
+                self.keys.pool,
+                self.config.pool.name,
+                self.address.network,
+                self.keys.roles(),
+                self.relays,
+                self.clock.now_ms() // 1000,
+            ):
+                await bridge.publish(event)
+            chain = await self._start_chain(stack)
+            edge = self._edge(chain, terms, bridge)
+            await enter(running(edge.run))
+            accounting = Accounting(
+                pool=self.address,
+                signer=self.keys.accounting,
+                feed=bridge,
+                chain=ChainHeights(chain),
+                store_path=self.data / "ledger.sqlite",
+                clock=self.clock,
+                config=AccountingConfig(),
+            )
+            await enter(running(accounting.run))
+            await self._start_payouts(stack, bridge, accounting)
+            await self._start_web(stack, accounting)
+            await self._announce(bridge, terms)
+            await enter(looping(self._follow_hashrate, edge, terms, bridge))
+            self.banner()
+            if self.demo:
+                await enter(running(self._demo_miners(bridge).run))
+            await stopped()
+            self.say("stopping ...")
+        self.say("stopped; everything is kept in " + str(self.data))
+
+    async def _start_relay(self, stack: AsyncExitStack) -> None:
+        assert self.places.relay is not None
+        store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
+        keys = frozenset(signer.pubkey for _, signer in self.keys.roles())
+        server = RelayServer(
+            self.places.relay.host,
+            self.places.relay.port,
+            store,
+            PoolPolicy(self.address.pubkey, self.address.network, lambda: keys, store.is_known),
+            RelayInformation(
+                name=f"{self.config.pool.name} relay",
+                description="The log of a mining pool: jobs, share receipts, statements, payouts.",
+                pubkey=self.address.pubkey,
+                software="noncestr",
+                version=__version__,
+            ),
+        )
+        await stack.enter_async_context(running(server.run))
+
+    async def _start_chain(self, stack: AsyncExitStack) -> EmbeddedChain:
+        seconds = self.config.chain.network_block_seconds
+        chain = EmbeddedChain(
+            self.data / "chain",
+            clock=self.clock,
+            reward_sat=self.config.chain.reward_sat,
+            network_block_ms=seconds * 1000 if seconds else None,
+        )
+        stack.callback(chain.close)
+        await stack.enter_async_context(looping(chain.run))
+        return chain
+
+    def _edge(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge) -> Edge:
+        stratum = self.config.stratum
+        return Edge(
+            source=chain,
+            signer=self.keys.edge,
+            pool=self.address,
+            terms=terms,
+            publisher=bridge,
+            journal_dir=self.data / "journal",
+            clock=self.clock,
+            config=EdgeConfig(
+                host=self.places.stratum.host,
+                port=self.places.stratum.port,
+                offer=OFFER,
+                # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
+                payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
+                pool_tag=stratum.pool_tag.encode("ascii"),
+                start_difficulty=Fraction(stratum.start_difficulty),
+                min_difficulty=Fraction(stratum.min_difficulty),
+                max_difficulty=Fraction(stratum.max_difficulty),
+                shares_per_minute=stratum.shares_per_minute,
+                connections_per_address=stratum.connections_per_address,
+            ),
+            note_signer=self.keys.pool,
+        )
+
+    async def _start_payouts(self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting) -> None:
+        wallet = DemoLightning(
+            network=self.address.network,
+            host=self.places.lightning.host,
+            port=self.places.lightning.port,
+            path=self.data / "demo-lightning.sqlite",
+            signer=self.keys.wallet,
+            receipts=ReceiptsToRelays(bridge),
+            clock=self.clock,
+        )
+        await stack.enter_async_context(running(wallet.run))
+        zapper = Zapper(
+            pool=self.address,
+            pool_name=self.config.pool.name,
+            signer=self.keys.zapper,
+            feed=bridge,
+            owed=OwedByAccounting(accounting),
+            backend=wallet.backend,
+            store_path=self.data / "payouts.sqlite",
+            clock=self.clock,
+            config=ZapperConfig(
+                interval_s=self.config.payouts.interval_seconds,
+                minimum_msat=self.config.terms.minimum_payout_sat * 1000,
+                concurrency=self.config.payouts.concurrency,
+                relays=self.relays,
+                allow_private=True,
+            ),
+        )
+        await stack.enter_async_context(running(zapper.run))
+
+    async def _start_web(self, stack: AsyncExitStack, accounting: Accounting) -> None:
+        site = Site(
+            pool=self.address.pubkey,
+            network=self.address.network,
+            stratum_url=self.stratum_url,
+            edges=(self.keys.edge.pubkey,),
+            accounting=(self.keys.accounting.pubkey,),
+            zappers=(self.keys.zapper.pubkey,),
+            relays=(RELAY_PATH,),
+            names={"_": self.address.pubkey, "pool": self.address.pubkey},
+        )
+        app = create_app(site, AccountingReadModel(accounting), RelayProxy(self.relays[0]))
+        await stack.enter_async_context(running(serve, app, bind(self.places.web.host, self.places.web.port)))
+
+    def _terms(self, terms: TermsKeeper) -> TermsBody:
+        """The configured terms; the demo target stays where the last run left it."""
+        try:
+            block_bits = terms.current().body.limits.block_bits
+        except LookupError:
+            block_bits = None
+        if block_bits is None:
+            hashrate = max(1, self.config.demo.miners) * self.config.demo.hashes_per_second
+            block_bits = block_bits_for(hashrate, self.config.chain.block_seconds)
+        return terms_body(self.config, self.keys, self.relays, block_bits)
+
+    async def _follow_hashrate(self, edge: Edge, terms: TermsKeeper, bridge: RelayBridge) -> None:
+        while True:
+            await anyio.sleep(TARGET_CHECK_SECONDS)
+            bits = terms.current().body.limits.block_bits
+            assert bits is not None
+            wanted = adjusted_block_bits(bits, edge.status().hashrate, self.config.chain.block_seconds)
+            if wanted is not None:
+                body = terms_body(self.config, self.keys, self.relays, wanted)
+                await terms.issue(body, self.clock.now_ms())
+                await self._announce(bridge, terms)
+                logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))
+
+    async def _announce(self, bridge: RelayBridge, terms: TermsKeeper) -> None:
+        announcement = build_announcement(
+            self.address,
+            name=self.config.pool.name,
+            terms=terms.current().id,
+            stratum=(self.stratum_url,),
+            relays=self.relays,
+            web=self.web_url,
+            created_at=self.clock.now_ms() // 1000,
+        )
+        await bridge.publish(self.keys.pool.sign(announcement))
+
+    def _demo_miners(self, bridge: RelayBridge) -> DemoMiners:
+        host = "127.0.0.1" if self.places.stratum.host == ANYWHERE else self.places.stratum.host
+        return DemoMiners(
+            keys_dir=self.data / "keys",
+            count=self.config.demo.miners,
+            max_hps=self.config.demo.hashes_per_second,
+            url=f"stratum+tcp://{host}:{self.places.stratum.port}",
+            lightning=f"{self.places.lightning.host}:{self.places.lightning.port}",
+            publish=bridge.publish,
+            clock=self.clock,
+            log_dir=self.data / "miners",
+        )
+
+    async def _flush(self, bridge: RelayBridge) -> None:
+        if not await bridge.flush(FLUSH_SECONDS):
+            self.say("some events have not reached their relays yet: they are kept and sent at the next start")
+
+    def banner(self) -> None:
+        """Where everything is, one a line."""
+        npub = encode_npub(self.address.pubkey)
+        for sentence in self.places.moved():
+            self.say(sentence)
+        lines: Mapping[str, str] = {
+            "pool npub": npub,
+            "Stratum": self.stratum_url,
+            "relay": self.relays[0],
+            "web": self.web_url,
+        }
+        self.say("")
+        self.say(f"{self.config.pool.name} is up ({self.address.network}: play money, real proofs)")
+        for name, value in lines.items():
+            self.say(f"  {name + ':':<11}{value}")
+        self.say("")
+        self.say("Point a miner at it: the user name is your npub and a name for the device, the password is x.")
+        self.say(f"  Bitaxe:    host {_reachable(self.places.stratum.host)}, port {self.places.stratum.port},")
+        self.say("             user <your npub>.bitaxe, password x")
+        self.say(f"  CPU:       .venv/bin/noncestr miner --url {self.stratum_url} --user <your npub>.cpu")
+        if self.places.stratum.host not in (ANYWHERE, "::"):
+            self.say("  Only this machine can connect; `make up LAN=1` lets your network in.")
+        self.say("Check what it says, trusting nobody:")
+        self.say(f"  .venv/bin/noncestr verify --relay {self.relays[0]} --pool {npub}")
+        self.say("Ctrl-C stops it; starting again goes on where it was.")
+        self.say("")
+
+
+async def run_pool(config: Config, data: Path, *, lan: bool, demo: bool, say: Say) -> None:
+    """Run the pool until SIGINT or SIGTERM; a second one does not wait for a clean end."""
+    with only_one(data):
+        pool = Pool(config, data, lan=lan, demo=demo, say=say)
+        stop = anyio.Event()
+
+        async def watch() -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    if stop.is_set():
+                        os._exit(130)
+                    stop.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await pool.run(stop.wait)
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,45 @@
+"""How the pool shows itself to people: profiles of its keys (kind 0), its relay list (NIP-65), its demo miners.
+
+Every delegated key has a profile that names the pool, so that a zap or a statement does not come from a stranger.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from nips.keys import Signer
+from nips.nip01 import UnsignedEvent, VerifiedEvent
+from nips.nip19 import encode_npub
+
+METADATA = 0
+RELAY_LIST = 10002
+
+
+def profile(signer: Signer, now_s: int, **fields: str) -> VerifiedEvent:
+    """A kind 0 event of NIP-01's and NIP-24's fields (name, about, lud16, ...)."""
+    content = msgspec.json.encode(fields).decode()
+    return signer.sign(UnsignedEvent(METADATA, now_s, (), content))
+
+
+def relay_list(signer: Signer, now_s: int, relays: Iterable[str]) -> VerifiedEvent:
+    """A kind 10002 event: where this key writes and reads (NIP-65)."""
+    return signer.sign(UnsignedEvent(RELAY_LIST, now_s, tuple(("r", relay) for relay in relays), ""))
+
+
+def pool_profiles(
+    pool: Signer, name: str, network: str, delegates: Iterable[tuple[str, Signer]], relays: tuple[str, ...], now_s: int
+) -> list[VerifiedEvent]:
+    """The pool's own profile and relay list, and a profile for each delegated key."""
+    npub = encode_npub(pool.pubkey)
+    about = f"A Nostr-native mining pool on {network}. Mine with your npub; check every receipt with noncestr verify."
+    events = [
+        profile(pool, now_s, name=name, display_name=name, about=about),
+        relay_list(pool, now_s, relays),
+    ]
+    events += [
+        profile(
+            signer, now_s, name=f"{name} {role}", about=f"The {role} key of the mining pool nostr:{npub} ({network})."
+        )
+        for role, signer in delegates
+    ]
+    return events

@@ -1,0 +1,54 @@
+"""Parts that run beside each other and stop in the reverse order they were started."""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from noncestr.errors import NoncestrError
+
+
+@asynccontextmanager
+async def running(run: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterator[None]:
+    """Run `run(*args, task_status=...)` in the background, from its start on until the block is left.
+
+    Leaving cancels it and waits for its clean end. If it fails, the block is cancelled and the failure raised.
+    """
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(run, *args)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def looping(loop: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterator[None]:
+    """As `running`, for a coroutine function without a start of its own."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(loop, *args)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@contextmanager
+def only_one(directory: Path) -> Iterator[None]:
+    """Hold the data folder: two pools on one journal would fork its chains. Raises NoncestrError."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NoncestrError(
+                f"another noncestr is running on {directory}: stop it, or give --data another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,248 @@
+"""The ledger: double entry over the signed log, in integer msat. Postings are data, balances are their sums.
+
+A debit is positive, a credit negative; every transaction sums to zero, so the books do.
+
+    account               says
+    reward:pending        rewards in statements that have not matured (debit)
+    reward:matured        rewards that matured, ever (debit)
+    miner:<hex>:pending   a miner's rows of the first (credit)
+    miner:<hex>:owed      matured and not yet paid (credit; a debit is overpaid, as after a deep reorg)
+    miner:<hex>:paid      paid by payout records, ever (credit)
+    miner:<hex>:fees      network fees this miner bore, where the terms say so (credit)
+    fee:pending, fee      the pool's part of the same rewards (credit)
+    treasury              network fees the pool bore (debit)
+    network fees          the same, gone (credit)
+
+A reward's state decides its postings, and a change of state posts the difference: so an orphan undoes exactly what its
+statement did, at whatever depth it comes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nips.pool.chain import Head
+from nips.pool.payout import Payout
+from nips.pool.statement import MATURED, ORPHANED, VOID, RewardStatus, Statement
+from nips.pool.views import Balance
+
+PENDING = "pending"
+
+# (state, status said) -> state. An orphan may come back when the chain does; what is void stays so.
+REWARD_STATES: Mapping[tuple[str, str], str] = {
+    (PENDING, MATURED): MATURED,
+    (PENDING, ORPHANED): ORPHANED,
+    (PENDING, VOID): VOID,
+    (MATURED, ORPHANED): ORPHANED,
+    (MATURED, VOID): VOID,
+    (ORPHANED, MATURED): MATURED,
+    (ORPHANED, VOID): VOID,
+}
+
+
+class Posting(NamedTuple):
+    """An amount on an account, msat; debits positive."""
+
+    account: str
+    msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one event of the log did to the books: `id` is the event's, `text` says it for people."""
+
+    id: str
+    created_at: int
+    text: str
+    postings: tuple[Posting, ...]
+
+
+class Unbalanced(Exception):
+    """A statement whose rows and fee are not its gross: it can't be booked."""
+
+    def __init__(self, statement: str, gross_msat: int, split_msat: int) -> None:
+        super().__init__(statement, gross_msat, split_msat)
+        self.statement = statement
+        self.gross_msat = gross_msat
+        self.split_msat = split_msat
+
+    def __str__(self) -> str:
+        return f"statement {self.statement} splits {self.split_msat} msat of {self.gross_msat}"
+
+
+def miner_account(miner: str, part: str) -> str:
+    """`miner:<hex>:<part>`, part one of pending, owed, paid, fees."""
+    return f"miner:{miner}:{part}"
+
+
+def reward_position(statement: Statement, state: str) -> dict[str, int]:
+    """account -> msat that a reward in that state stands for; nothing once orphaned or void.
+
+    Raises Unbalanced.
+    """
+    split = sum(row.msat for row in statement.rows) + statement.fee_msat
+    if split != statement.reward.gross_msat:
+        raise Unbalanced(statement.id, statement.reward.gross_msat, split)
+    if state == PENDING:
+        asset, part, fee = "reward:pending", "pending", "fee:pending"
+    elif state == MATURED:
+        asset, part, fee = "reward:matured", "owed", "fee"
+    else:
+        return {}
+    position = {miner_account(row.miner, part): -row.msat for row in statement.rows}
+    position[asset] = statement.reward.gross_msat
+    position[fee] = -statement.fee_msat
+    return position
+
+
+def difference(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[Posting, ...]:
+    """The postings that lead from one position to another, zeros left out, in the accounts' order."""
+    moved = {account: new.get(account, 0) - old.get(account, 0) for account in {*old, *new}}
+    return tuple(Posting(account, msat) for account, msat in sorted(moved.items()) if msat)
+
+
+@dataclass(slots=True)
+class BookedReward:
+    """A statement in the books and where its reward stands: pending, matured, orphaned or void."""
+
+    statement: Statement
+    state: str = PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class BookedPayout:
+    """A payout record in the books. `taken_msat` left the balance: the amount, and the network fee if the miner's."""
+
+    payout: Payout
+    taken_msat: int
+
+
+class Touched(NamedTuple):
+    """The rewards and payouts that changed since they were last taken, for whoever keeps a copy."""
+
+    rewards: tuple[BookedReward, ...]
+    payouts: tuple[BookedPayout, ...]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The books as a fold of statements, statuses and payout records.
+
+    Statements and statuses are to come in their chain's order, payouts in theirs; how the two chains interleave makes
+    no difference to any balance.
+    """
+
+    accounts: dict[str, int] = field(default_factory=dict)
+    rewards: dict[str, BookedReward] = field(default_factory=dict)
+    payouts: dict[str, BookedPayout] = field(default_factory=dict)
+    _by_block: dict[str, str] = field(default_factory=dict)
+    _by_miner: dict[str, list[str]] = field(default_factory=dict)
+    _applied: dict[str, dict[str, int]] = field(default_factory=dict)
+    _touched: dict[str, BookedReward] = field(default_factory=dict)
+    _touched_payouts: list[BookedPayout] = field(default_factory=list)
+
+    def statement_of(self, block: str) -> str | None:
+        """The statement of a block's reward that is not void, by id."""
+        return self._by_block.get(block)
+
+    def rewards_of(self, miner: str) -> list[BookedReward]:
+        """The rewards a miner has a row in, oldest first."""
+        return [self.rewards[statement] for statement in self._by_miner.get(miner, ())]
+
+    def miners(self) -> Iterable[str]:
+        """Everybody the books know."""
+        return dict.fromkeys([*self._by_miner, *self._applied])
+
+    def applied(self, miner: str) -> Mapping[str, int]:
+        """payout_id -> msat that left the miner's balance by it; negative for money that came back."""
+        return self._applied.get(miner, {})
+
+    def balance(self, miner: str, as_of: Head | None) -> Balance:
+        """A miner's balance; `as_of` is the accounting chain's head it goes with."""
+        paid = -self._of(miner, "paid") - self._of(miner, "fees")
+        return Balance(
+            miner=miner,
+            pending_msat=-self._of(miner, "pending"),
+            earned_msat=paid - self._of(miner, "owed"),
+            paid_msat=paid,
+            as_of=as_of,
+        )
+
+    def book_statement(self, statement: Statement) -> Transaction | None:
+        """Book a split as pending. None if it is booked already, or its reward has another statement not void.
+
+        Raises Unbalanced.
+        """
+        if statement.id in self.rewards or statement.reward.block in self._by_block:
+            return None
+        position = reward_position(statement, PENDING)
+        self.rewards[statement.id] = self._touched[statement.id] = BookedReward(statement)
+        self._by_block[statement.reward.block] = statement.id
+        for row in statement.rows:
+            self._by_miner.setdefault(row.miner, []).append(statement.id)
+        text = f"block {statement.reward.block} at height {statement.reward.height} split"
+        return self._post(Transaction(statement.id, statement.created_at, text, difference({}, position)))
+
+    def book_status(self, status: RewardStatus) -> Transaction | None:
+        """Move a reward to the state said. None if the statement is not booked or can't go there from where it is."""
+        reward = self.rewards.get(status.statement)
+        if reward is None:
+            return None
+        state = REWARD_STATES.get((reward.state, status.status))
+        if state is None:
+            return None
+        moved = difference(reward_position(reward.statement, reward.state), reward_position(reward.statement, state))
+        reward.state = state
+        self._touched[status.statement] = reward
+        if state == VOID:
+            del self._by_block[reward.statement.reward.block]
+        text = f"reward of block {reward.statement.reward.block} {state}"
+        return self._post(Transaction(status.id, status.created_at, text, moved))
+
+    def book_payout(self, payout: Payout, *, miner_bears_fee: bool) -> Transaction | None:
+        """Take a payment off what is owed. None if its payout_id is booked already.
+
+        A reversal has a negative amount and puts it back; a fee spent on the way stays spent.
+        """
+        if payout.payout_id in self.payouts:
+            return None
+        fee = payout.network_fee_msat
+        taken = payout.amount_msat + (fee if miner_bears_fee else 0)
+        position = {
+            miner_account(payout.miner, "owed"): taken,
+            miner_account(payout.miner, "paid"): -payout.amount_msat,
+        }
+        if miner_bears_fee:
+            position[miner_account(payout.miner, "fees")] = -fee
+        else:
+            position["treasury"] = fee
+            position["network fees"] = -fee
+        booked = BookedPayout(payout, taken)
+        self.payouts[payout.payout_id] = booked
+        self._touched_payouts.append(booked)
+        self._applied.setdefault(payout.miner, {})[payout.payout_id] = taken
+        text = f"payout {payout.payout_id} by {payout.method}"
+        return self._post(Transaction(payout.id, payout.created_at, text, difference({}, position)))
+
+    def take_touched(self) -> Touched:
+        """What changed since the last call."""
+        touched = Touched(tuple(self._touched.values()), tuple(self._touched_payouts))
+        self._touched, self._touched_payouts = {}, []
+        return touched
+
+    def _of(self, miner: str, part: str) -> int:
+        return self.accounts.get(miner_account(miner, part), 0)
+
+    def _post(self, transaction: Transaction) -> Transaction:
+        for account, msat in transaction.postings:
+            self.accounts[account] = self.accounts.get(account, 0) + msat
+        return transaction
+
+
+def replay(transactions: Iterable[Transaction]) -> dict[str, int]:
+    """account -> msat by the postings alone; accounts at zero are left out."""
+    sums: dict[str, int] = {}
+    for transaction in transactions:
+        for account, msat in transaction.postings:
+            sums[account] = sums.get(account, 0) + msat
+    return {account: msat for account, msat in sums.items() if msat}

@@ -1,0 +1,51 @@
+"""What the accounting asks of the rest of the pool: a way to and from the relays, and the chain."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from nips.nip01 import Filter, VerifiedEvent
+
+
+class Subscription(Protocol):
+    """A live question to the relays: an async context manager that is iterated once entered.
+
+    Items that carry an `event` (VerifiedEvent) are deliveries: first what is stored, then one item without an `event`
+    once every reachable relay has sent what it has, then what is new. None comes twice.
+    """
+
+    async def __aenter__(self) -> "Subscription":
+        """Ask."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop asking."""
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        """The deliveries."""
+
+
+class EventFeed(Protocol):
+    """The relays, verified, deduplicated and in order."""
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        """Take the event over for good: it returns once the event is on disk. Events of one `chain` are sent in order;
+        the same id twice is one event.
+        """
+
+    def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
+        """What matches any of the filters, stored and live."""
+
+    async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        """What is stored and matches, whole, oldest first. Raises an Exception when no relay answered."""
+
+
+class ChainView(Protocol):
+    """The block chain, as far as a reward's fate asks."""
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """1 for the tip and more below it, -1 for a block off the chain, None for one never seen.
+
+        `block_hash`: 32 bytes in serialisation order.
+        """
+
+    def height(self) -> int:
+        """The tip's height."""

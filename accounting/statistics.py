@@ -1,0 +1,181 @@
+"""Hashrates and counts out of checked batches, in integers and bounded memory.
+
+Credited work is expected hashes, so a hashrate is work divided by time. Work is kept in buckets of BUCKET_MS, summed
+over "5m" and "1h"; a miner costs at most SPAN_BUCKETS numbers, a worker WORKER_BUCKETS, however many shares they send.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nips.pool.views import MinerStatistics, PoolStatistics
+
+BUCKET_MS = 30_000
+SPANS_MS: Mapping[str, int] = {"5m": 300_000, "1h": 3_600_000}
+WORKER_SPAN_MS = SPANS_MS["5m"]
+# Miners and workers count as active for 10 minutes after a share (SPEC.md, "Views").
+ACTIVE_MS = 600_000
+# Whoever has just come is measured over the time since, but not over less than this: one share is no rate.
+SHORTEST_MS = 60_000
+# Batches come some seconds after their shares. While the log is at most this old, rates end where it ends, not now.
+LOG_LAG_MS = 60_000
+# A name costs its sender nothing: beyond so many active workers a miner's further ones count for it, but are not named.
+MAX_WORKERS = 128
+
+
+class Share(NamedTuple):
+    """Credited work: when (Unix ms), whose, on which worker, how many hashes expected."""
+
+    ms: int
+    miner: str
+    worker: str
+    work: int
+
+
+class WorkRing:
+    """Work by buckets of time, the newest `span_ms` of them."""
+
+    __slots__ = ("_buckets", "_span", "first_ms", "last_ms")
+
+    def __init__(self, span_ms: int) -> None:
+        self._span = span_ms // BUCKET_MS
+        self._buckets: dict[int, int] = {}
+        self.first_ms = 0
+        self.last_ms = 0
+
+    def add(self, ms: int, work: int) -> None:
+        """Count work done at a time; what is older than the span of the newest is let go."""
+        bucket = ms // BUCKET_MS
+        oldest = self.last_ms // BUCKET_MS - self._span
+        if not self._buckets or bucket > oldest:
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + work
+        self.first_ms = min(self.first_ms or ms, ms)
+        if ms > self.last_ms:
+            self.last_ms = ms
+            if len(self._buckets) > self._span + 1:
+                for old in [number for number in self._buckets if number <= bucket - self._span - 1]:
+                    del self._buckets[old]
+
+    def hashrate(self, span_ms: int, end_ms: int, since_ms: int = 0) -> int:
+        """Hashes per second over the span up to `end_ms`, or since `since_ms` (its first work) if that is less.
+
+        The oldest bucket counts only whole, so the time divided by is that of the buckets counted.
+        """
+        newest = end_ms // BUCKET_MS
+        oldest = newest - span_ms // BUCKET_MS + 1
+        work = sum(amount for bucket, amount in self._buckets.items() if oldest <= bucket <= newest)
+        begun = max(oldest * BUCKET_MS, since_ms or self.first_ms)
+        return work * 1000 // max(end_ms - begun, SHORTEST_MS)
+
+
+@dataclass(slots=True)
+class _Miner:
+    ring: WorkRing = field(default_factory=lambda: WorkRing(SPANS_MS["1h"]))
+    workers: dict[str, WorkRing] = field(default_factory=dict)
+    shares: int = 0
+    rejects: int = 0
+    work: int = 0
+
+
+class WorkerRate(NamedTuple):
+    """A worker's hashes per second over 5 minutes and its last share's time, Unix ms."""
+
+    hashrate: int
+    last_share_ms: int
+
+
+class Statistics:
+    """The fold. Batches may come in any order; only how old they are next to the newest matters."""
+
+    def __init__(self) -> None:
+        self._pool = WorkRing(SPANS_MS["1h"])
+        self._miners: dict[str, _Miner] = {}
+        self.shares = 0
+        self.rejects = 0
+        self.work = 0
+        self.log_ms = 0
+
+    def add_batch(self, to_ms: int, shares: Iterable[Share], rejects: Iterable[tuple[str, int]]) -> None:
+        """Count a batch: its good credited shares, and (miner, times) of what the edge refused. O(its shares)."""
+        self.log_ms = max(self.log_ms, to_ms)
+        for share in shares:
+            miner = self._miners.setdefault(share.miner, _Miner())
+            self.shares += 1
+            self.work += share.work
+            self._pool.add(share.ms, share.work)
+            miner.shares += 1
+            miner.work += share.work
+            miner.ring.add(share.ms, share.work)
+            self._worker(miner, share.worker, share.ms).add(share.ms, share.work)
+        for name, times in rejects:
+            self.rejects += times
+            self._miners.setdefault(name, _Miner()).rejects += times
+
+    def _worker(self, miner: _Miner, name: str, now_ms: int) -> WorkRing:
+        ring = miner.workers.get(name)
+        if ring is None:
+            if len(miner.workers) >= MAX_WORKERS:
+                idle = [other for other, held in miner.workers.items() if held.last_ms < now_ms - ACTIVE_MS]
+                for other in idle:
+                    del miner.workers[other]
+            ring = WorkRing(WORKER_SPAN_MS)
+            if len(miner.workers) < MAX_WORKERS:
+                miner.workers[name] = ring
+        return ring
+
+    def end_ms(self, now_ms: int) -> int:
+        """Where spans end: at the log's end while it is fresh, else now, so that a dead pool's rate falls to 0."""
+        return self.log_ms if now_ms - LOG_LAG_MS <= self.log_ms <= now_ms else now_ms
+
+    def miners(self) -> Iterable[str]:
+        """Everybody who ever sent a share."""
+        return self._miners.keys()
+
+    def last_share_ms(self, miner: str) -> int:
+        """A miner's newest credited share, Unix ms; 0 if it has none."""
+        known = self._miners.get(miner)
+        return 0 if known is None else known.ring.last_ms
+
+    def workers(self, miner: str, now_ms: int) -> dict[str, WorkerRate]:
+        """The miner's active workers by name."""
+        known = self._miners.get(miner)
+        if known is None:
+            return {}
+        end = self.end_ms(now_ms)
+        return {
+            name: WorkerRate(ring.hashrate(WORKER_SPAN_MS, end), ring.last_ms)
+            for name, ring in sorted(known.workers.items())
+            if ring.last_ms >= now_ms - ACTIVE_MS
+        }
+
+    def pool_statistics(self, now_ms: int, *, blocks: int, height: int) -> PoolStatistics:
+        """The pool as 34215 tells it. O(miners)."""
+        active = [miner for miner in self._miners.values() if miner.ring.last_ms >= now_ms - ACTIVE_MS]
+        end = self.end_ms(now_ms)
+        return PoolStatistics(
+            ms=now_ms,
+            hashrate={name: self._pool.hashrate(span, end) for name, span in SPANS_MS.items()},
+            miners=len(active),
+            workers=sum(ring.last_ms >= now_ms - ACTIVE_MS for miner in active for ring in miner.workers.values()),
+            shares=self.shares,
+            rejects=self.rejects,
+            blocks=blocks,
+            height=height,
+        )
+
+    def miner_statistics(self, name: str, now_ms: int) -> MinerStatistics | None:
+        """A miner as 34215 tells it, None for one who never sent a share."""
+        miner = self._miners.get(name)
+        if miner is None:
+            return None
+        end = self.end_ms(now_ms)
+        return MinerStatistics(
+            miner=name,
+            ms=now_ms,
+            hashrate={span: miner.ring.hashrate(length, end) for span, length in SPANS_MS.items()},
+            workers={worker: rate.hashrate for worker, rate in self.workers(name, now_ms).items()},
+            shares=miner.shares,
+            rejects=miner.rejects,
+            work=miner.work,
+            last_share_ms=miner.ring.last_ms,
+        )

@@ -24,8 +24,8 @@ MAX_CONNECTIONS_PER_CLIENT = 16
 DIAL_SECONDS = 5.0
 # A NIP-11 document is a few kilobytes.
 MAX_INFORMATION_BYTES = 65_536
-# Seconds that a closing handshake may take.
-CLOSE_SECONDS = 2.0
+# Seconds that each step of a closing handshake with the relay may take; it is near.
+CLOSE_SECONDS = 1.0
 
 # Close codes that name a state and may not be sent (RFC 6455, 7.4.1).
 _UNSENDABLE = frozenset({1004, 1005, 1006, 1015})
@@ -113,9 +113,11 @@ class RelayProxy:
             await websocket.accept()
             code, reason = await _join(websocket, upstream)
         finally:
+            # Both at once: a side that is slow to take leave does not keep the other waiting.
             with anyio.CancelScope(shield=True):
-                await upstream.close(code, reason)
-                await _close(websocket, code, reason)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(upstream.close, code, reason)
+                    tasks.start_soon(_close, websocket, code, reason)
 
 
 async def _join(websocket: WebSocket, upstream: websockets.WebSocketClientProtocol) -> tuple[int, str]:

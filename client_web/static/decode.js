@@ -1,0 +1,250 @@
+// Events of the pool protocol as plain values. Every function throws on an event that breaks the protocol's form.
+// Work is a BigInt of expected hashes, money an integer of msat, times are Unix milliseconds.
+
+import { paymentHash } from "./bech32.js";
+import { fromHex, sha256, toHex } from "./sha256.js";
+
+export const KIND = Object.freeze({
+  PROFILE: 0,
+  TERMS: 4210,
+  RECEIPT: 4212,
+  BLOCK: 4213,
+  STATEMENT: 4214,
+  PAYOUT: 4215,
+  STATUS: 4216,
+  ANNOUNCEMENT: 34210,
+  BALANCE: 34214,
+  STATISTICS: 34215,
+});
+
+const RECORD_SIZE = 28;
+// What a share's status byte says; only the first two are credited.
+export const SHARE_STATUS = ["credited", "credited", "stale upstream", "refused upstream", "unanswered upstream", "late block"];
+const HEX64 = /^[0-9a-f]{64}$/;
+const encoder = new TextEncoder();
+
+function must(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+/** Check that an event has NIP-01's form and that its id is its hash. Its signature is not checked here. */
+export function checkEvent(event) {
+  must(event && typeof event === "object" && HEX64.test(event.id) && HEX64.test(event.pubkey), "not an event");
+  must(Number.isSafeInteger(event.created_at) && Number.isSafeInteger(event.kind), "not an event");
+  must(typeof event.content === "string" && Array.isArray(event.tags), "not an event");
+  must(event.tags.every((tag) => Array.isArray(tag) && tag.every((item) => typeof item === "string")), "not an event");
+  const text = JSON.stringify([0, event.pubkey, event.created_at, event.kind, event.tags, event.content]);
+  must(toHex(sha256(encoder.encode(text))) === event.id, "the event's id is not its hash");
+  return event;
+}
+
+export function tag(event, name) {
+  return event.tags.find((item) => item[0] === name)?.[1];
+}
+
+function tags(event, name, marker) {
+  return event.tags.filter((item) => item[0] === name && (!marker || item[3] === marker)).map((item) => item[1]);
+}
+
+function content(event) {
+  const fields = JSON.parse(event.content);
+  must(fields && typeof fields === "object" && fields.v === 1, "content of an unknown version");
+  return fields;
+}
+
+function integer(value, what) {
+  must(Number.isSafeInteger(value), `${what} is not an integer`);
+  return value;
+}
+
+function decimal(value, what) {
+  must(typeof value === "string" && /^(?:0|[1-9][0-9]{0,99})$/.test(value), `${what} is not a decimal string`);
+  return BigInt(value);
+}
+
+function key(value, what) {
+  must(typeof value === "string" && HEX64.test(value), `${what} is not 64 hex digits`);
+  return value;
+}
+
+function text(value, what) {
+  must(typeof value === "string", `${what} is not a string`);
+  return value;
+}
+
+/** The 256-bit target of compact bits, 8 hex digits. */
+export function targetFromBits(bits) {
+  must(typeof bits === "string" && /^[0-9a-f]{8}$/.test(bits), "bits are not 8 hex digits");
+  const size = BigInt(parseInt(bits.slice(0, 2), 16));
+  const mantissa = BigInt(parseInt(bits.slice(2), 16));
+  const target = size >= 3n ? mantissa << (8n * (size - 3n)) : mantissa >> (8n * (3n - size));
+  must(mantissa <= 0x7fffffn && target > 0n && target < 1n << 256n, "bits are no target");
+  return target;
+}
+
+/** Expected hashes for one at or below the target of these bits. */
+export function workFromBits(bits) {
+  return (1n << 256n) / (targetFromBits(bits) + 1n);
+}
+
+/** The Stratum difficulty of these bits, as a number for display. */
+export function difficultyFromBits(bits) {
+  // 2^32 keeps the fractions of difficulties below 1, which CPU miners are given.
+  return Number(((0xffffn << 208n) << 32n) / targetFromBits(bits)) / 2 ** 32;
+}
+
+function bytesFromBase64(value) {
+  return Uint8Array.from(atob(text(value, "shares")), (letter) => letter.charCodeAt(0));
+}
+
+/** 4212: a batch of shares. `shares` are in time order; work and difficulty are those of the share's session. */
+export function decodeReceipt(event) {
+  const fields = content(event);
+  const window = event.tags.find((item) => item[0] === "window") ?? [];
+  const [fromMs, toMs] = [Number(decimal(window[1], "from")), Number(decimal(window[2], "to"))];
+  must(Number.isSafeInteger(toMs) && fromMs < toMs, "a window ends before it starts");
+  const miners = tags(event, "p").map((pubkey) => key(pubkey, "a miner"));
+  must(Array.isArray(fields.sessions), "no sessions");
+  const sessions = fields.sessions.map((session) => {
+    must(Array.isArray(session) && session.length === 4 && session[0] in miners, "a session names no miner");
+    must(/^(?:[A-Za-z0-9._-]{0,32}|#[0-9a-f]{8})$/.test(session[1]), "not a worker's name");
+    return {
+      miner: miners[session[0]],
+      worker: session[1],
+      work: workFromBits(session[3]),
+      difficulty: difficultyFromBits(session[3]),
+    };
+  });
+  const bytes = bytesFromBase64(fields.shares);
+  must(bytes.length % RECORD_SIZE === 0 && bytes.length / RECORD_SIZE === Number(tag(event, "shares")), "records are cut");
+  const view = new DataView(bytes.buffer);
+  const shares = [];
+  for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
+    const session = sessions[view.getUint16(at, true)];
+    const status = SHARE_STATUS[view.getUint8(at + 3)];
+    must(session && status, "a share names no session or an unknown status");
+    const { miner, worker, work, difficulty } = session;
+    const credited = view.getUint8(at + 3) < 2;
+    const index = at / RECORD_SIZE;
+    shares.push({ receipt: event.id, index, ms: fromMs + view.getUint32(at + 4, true), miner, worker, work, difficulty, status, credited });
+  }
+  const rejects = (fields.rejects ?? []).reduce((sum, reject) => sum + integer(reject[2], "a reject's count"), 0);
+  return { id: event.id, fromMs, toMs, work: decimal(tag(event, "work"), "work"), shares, rejects };
+}
+
+/** 4213: a block found. */
+export function decodeBlock(event) {
+  const fields = content(event);
+  const header = fromHex(fields.header);
+  must(header.length === 80, "a header has 80 bytes");
+  const block = toHex(sha256(sha256(header)).reverse());
+  must(block === fields.block, "the header does not hash to the block named");
+  return {
+    id: event.id,
+    ms: event.created_at * 1000,
+    height: integer(fields.height, "height"),
+    block,
+    nbits: toHex(header.slice(72, 76).reverse()),
+    finder: key(tag(event, "p"), "the finder"),
+    receipt: key(tags(event, "e", "receipt")[0], "the receipt"),
+  };
+}
+
+/** 4214: how a reward was split. `adds` says whether rows and fee make the whole reward, to the msat. */
+export function decodeStatement(event) {
+  const fields = content(event);
+  const miners = tags(event, "p").map((pubkey) => key(pubkey, "a miner"));
+  must(Array.isArray(fields.rows) && (fields.parts > 0 || fields.rows.length === miners.length), "not a row for each miner");
+  const rows = fields.rows.map(([work, msat], i) => ({
+    miner: miners[i],
+    work: decimal(work, "a row's work"),
+    msat: integer(msat, "a row's msat"),
+  }));
+  const grossMsat = integer(fields.reward.gross_msat, "gross_msat");
+  const feeMsat = integer(fields.fee_msat, "fee_msat");
+  return {
+    id: event.id,
+    ms: integer(fields.reward.found_ms ?? event.created_at * 1000, "found_ms"),
+    type: text(fields.reward.type, "the reward's type"),
+    height: fields.reward.height ?? null,
+    block: fields.reward.block ?? null,
+    offer: text(fields.offer, "the offer"),
+    windowWork: decimal(fields.window.work, "the window's work"),
+    windowFromMs: integer(fields.window.from_ms, "from_ms"),
+    grossMsat,
+    feeMsat,
+    rows,
+    adds: rows.reduce((sum, row) => sum + row.msat, feeMsat) === grossMsat || fields.parts > 0,
+  };
+}
+
+/** 4216: what became of a statement. */
+export function decodeStatus(event) {
+  const fields = content(event);
+  must(["matured", "orphaned", "void"].includes(fields.status), "an unknown status");
+  return { statement: key(fields.statement, "the statement"), status: fields.status, ms: event.created_at * 1000 };
+}
+
+/** 4215: a payment. `proof` is "preimage" when the preimage hashes to the invoice's payment hash, "wrong preimage" when
+ * it does not, or null when the method has no preimage. */
+export function decodePayout(event) {
+  const fields = content(event);
+  const proof = fields.proof ?? {};
+  let checked = null;
+  if (proof.preimage !== undefined && proof.bolt11 !== undefined) {
+    const hash = toHex(sha256(fromHex(proof.preimage)));
+    checked = hash === paymentHash(proof.bolt11) ? "preimage" : "wrong preimage";
+  }
+  return {
+    id: event.id,
+    ms: event.created_at * 1000,
+    miner: key(fields.miner, "the miner"),
+    amountMsat: integer(fields.amount_msat, "amount_msat"),
+    feeMsat: integer(fields.network_fee_msat, "network_fee_msat"),
+    method: text(fields.method, "the method"),
+    proof: checked,
+    zapReceipt: proof.receipt === undefined ? null : key(proof.receipt, "the zap receipt"),
+  };
+}
+
+/** 34214: what the ledger says of a miner. */
+export function decodeBalance(event) {
+  const fields = content(event);
+  return {
+    miner: key(tag(event, "d"), "the miner"),
+    pendingMsat: integer(fields.pending_msat, "pending_msat"),
+    earnedMsat: integer(fields.earned_msat, "earned_msat"),
+    paidMsat: integer(fields.paid_msat, "paid_msat"),
+    owedMsat: integer(fields.owed_msat, "owed_msat"),
+  };
+}
+
+/** 34215 of the pool: counts since the log began. */
+export function decodePoolStatistics(event) {
+  const fields = content(event);
+  return { blocks: integer(fields.blocks, "blocks"), shares: integer(fields.shares, "shares"), height: integer(fields.height, "height") };
+}
+
+/** 4210: what of the terms the page shows; `blockBits` is regtest's mark of a block or null. */
+export function decodeTerms(event) {
+  const fields = content(event);
+  return { ms: event.created_at * 1000, offers: fields.offers, limits: fields.limits, blockBits: fields.limits?.block_bits ?? null };
+}
+
+/** 34210: the pool's name. */
+export function decodeAnnouncement(event) {
+  return { name: cleanName(content(event).name) };
+}
+
+/** The name of a kind 0 profile, or null. */
+export function decodeProfile(event) {
+  const fields = JSON.parse(event.content);
+  return cleanName(fields?.display_name) ?? cleanName(fields?.name);
+}
+
+/** A stranger's name made fit to show: no control characters, no characters that turn the direction, 32 at most. */
+function cleanName(name) {
+  if (typeof name !== "string") return null;
+  const clean = name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "").trim();
+  return clean === "" ? null : Array.from(clean).slice(0, 32).join("");
+}

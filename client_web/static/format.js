@@ -3,8 +3,7 @@
 const PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z"];
 
 function significant(value) {
-  if (value === 0) return "0";
-  return value >= 1000 ? value.toFixed(0) : value.toPrecision(3).replace(/\.?0+$/, (end) => (end.includes(".") ? "" : end));
+  return value >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
 /** A number with a metric prefix, three digits: [digits, prefix]. */

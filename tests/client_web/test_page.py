@@ -1,0 +1,198 @@
+"""The page in a real browser against a scripted relay: what a visitor sees, live, and when the relay goes away."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+import websockets
+from websockets.server import WebSocketServerProtocol
+
+from client_web.adapters.http_server import bind, serve
+from client_web.adapters.relay_proxy import RelayProxy
+from client_web.fakes import FakeReadModel
+from client_web.server import create_app
+from client_web.site import Site
+from nips.keys import SecretKey
+from nips.nip01 import Event, UnsignedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.chain import FIRST, Link
+from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
+from nips.pool.targets import share_bits_from_difficulty, work_from_bits
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0", "about:blank",
+)  # fmt: skip
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+class ScriptedRelay:
+    """A relay that answers every REQ with what it holds, and passes on what is put into it later."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.open: set[WebSocketServerProtocol] = set()
+
+    async def serve(self, websocket: WebSocketServerProtocol) -> None:
+        self.open.add(websocket)
+        try:
+            async for text in websocket:
+                _, name, *filters = json.loads(text)
+                for event in self.events:
+                    if any(event.kind in each["kinds"] for each in filters):
+                        await websocket.send(_message(name, event))
+                await websocket.send(json.dumps(["EOSE", name]))
+        finally:
+            self.open.discard(websocket)
+
+    async def put(self, event: Event) -> None:
+        self.events.append(event)
+        for websocket in self.open:
+            await websocket.send(_message("log", event))
+
+
+def _message(name: str, event: Event) -> str:
+    return json.dumps(["EVENT", name, msgspec.to_builtins(event)])
+
+
+class Page:
+    """A tab of a headless browser, driven over its DevTools socket."""
+
+    def __init__(self, socket: websockets.WebSocketClientProtocol) -> None:
+        self._socket = socket
+        self._number = 0
+        self._session: str | None = None
+        self.complaints: list[str] = []
+
+    async def call(self, method: str, **params: Any) -> Any:
+        self._number += 1
+        request = {"id": self._number, "method": method, "params": params}
+        if self._session is not None:
+            request["sessionId"] = self._session
+        await self._socket.send(json.dumps(request))
+        while True:
+            answer = json.loads(await self._socket.recv())
+            if answer.get("id") == self._number:
+                return answer["result"]
+            if answer.get("method") == "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(answer["params"]))
+            if answer.get("method") == "Log.entryAdded":
+                self.complaints.append(json.dumps(answer["params"]["entry"]))
+
+    async def open(self, url: str) -> None:
+        target = await self.call("Target.createTarget", url="about:blank")
+        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Runtime", "Log", "Page"):
+            await self.call(f"{domain}.enable")
+        await self.call("Page.navigate", url=url)
+
+    async def evaluate(self, expression: str) -> Any:
+        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        with anyio.fail_after(20):
+            while not await self.evaluate(expression):  # noqa: ASYNC110 - the event is in another process
+                await anyio.sleep(0.05)
+
+
+@pytest.fixture
+def browser(tmp_path: Path):
+    """A function: a headless browser's page as a context."""
+    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed: the page was not tried in a browser")
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[Page]:
+        async with await anyio.open_process(
+            [program, f"--user-data-dir={tmp_path}", *QUIET], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            said = ""
+            with anyio.fail_after(30):
+                while not (address := re.search(r"DevTools listening on (ws://\S+)\n", said)):
+                    said += (await process.stderr.receive()).decode()
+            async with websockets.connect(address[1], max_size=None) as socket, anyio.create_task_group() as tasks:
+                # A full pipe would stop the browser.
+                tasks.start_soon(_drain, process.stderr)
+                yield Page(socket)
+                tasks.cancel_scope.cancel()
+            process.terminate()
+
+    return run
+
+
+async def _drain(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+def _receipt(key: SecretKey, site: Site, miner: str, link: Link, to_ms: int, worker: str) -> Event:
+    bits = share_bits_from_difficulty(512)
+    body = ReceiptBody(
+        lane=0,
+        link=link,
+        from_ms=to_ms - 10_000,
+        to_ms=to_ms,
+        jobs=("ab" * 32,),
+        miners=(miner,),
+        sessions=(Session(0, worker, bytes(4), bits),),
+        shares=ShareRecord(0, 0, 0, 5, 0, 0, 0, bytes(8)).pack(),
+        rejects=(),
+        work=work_from_bits(bits),
+    )
+    return key.sign(build_receipt(PoolAddress(site.pool, site.network), body, receipt_second(to_ms, 0)))
+
+
+async def test_a_visitor_sees_shares_arrive_and_the_relay_leave_and_return(
+    browser: Any, site: Site, pool_key: SecretKey, miner_key: SecretKey
+) -> None:
+    relay = ScriptedRelay()
+    relay_socket = bind("127.0.0.1", 0)
+    relay_port = relay_socket.getsockname()[1]
+    http_socket = bind("127.0.0.1", 0)
+    proxy = RelayProxy(f"ws://127.0.0.1:{relay_port}")
+    async with anyio.create_task_group() as tasks, browser() as page:
+        await tasks.start(serve, create_app(site, FakeReadModel(), proxy), http_socket)
+        relaying = await websockets.serve(relay.serve, sock=relay_socket)
+        await page.open(f"http://127.0.0.1:{http_socket.getsockname()[1]}/")
+        await page.until("document.querySelector('#connection')?.dataset.state === 'connected'")
+        await page.until("!document.querySelector('main').hasAttribute('aria-busy')")
+        assert "Waiting for the first share" in await page.evaluate("document.body.innerText")
+        npub = await page.evaluate("document.querySelector('#pool-npub').textContent")
+        assert f"--pool {npub}" in await page.evaluate("document.querySelector('#verify-command').textContent")
+
+        now = int(await page.evaluate("Date.now()"))
+        first = _receipt(pool_key, site, miner_key.pubkey, FIRST, now, "rig1")
+        profile = UnsignedEvent(0, now // 1000, (), json.dumps({"name": HOSTILE}))
+        relay.events.append(miner_key.sign(profile))
+        await relay.put(first)
+        await page.until("document.querySelectorAll('#shares tr').length === 1")
+        assert "rig1" in await page.evaluate("document.querySelector('#shares').textContent")
+        assert "H/s" in await page.evaluate("document.querySelector('#hashrate').textContent")
+        await page.until("document.querySelector('#miners bdi').textContent.startsWith('<img')")
+        assert await page.evaluate("document.querySelectorAll('#miners img').length") == 0
+        assert page.complaints == []
+
+        relaying.close()
+        await relaying.wait_closed()
+        await page.until("document.querySelector('#connection').dataset.state === 'reconnecting'")
+        relay.events.append(_receipt(pool_key, site, miner_key.pubkey, Link(1, first.id), now + 10_000, "rig2"))
+        again = await websockets.serve(relay.serve, "127.0.0.1", relay_port)
+        await page.until("document.querySelector('#connection').dataset.state === 'connected'")
+        await page.until("document.querySelectorAll('#shares tr').length === 2")
+        again.close()
+        await again.wait_closed()
+        tasks.cancel_scope.cancel()

@@ -142,7 +142,7 @@ export class View {
     showEmpty("blocks", blocks.length === 0);
     sync(byId("blocks"), blocks, (block) => block.id, (block) => {
       const finder = who(block.finder, true);
-      const effort = number();
+      const effort = cell({ class: "number roomy" });
       const status = element("span", { class: "status" });
       const height = element("th", { scope: "row", class: "number", title: block.block }, format.count(block.height));
       const cells = [height, cell({}, when(block.ms)), cell({}, finder.node), effort, cell({}, status)];
@@ -211,8 +211,11 @@ export class View {
 
 function proofOf(payout) {
   if (payout.proof === null) return "–";
-  const text = payout.proof === "preimage" ? "preimage fits the invoice" : "preimage does not fit";
-  return element("span", { class: "status", "data-status": payout.proof }, text);
+  const [text, title] =
+    payout.proof === "preimage"
+      ? ["preimage fits", "The preimage hashes to the invoice's payment hash"]
+      : ["preimage is wrong", "The preimage does not hash to the invoice's payment hash"];
+  return element("span", { class: "status", "data-status": payout.proof, title }, text);
 }
 
 /** A link that a Nostr client on this device opens (NIP-21). */

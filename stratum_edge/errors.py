@@ -4,6 +4,11 @@
      +-- WireError             bytes that are not the Bitcoin structure they should be (theirs)
      +-- SourceUnavailable     no template can be had now (the node is away, still syncing)
      +-- ChainStoreError       the embedded chain's own block file can't be used
+     +-- MalformedLine         a line from a miner that is not a Stratum request (theirs)
+     +-- JournalError          the journal can't be used
+     |    +-- JournalDamaged   a record before the journal's end is broken
+     |    +-- JournalInUse     another process has it
+     |    +-- ForeignJournal   it is another pool's or another edge key's
      +-- MinerError            the CPU miner's side of Stratum
           +-- BadReply         what the pool sent is not Stratum V1 (theirs)
           +-- Unauthorized     the pool refused `mining.authorize`; the pool's reason is in it
@@ -26,6 +31,26 @@ class SourceUnavailable(EdgeError):
 
 class ChainStoreError(EdgeError):
     """The embedded chain's block file is in use by another process or not ours."""
+
+
+class MalformedLine(EdgeError):
+    """A line from a miner that is not a Stratum V1 request."""
+
+
+class JournalError(EdgeError):
+    """The share journal can't be used."""
+
+
+class JournalDamaged(JournalError):
+    """A record before the journal's end is broken: what follows can't be trusted. The edge needs a new lane."""
+
+
+class JournalInUse(JournalError):
+    """Another process has the journal open."""
+
+
+class ForeignJournal(JournalError):
+    """The journal belongs to another pool, network or edge key."""
 
 
 class MinerError(EdgeError):

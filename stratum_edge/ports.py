@@ -1,4 +1,4 @@
-"""What the edge needs of the outside, as Protocols: a source of block templates and a clock.
+"""What the edge needs of the outside, as Protocols: templates, a clock, the terms, a publisher, a journal.
 
 Hashes named here are 32 bytes in serialisation order (the order they have in a header), amounts are satoshi.
 Adapters implement these; `noncestr/compose.py` connects them. The embedded chain is the fake that ships.
@@ -6,6 +6,9 @@ Adapters implement these; `noncestr/compose.py` connects them. The embedded chai
 
 from dataclasses import dataclass
 from typing import Protocol
+
+from nips.nip01 import VerifiedEvent
+from nips.pool.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +84,50 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Unix time in milliseconds."""
+        ...
+
+
+class TermsSource(Protocol):
+    """Where the pool's terms come from: a file, or the relays."""
+
+    def current(self) -> Terms:
+        """The newest terms known."""
+        ...
+
+    async def changed(self, known: str) -> Terms:
+        """Return the newest terms as soon as their id is not `known` (at once, if it is not already)."""
+        ...
+
+
+class Publisher(Protocol):
+    """Where signed events go: the relay outbox."""
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        """Take an event over; durable when this returns. Events of one `chain` are sent in the order they came."""
+        ...
+
+
+class Journal(Protocol):
+    """The edge's journal as the share path sees it: records are put in order, and written before they are acted on."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the current segment, unwritten ones included."""
+        ...
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last flush did not succeed: nothing may be acknowledged."""
+        ...
+
+    def put(self, record: bytes) -> None:
+        """Queue a whole record (`stratum_edge.journal.encode_record`) for the next `flush`."""
+        ...
+
+    def flush(self) -> bool:
+        """Hand what was put to the kernel in one write; False when it can't be stored now (kept for the next try)."""
+        ...
+
+    def rotate(self, checkpoint: bytes) -> bool:
+        """Begin a new segment with a checkpoint record, which makes the older ones superfluous; False if it can't."""
         ...

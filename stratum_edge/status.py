@@ -1,0 +1,70 @@
+"""What the edge tells about itself: counts, and the hashrate of its credited work."""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Final
+
+# Hashrate is credited work over the last five minutes, kept in steps of ten seconds.
+RATE_WINDOW_MS: Final = 300_000
+RATE_STEP_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStatus:
+    """A snapshot. `hashrate_hs`: hashes a second over five minutes. `rejected`: by Stratum error code. `blocks`: by
+    outcome: "accepted", or the chain's reason.
+    """
+
+    sessions: int
+    miners: int
+    workers: int
+    hashrate_hs: int
+    accepted: int
+    rejected: dict[int, int]
+    bad_lines: int
+    height: int
+    job: str
+    batch_seq: int
+    batch_id: str
+    unpublished: int
+    stalled: bool
+    blocks: dict[str, int]
+
+
+class Hashrate:
+    """Credited work by time; `now` is monotonic ms."""
+
+    def __init__(self, now: int) -> None:
+        self._began = now
+        self._steps: deque[list[int]] = deque()
+        self._sum = 0
+
+    def add(self, work: int, now: int) -> None:
+        """Credit work (expected hashes)."""
+        step = now // RATE_STEP_MS
+        if not self._steps or self._steps[-1][0] != step:
+            self._expire(now)
+            self._steps.append([step, 0])
+        self._steps[-1][1] += work
+        self._sum += work
+
+    def _expire(self, now: int) -> None:
+        oldest = (now - RATE_WINDOW_MS) // RATE_STEP_MS
+        while self._steps and self._steps[0][0] <= oldest:
+            self._sum -= self._steps.popleft()[1]
+
+    def per_second(self, now: int) -> int:
+        """Hashes a second over the window, or since the start while that is shorter."""
+        self._expire(now)
+        return self._sum * 1000 // max(RATE_STEP_MS, min(RATE_WINDOW_MS, now - self._began))
+
+
+class Counts:
+    """What happened since the start."""
+
+    def __init__(self, now: int) -> None:
+        self.accepted = 0
+        self.rejected: Counter[int] = Counter()
+        self.bad_lines = 0
+        self.blocks: Counter[str] = Counter()
+        self.hashrate = Hashrate(now)

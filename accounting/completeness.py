@@ -1,0 +1,213 @@
+"""The end of an audit: there is no more to read, so what still waits, or should be there by now, becomes a finding."""
+
+from collections.abc import Iterator
+
+from accounting.facts import CLAIMED, Fact
+from accounting.findings import Code, Finding, finding
+from accounting.lanes import Lane
+from accounting.log import PoolLog
+from accounting.shares import RATIO_BITS
+from nips.pool.hashing import display, sha256d
+from nips.pool.statement import Statement
+
+# A 4213 follows its batch at once; a minute covers a relay that is slow to take it.
+BLOCK_GRACE_MS = 60_000
+# Below 200 shares a miner's luck says nothing; at 6 standard deviations chance is one in a billion.
+LUCK_SHARES = 200
+LUCK_SIGMAS = 6
+# A summary finding names this many events, not all.
+EXAMPLES = 10
+
+
+def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
+    """Process what waits for something that did not come, each time saying what; then look for what is overdue.
+
+    `now_ms` (Unix ms) decides what is overdue; None: nothing is. The new facts.
+    """
+    facts = log.settle()
+    while _force(log):
+        facts += log.settle()
+    for check in (_unread, _unsealed, _heads_left_out, _keys_left_open, _luck, _payouts, _not_checked):
+        for found in check(log):
+            log.report(found)
+    if now_ms is not None:
+        for found in _overdue(log, now_ms):
+            log.report(found)
+    return facts
+
+
+def _force(log: PoolLog) -> bool:
+    """Let one event past what it waits for, in an order that does not depend on how the log was read."""
+    terms = log.terms_chain.skip_to()
+    if terms is not None:
+        log.adopt(terms)
+        return True
+    for lane_key in sorted(log.lanes):
+        if lane_key.edge in log.roles["edge"] and _force_lane(log, log.lanes[lane_key]):
+            return True
+    for key in sorted(log.accounting):
+        chain = log.accounting[key]
+        if key in log.roles["accounting"] and (event := chain.peek() or chain.skip_to()) is not None:
+            log.enter(chain, event)
+            return True
+    for key in sorted(log.payouts):
+        paid = log.payouts[key]
+        if key in log.roles["zapper"] and (payout := paid.skip_to()) is not None:
+            log.pay(paid, payout)
+            return True
+    return False
+
+
+def _force_lane(log: PoolLog, lane: Lane) -> bool:
+    receipt = lane.chain.peek() or lane.chain.skip_to()
+    if receipt is None:
+        return False
+    for job_id in log.lacks(receipt):
+        job = log.waiting_jobs.get(job_id)
+        if job is None:
+            log.report(finding(Code.MISSING_JOB, f"job {job_id}", job_id, receipt.id))
+        else:
+            log.report(finding(Code.MISSING_TERMS, f"terms {job.terms}", job.terms, job_id, receipt.id))
+    log.accept(lane, receipt)
+    return True
+
+
+def _unread(log: PoolLog) -> Iterator[Finding]:
+    """Events that found no place: of strangers, of keys without the role, blocks without a receipt."""
+    if not log.terms_by_id:
+        yield finding(Code.NOTHING_FOUND, f"no terms of {log.pool} were read")
+        return
+    strangers = set(log.strangers) | set(log.malformed)
+    for chain in log.chains():
+        key = chain.pubkey
+        if key in log.roles[_role(chain.name)]:
+            continue
+        roles = ["pool"] if key == log.pool.pubkey else log.roles_of(key)
+        if not roles:
+            strangers.update(chain.waiting_ids)
+            continue
+        for event in sorted(chain.waiting_ids):
+            yield finding(Code.WRONG_KEY, f"{key} is {' and '.join(roles)}, which may not sign this", event)
+    for block in sorted(log.waiting_blocks.values(), key=lambda block: block.id):
+        if log.roles_of(block.signer):
+            text = f"the receipt of block {block.block}"
+            yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id)
+        else:
+            strangers.add(block.id)
+    if strangers:
+        text = f"{len(strangers)} events that no key of the pool signed"
+        yield finding(Code.STRANGER, text, *sorted(strangers)[:EXAMPLES])
+    for chain in log.chains():
+        end = chain.closed
+        if chain.head is not None and end is not None and not chain.is_ended:
+            text = f"{chain.name} is closed at {end.seq}, read up to {chain.head.seq}"
+            yield finding(Code.GAP, text, chain.head.id, end.id)
+
+
+def _role(name: str) -> str:
+    """The role that may write a chain `<pubkey>/<chain>`."""
+    return {"accounting": "accounting", "payouts": "zapper"}.get(name.partition("/")[2], "edge")
+
+
+def _unsealed(log: PoolLog) -> Iterator[Finding]:
+    """Heads that used jobs name, of other lanes or past a gap: each must be a batch of its lane."""
+    for job, key, head in sorted(log.sealed):
+        lane = log.lanes.get(key)
+        if lane is not None and (head in lane.by_id or head in lane.chain.ids.values()):
+            continue
+        text = f"the batch of lane {key} that a job names"
+        yield finding(Code.MISSING_BATCH, text, job, head)
+
+
+def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
+    """A statement names every lane that had work in its time, or the lane came too late."""
+    for reward in log.books.rewards.values():
+        statement = reward.statement
+        block = log.blocks.get(statement.reward.block)
+        if block is None:
+            continue
+        for key, lane in log.lanes.in_order():
+            first = lane.batches[0]
+            if str(key) in statement.window.heads or first.from_ms > block.found_ms:
+                continue
+            if lane.ended and lane.past(block.found_ms) is None and lane.watermark_ms < statement.window.from_ms:
+                continue
+            late = first.created_at > statement.created_at
+            code = Code.LATE_LANE if late else Code.STATEMENT_HEADS
+            yield finding(code, f"lane {key} is not in the statement's heads", statement.id, first.id)
+
+
+def _keys_left_open(log: PoolLog) -> Iterator[Finding]:
+    """A key that the newest terms leave out must have its chains closed."""
+    newest = log.newest_terms()
+    if newest is None:
+        return
+    for chain in log.chains():
+        held = newest.body.keys_of(_role(chain.name))
+        if chain.head is not None and chain.closed is None and chain.pubkey not in held:
+            yield finding(Code.KEY_NOT_CLOSED, f"the newest terms leave {chain.name} open", newest.id, chain.head.id)
+
+
+def _luck(log: PoolLog) -> Iterator[Finding]:
+    """A miner's hash / target is uniform in (0, 1], unless it was given harder work than it is credited for.
+
+    The sum of n such ratios has mean n/2 and variance n/12; all in integers: 12 (2 sum - n)^2 > 4 sigma^2 n.
+    """
+    sums: dict[str, tuple[int, int]] = {}
+    for _, lane in log.lanes.in_order():
+        for batch in lane.batches:
+            shares = batch.shares
+            for who, ratio in zip(shares.sessions, shares.ratios, strict=False):
+                count, total = sums.get(who.miner, (0, 0))
+                sums[who.miner] = (count, total + ratio)
+            for session in shares.session:
+                miner = shares.sessions[session].miner
+                count, total = sums[miner]
+                sums[miner] = (count + 1, total)
+    for miner, (count, total) in sorted(sums.items()):
+        unit = 1 << RATIO_BITS
+        off = 2 * total - count * unit
+        if count >= LUCK_SHARES and 12 * off * off > 4 * LUCK_SIGMAS**2 * count * unit * unit:
+            text = f"hash / target of {count} shares is {1000 * total // (count * unit)}/1000 on average, 500 expected"
+            yield finding(Code.HARDER_WORK, text, miner=miner)
+
+
+def _payouts(log: PoolLog) -> Iterator[Finding]:
+    yield from log.books.overpaid()
+    yield from log.books.wrong_reversals()
+    claimed = [event for event, grade in log.books.grades.items() if grade == CLAIMED]
+    if claimed:
+        text = f"{len(claimed)} of {len(log.books.grades)} payouts are claimed, neither proven nor attested"
+        yield finding(Code.PAYOUT_CLAIMED, text, *sorted(claimed)[:EXAMPLES])
+
+
+def _not_checked(log: PoolLog) -> Iterator[Finding]:
+    if log.blocks:
+        text = f"{len(log.blocks)} blocks: the work is checked, their place in the chain is not"
+        yield finding(Code.CHAIN_FACTS, text)
+
+
+def _overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
+    """Blocks that nobody announced, and announced ones without a statement in time."""
+    announced = {*log.blocks, *log.refused_blocks, *(block.block for block in log.waiting_blocks.values())}
+    for (receipt, index), (solution, _, batch) in sorted(log.solutions.items()):
+        block = display(sha256d(solution.header))
+        if not solution.late and block not in announced and now_ms > batch.created_at * 1000 + BLOCK_GRACE_MS:
+            text = f"share {index} of its receipt is block {block}"
+            yield finding(Code.BLOCK_UNTOLD, text, receipt, miner=solution.miner)
+    told = {event.reward.block for event in _statements(log)}
+    for block in sorted(log.blocks):
+        seen = log.blocks[block]
+        if block in told or not log.ready(seen.found_ms):
+            continue
+        known_ms = max(batch.created_at for batch in log.lanes.cuts(seen.found_ms).values()) * 1000
+        if now_ms > known_ms + seen.terms.body.limits.statement_ms:
+            text = f"block {block}, whose work was known at {known_ms}"
+            yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)
+
+
+def _statements(log: PoolLog) -> Iterator[Statement]:
+    for block in log.blocks:
+        reward = log.books.standing(block)
+        if reward is not None:
+            yield reward.statement

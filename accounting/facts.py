@@ -1,0 +1,92 @@
+"""What the fold of the log has established, in the order it did."""
+
+from dataclasses import dataclass
+
+from accounting.shares import CheckedShares
+from nips.pool.block import BlockFound
+from nips.pool.job import Job
+from nips.pool.payout import Payout
+from nips.pool.receipt import Receipt
+from nips.pool.statement import RewardStatus, Statement
+from nips.pool.terms import Terms
+
+PROVEN, ATTESTED, CLAIMED, REFUTED = "proven", "attested", "claimed", "refuted"
+
+
+@dataclass(frozen=True, slots=True)
+class TermsAdopted:
+    """Terms took their place in the chain."""
+
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class BatchChecked:
+    """A receipt took its place in its lane, its shares hashed."""
+
+    receipt: Receipt
+    shares: CheckedShares
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRevoked:
+    """A share credited before turned out to repeat an earlier one, of a batch of another lane read later."""
+
+    receipt: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSeen:
+    """An announced block that matches its share. `found_ms` is the share's time; `gross_msat` the coinbase's outputs.
+    `edge`, `lane`, `seq`, `index` are the share's place, `offer` and `terms` its job's.
+    """
+
+    block: BlockFound
+    found_ms: int
+    offer: str
+    terms: Terms
+    gross_msat: int
+    job: Job
+    edge: str
+    lane: int
+    seq: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSeen:
+    """A statement took its place in its chain; `ok`: it is what the log gives, to the msat."""
+
+    statement: Statement
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSeen:
+    """A reward's status took its place in its chain; `ok`: it follows from the one before."""
+
+    status: RewardStatus
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutSeen:
+    """A payout record took its place; `grade`: proven, attested, claimed or refuted. It comes again with a better
+    grade when a zap receipt is read later.
+    """
+
+    payout: Payout
+    grade: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """What was read last changes what came before (terms that close a chain below its head, or replaced the terms of
+    jobs already used): the facts so far no longer hold. Feed all events to a new PoolLog, without trusted shares.
+    """
+
+    reason: str
+
+
+Fact = TermsAdopted | BatchChecked | ShareRevoked | BlockSeen | StatementSeen | StatusSeen | PayoutSeen | Reopened

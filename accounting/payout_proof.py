@@ -1,0 +1,133 @@
+"""What a payout record's proof is worth (SPEC.md, "4215 payout record").
+
+*proven*: the miner itself signed the invoice, or the request that held it. *attested*: a zap receipt, signed by a key
+that is none of the pool's, says it arrived. *claimed*: the record is sound in itself, but whoever makes an invoice, be
+it the pool, has its preimage. *refuted*: the proof does not hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounting.facts import ATTESTED, CLAIMED, PROVEN, REFUTED
+from nips.bolt11 import Invoice, decode_invoice
+from nips.errors import NipError
+from nips.nip01 import VerifiedEvent, parse_event, verify
+from nips.nip57 import ZapRequest, check_zap_receipt, check_zap_request, proves_payment, zap_request_text
+from nips.pool.content import decode_content
+from nips.pool.kinds import WITHDRAWAL
+from nips.pool.payout import Payout
+
+# BOLT 11's prefixes know one test network; testnet4 uses it.
+INVOICE_NETWORKS: Mapping[str, str] = {
+    "main": "main",
+    "testnet4": "testnet",
+    "signet": "signet",
+    "regtest": "regtest",
+}
+LIGHTNING_METHODS = frozenset({"zap", "lnurl", "bolt11"})
+
+
+class NoProof(Exception):
+    """Why a proof does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """`grade`, why, and `serves`: names of the payment, of which none may serve twice. `receipt`: the id of the zap
+    receipt that would raise a claim to attested.
+    """
+
+    grade: str
+    text: str
+    serves: tuple[str, ...] = ()
+    receipt: str | None = None
+
+
+def _text(proof: Mapping[str, Any], name: str) -> str:
+    value = proof.get(name)
+    if type(value) is not str:
+        raise NoProof(f"the proof has no {name}")
+    return value
+
+
+def _paid_invoice(payout: Payout) -> Invoice:
+    try:
+        invoice = decode_invoice(_text(payout.proof, "bolt11"))
+    except NipError as error:
+        raise NoProof(str(error)) from None
+    if invoice.network != INVOICE_NETWORKS[payout.pool.network]:
+        raise NoProof(f"the invoice is of {invoice.network}, the pool of {payout.pool.network}")
+    if invoice.amount_msat != payout.amount_msat:
+        raise NoProof(f"the invoice is over {invoice.amount_msat} msat, the payout over {payout.amount_msat}")
+    if not proves_payment(_text(payout.proof, "preimage"), invoice.payment_hash):
+        raise NoProof("the preimage is not the invoice's")
+    return invoice
+
+
+def _zap_request(payout: Payout, invoice: Invoice, zappers: frozenset[str]) -> ZapRequest:
+    try:
+        text = zap_request_text(verify(parse_event(payout.proof.get("zap_request"))))
+        request = check_zap_request(text, amount_msat=payout.amount_msat)
+    except NipError as error:
+        raise NoProof(f"the zap request: {error}") from None
+    if request.event.pubkey not in zappers:
+        raise NoProof("the zap request is not signed by a zapper of the pool")
+    if request.recipient != payout.miner:
+        raise NoProof("the zap request is for somebody else")
+    if request.amount_msat != payout.amount_msat:
+        raise NoProof("the zap request does not name the payout's amount")
+    if invoice.description_hash != request.description_hash:
+        raise NoProof("the invoice does not commit to the zap request")
+    return request
+
+
+def _miner_asked(payout: Payout, invoice: Invoice, named: Mapping[str, VerifiedEvent]) -> bool:
+    """Whether the miner's own withdrawal request (4217) holds this very invoice."""
+    request = named.get(payout.to)
+    if request is None or request.kind != WITHDRAWAL or request.pubkey != payout.miner:
+        return False
+    try:
+        asked = decode_content(request.content).get("bolt11")
+    except NipError:
+        return False
+    return type(asked) is str and asked.lower() == invoice.text
+
+
+def _lightning(
+    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Mapping[str, VerifiedEvent]
+) -> Proof:
+    invoice = _paid_invoice(payout)
+    serves = (f"payment {invoice.payment_hash}",)
+    request = _zap_request(payout, invoice, zappers) if payout.method == "zap" else None
+    if invoice.payee[2:] == payout.miner or _miner_asked(payout, invoice, named):
+        return Proof(PROVEN, "the miner signed the invoice or asked for it", serves)
+    told = payout.proof.get("receipt")
+    if request is None or type(told) is not str:
+        return Proof(CLAIMED, "the preimage is the payer's word", serves)
+    receipt = named.get(told)
+    if receipt is None:
+        return Proof(CLAIMED, "the zap receipt was not read", serves, told)
+    if receipt.pubkey in pool_keys:
+        return Proof(CLAIMED, "the zap receipt is signed by the pool", serves)
+    try:
+        check_zap_receipt(receipt, provider=receipt.pubkey, request=request, bolt11=invoice.text)
+    except NipError as error:
+        raise NoProof(str(error)) from None
+    return Proof(ATTESTED, "the recipient's provider signed the zap receipt", serves)
+
+
+def check_proof(
+    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Mapping[str, VerifiedEvent]
+) -> Proof:
+    """Grade a payout's proof. `zappers`, `pool_keys`: keys of the terms, hex; `named`: zap receipts and withdrawal
+    requests that were read, by id. A reversal has no proof but the money's being back: claimed.
+    """
+    if payout.amount_msat < 0:
+        return Proof(CLAIMED, "money that came back shows on no relay")
+    if payout.method not in LIGHTNING_METHODS:
+        return Proof(CLAIMED, f"the method {payout.method} is not checked by this version")
+    try:
+        return _lightning(payout, zappers, pool_keys, named)
+    except NoProof as error:
+        return Proof(REFUTED, str(error))

@@ -1,0 +1,202 @@
+"""Runs the outbox: commits what is to be published, sends it, and records what relays answer."""
+
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+
+import anyio
+
+from nips.nip01 import VerifiedEvent
+from relay_bridge.adapters.outbox_store import OutboxStore
+from relay_bridge.adapters.relay_connection import RelayConnection, RelayLink
+from relay_bridge.errors import RelayGone
+from relay_bridge.messages import RelayOk
+from relay_bridge.outbox import Entry, Outbox, Verdict
+
+_log = logging.getLogger("relay_bridge")
+# JSON of recent events kept in memory, in characters, so that the usual send needs no look into the file.
+_CACHE_SIZE = 16 * 1024 * 1024
+# Settled entries are kept this long: for relays that were away, and so that a repeated publish is known as one.
+KEEP_MS = 24 * 3600 * 1000
+_PRUNE_SECONDS = 600.0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Publisher:
+    """The outbox of one bridge, while it runs."""
+
+    def __init__(self, store: OutboxStore, outbox: Outbox, connections: Sequence[RelayConnection]) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._connections = connections
+        self._waiting: list[tuple[VerifiedEvent, str]] = []
+        self._committing = anyio.Lock()
+        self._seqs: dict[str, int] = {}
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._texts_size = 0
+        self._answers: list[tuple[int, str, bool, str]] = []
+        self._settled: list[tuple[int, int]] = []
+        self._answered = anyio.Event()
+        self._wakes = {connection.url: anyio.Event() for connection in connections}
+        self._emptied = anyio.Event()
+        self.published: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.last_refusal: dict[str, str] = {}
+
+    async def load(self) -> None:
+        """Take up what the last run left: whatever lacks its quorum is sent again."""
+        await self._prune()
+        for entry in await self._store.load():
+            self._outbox.add(entry)
+            if entry.event_id in self._outbox:
+                self._seqs[entry.event_id] = entry.seq
+
+    async def run(self) -> None:
+        """Send and record until cancelled. Answers that came are recorded before it ends."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._record_answers)
+                tasks.start_soon(self._prune_often)
+                for connection in self._connections:
+                    tasks.start_soon(self._send, connection)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._record()
+
+    async def publish(self, events: Sequence[tuple[VerifiedEvent, str]]) -> None:
+        """Commit (event, chain) pairs, in one commit with whatever else waits. Raises StoreError."""
+        self._waiting.extend(events)
+        # Whoever gets the lock first commits for all who wait behind it.
+        with anyio.CancelScope(shield=True):
+            async with self._committing:
+                group, self._waiting = self._waiting, []
+                if not group:
+                    return
+                for entry, text in await self._store.add(group):
+                    self._seqs[entry.event_id] = entry.seq
+                    self._outbox.add(entry)
+                    self._remember(entry.event_id, text)
+        self._wake_all()
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until everything has its quorum; False when that takes longer."""
+        with anyio.move_on_after(timeout_s):
+            while self._outbox.unsettled:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+        return self._outbox.unsettled == 0
+
+    def backlog(self, relay: str) -> int:
+        """How many events that relay has not answered."""
+        return self._outbox.backlog(relay)
+
+    # Sending
+
+    async def _send(self, connection: RelayConnection) -> None:
+        relay = connection.url
+        while True:
+            link = await connection.link()
+            link.on_ok = lambda ok: self._hear(relay, ok)
+            try:
+                await self._send_on(link)
+            except RelayGone:
+                continue
+            finally:
+                self._outbox.lost(relay)
+
+    async def _send_on(self, link: RelayLink) -> None:
+        """Send what is due until the link ends."""
+        relay = link.url
+        while not link.closed.is_set():
+            self._wakes[relay] = wake = anyio.Event()
+            late = self._outbox.overdue(relay, _now_ms())
+            if late:
+                _log.warning("%s left %d events without an answer, sending them again later", relay, late)
+            entries = self._outbox.take(relay, _now_ms())
+            if entries:
+                texts = await self._load_texts(entries)
+                for entry in entries:
+                    if entry.event_id in texts:
+                        await link.publish(entry.event_id, texts[entry.event_id])
+                continue
+            wake_at = self._outbox.wake_at(relay)
+            link.on_closed = wake.set
+            if not link.closed.is_set():
+                with anyio.move_on_after(None if wake_at is None else max(wake_at - _now_ms(), 1) / 1000):
+                    await wake.wait()
+
+    async def _load_texts(self, entries: Sequence[Entry]) -> dict[str, str]:
+        texts = {entry.event_id: self._texts[entry.event_id] for entry in entries if entry.event_id in self._texts}
+        missing = [entry for entry in entries if entry.event_id not in texts]
+        if missing:
+            stored = await self._store.texts([entry.seq for entry in missing])
+            # One that is missing here was pruned a moment ago, and with it from the outbox.
+            texts |= {entry.event_id: stored[entry.seq] for entry in missing if entry.seq in stored}
+        return texts
+
+    def _remember(self, event_id: str, text: str) -> None:
+        self._texts[event_id] = text
+        self._texts_size += len(text)
+        while self._texts_size > _CACHE_SIZE:
+            self._texts_size -= len(self._texts.popitem(last=False)[1])
+
+    def _wake_all(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
+
+    # Answers
+
+    def _hear(self, relay: str, ok: RelayOk) -> None:
+        now_ms = _now_ms()
+        before = self._outbox.unsettled
+        verdict = self._outbox.answered(relay, ok.event_id, ok.accepted, ok.message, now_ms)
+        if verdict is None:
+            return
+        seq = self._seqs[ok.event_id]
+        if verdict is not Verdict.LATER:
+            self._answers.append((seq, relay, verdict is Verdict.ACCEPTED, ok.message))
+            self._answered.set()
+        if verdict is Verdict.ACCEPTED:
+            self.published[relay] += 1
+        else:
+            self.last_refusal[relay] = ok.message
+        if verdict is Verdict.REFUSED:
+            self.refused[relay] += 1
+            _log.error("%s refuses event %s for good: %s", relay, ok.event_id, ok.message)
+        if self._outbox.unsettled < before:
+            self._settled.append((now_ms, seq))
+            if self._outbox.unsettled == 0:
+                self._emptied.set()
+            # What was held back elsewhere behind a refusal may go on.
+            self._wake_all()
+        if ok.event_id not in self._outbox:
+            del self._seqs[ok.event_id]
+            self._texts_size -= len(self._texts.pop(ok.event_id, ""))
+        self._wakes[relay].set()
+
+    async def _record_answers(self) -> None:
+        while True:
+            await self._answered.wait()
+            self._answered = anyio.Event()
+            await self._record()
+
+    async def _record(self) -> None:
+        answers, self._answers = self._answers, []
+        settled, self._settled = self._settled, []
+        if answers or settled:
+            await self._store.record(answers, settled)
+
+    async def _prune_often(self) -> None:
+        while True:
+            await anyio.sleep(_PRUNE_SECONDS)
+            await self._prune()
+
+    async def _prune(self) -> None:
+        for event_id in await self._store.prune(_now_ms() - KEEP_MS):
+            if event_id in self._outbox:
+                self._outbox.forget(event_id)
+            self._seqs.pop(event_id, None)

@@ -1,0 +1,267 @@
+"""The bridge between a part of the pool and its relays: publish durably, subscribe, fetch."""
+
+import functools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from nips.nip01 import Event, Filter, VerifiedEvent
+from relay_bridge.adapters.outbox_store import OutboxStore
+from relay_bridge.adapters.publisher import Publisher
+from relay_bridge.adapters.relay_connection import RelayConnection, RelayLink, open_link
+from relay_bridge.adapters.subscription import Delivered, EndOfStored, Subscription, all_pages, check_page
+from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, RelayUnavailable
+from relay_bridge.inbox import Inbox
+from relay_bridge.outbox import Outbox
+
+__all__ = [
+    "Delivered",
+    "EndOfStored",
+    "FetchResult",
+    "RelayBridge",
+    "RelayReport",
+    "RelayStatus",
+    "Subscription",
+    "fetch_events",
+]
+
+# Events one relay may give for one fetch, about 4 GB of pool events at worst: a bound against a relay that never ends.
+MAX_FETCHED = 2_000_000
+# Bad events kept for one relay; more of them say nothing new, they are still counted.
+MAX_UNVERIFIED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """How things stand with one relay. Counts are since the bridge started.
+
+    `published` events it accepted, `refused` it refused for good, `received` verified events it sent (repeats
+    included), `bad` frames and events dropped, `backlog` events it has not answered yet.
+    """
+
+    url: str
+    connected: bool
+    last_error: str
+    published: int
+    refused: int
+    received: int
+    bad: int
+    backlog: int
+
+
+@dataclass(slots=True)
+class RelayReport:
+    """What came of asking one relay: `count` verified events, and whether its answer is `complete`."""
+
+    url: str
+    reached: bool = False
+    complete: bool = False
+    count: int = 0
+    bad: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class FetchResult:
+    """`events`: verified, each once, by (created_at, id). `unverified`: (relay, event or None, what is wrong)."""
+
+    events: list[VerifiedEvent] = field(default_factory=list)
+    unverified: list[tuple[str, Event | None, str]] = field(default_factory=list)
+    relays: list[RelayReport] = field(default_factory=list)
+
+
+class RelayBridge:
+    """A connection to each relay, a durable outbox, subscriptions. Start `run` in a task group, then use the rest."""
+
+    def __init__(self, relays: Sequence[str], *, outbox_path: Path, quorum: int = 1) -> None:
+        """`quorum`: how many relays must accept an event before it counts as published.
+
+        Raises ValueError if there are fewer relays than that.
+        """
+        # Twice the same relay is one relay.
+        self._connections = [RelayConnection(url) for url in dict.fromkeys(relays)]
+        self._outbox = Outbox([connection.url for connection in self._connections], quorum)
+        self._store = OutboxStore(outbox_path)
+        self._publisher = Publisher(self._store, self._outbox, self._connections)
+        self._inboxes = Counter[str](), Counter[str]()
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Connect and publish until cancelled. Raises StoreError if the outbox cannot be kept."""
+        if self._tasks is not None:
+            raise RuntimeError("the bridge is running already")
+        await self._store.open()
+        try:
+            await self._publisher.load()
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                for connection in self._connections:
+                    tasks.start_soon(connection.run)
+                tasks.start_soon(self._publisher.run)
+                task_status.started()
+        finally:
+            self._tasks = None
+            with anyio.CancelScope(shield=True):
+                await self._store.close()
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        """Hand over an event; returns once it is durable here. It goes out as relays can be reached.
+
+        Events of one `chain` reach a relay strictly in order, "" means no order. Publishing an id again does nothing.
+        Raises BridgeNotRunning, StoreError.
+        """
+        await self.publish_many((event,), chain=chain)
+
+    async def publish_many(self, events: Sequence[VerifiedEvent], *, chain: str = "") -> None:
+        """Hand over several events, in order and in one commit: all of them or none. Raises as `publish`."""
+        self._running()
+        await self._publisher.publish([(event, chain) for event in events])
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until every event has its quorum; False if that takes longer."""
+        return await self._publisher.flush(timeout_s)
+
+    def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
+        """An async context manager and iterator of `Delivered`. `name` is for logs and shows in subscription ids.
+
+        Raises BridgeNotRunning.
+        """
+        return Subscription(self._running(), self._connections, filters, name, self._inbox())
+
+    async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        """What the relays have stored, each event once, by (created_at, id).
+
+        `timeout_s` bounds the wait for a connection, and any silence after. Raises RelayUnavailable if no relay
+        answered to the end, BridgeNotRunning.
+        """
+        self._running()
+        collected = _Collected(self._inbox())
+        async with anyio.create_task_group() as tasks:
+            for connection in self._connections:
+                linked = functools.partial(_existing_link, connection, timeout_s)
+                tasks.start_soon(collected.collect, connection.url, linked, filters, timeout_s)
+        if not any(report.complete for report in collected.result.relays):
+            raise RelayUnavailable({report.url: report.error for report in collected.result.relays})
+        return collected.finish().events
+
+    def status(self) -> list[RelayStatus]:
+        """How things stand, relay by relay."""
+        received, bad = self._inboxes
+        return [
+            RelayStatus(
+                url=connection.url,
+                connected=connection.connected,
+                last_error=self._publisher.last_refusal.get(connection.url, "") or connection.last_error,
+                published=self._publisher.published[connection.url],
+                refused=self._publisher.refused[connection.url],
+                received=received[connection.url],
+                bad=bad[connection.url] + connection.counts.total(),
+                backlog=self._publisher.backlog(connection.url),
+            )
+            for connection in self._connections
+        ]
+
+    def _running(self) -> anyio.abc.TaskGroup:
+        if self._tasks is None:
+            raise BridgeNotRunning
+        return self._tasks
+
+    def _inbox(self) -> Inbox:
+        """An inbox of its own for each reader, whose counts are the bridge's."""
+        inbox = Inbox()
+        inbox.received, inbox.bad = self._inboxes
+        return inbox
+
+
+async def fetch_events(
+    relays: Sequence[str],
+    filters: Sequence[Filter],
+    *,
+    timeout_s: float,
+    on_progress: Callable[[int], None] | None = None,
+) -> FetchResult:
+    """Ask relays for everything they have stored, and keep what is wrong with it too. Needs no bridge.
+
+    `timeout_s` bounds any silence of a relay, not the whole. `on_progress` is told how many events are there so far.
+    """
+    collected = _Collected(Inbox(capacity=MAX_FETCHED), on_progress)
+    async with anyio.create_task_group() as tasks:
+        for url in dict.fromkeys(relays):
+            counts: Counter[str] = Counter()
+            linked = functools.partial(open_link, url, counts, functools.partial(collected.reject, url, None))
+            tasks.start_soon(collected.collect, url, linked, filters, timeout_s)
+    return collected.finish()
+
+
+@asynccontextmanager
+async def _existing_link(connection: RelayConnection, timeout_s: float) -> AsyncIterator[RelayLink]:
+    link: RelayLink | None = None
+    with anyio.move_on_after(timeout_s):
+        link = await connection.link()
+    if link is None:
+        raise RelayGone(connection.url, connection.last_error or f"no connection within {timeout_s:g} seconds")
+    yield link
+
+
+class _Collected:
+    """The answers of several relays to one question."""
+
+    def __init__(self, inbox: Inbox, on_progress: Callable[[int], None] | None = None) -> None:
+        self.result = FetchResult()
+        self._inbox = inbox
+        self._on_progress = on_progress
+        self._rejected: Counter[str] = Counter()
+
+    def reject(self, url: str, event: Event | None, reason: str) -> None:
+        """Keep something that is wrong."""
+        self._rejected[url] += 1
+        if self._rejected[url] <= MAX_UNVERIFIED:
+            self.result.unverified.append((url, event, reason))
+
+    async def collect(
+        self,
+        url: str,
+        linked: Callable[[], AbstractAsyncContextManager[RelayLink]],
+        filters: Sequence[Filter],
+        silence_s: float,
+    ) -> None:
+        """Ask one relay; errors end up in its report."""
+        report = RelayReport(url)
+        self.result.relays.append(report)
+        fetched = 0
+        try:
+            async with linked() as link:
+                report.reached = True
+                async for page in all_pages(link, "fetch", filters, silence_s=silence_s):
+                    fetched += len(page)
+                    if fetched > MAX_FETCHED:
+                        report.error = f"more than {MAX_FETCHED} events"
+                        return
+                    await self._digest(report, page)
+                report.complete = True
+        except RelayBridgeError as error:
+            report.error = str(error)
+        finally:
+            report.bad = self._rejected[url]
+
+    async def _digest(self, report: RelayReport, page: Sequence[Event]) -> None:
+        unseen = self._inbox.unseen(page)
+        checked = await check_page(unseen)
+        for event, verified, reason in checked:
+            if verified is None:
+                self.reject(report.url, event, reason)
+        # Repeats of what another relay gave count here too: they are there.
+        report.count += len(page) - sum(1 for _, verified, _ in checked if verified is None)
+        self.result.events += self._inbox.admit(report.url, checked)
+        if self._on_progress is not None:
+            self._on_progress(len(self.result.events))
+
+    def finish(self) -> FetchResult:
+        """Everything in order."""
+        self.result.events.sort(key=lambda event: (event.created_at, event.id))
+        return self.result

@@ -194,7 +194,8 @@ class EmbeddedChain:
         """Bring engine and purse to where the block file ends."""
         first_seen = self._replay()
         if self._engine.tip() != first_seen:
-            # Of two branches with equal work the first seen counts, and a saved engine forgets which that was.
+            # The file is the truth, also when its tail was cut below what the engine had saved, and about which of
+            # two branches with equal work was seen first, which not every version of the engine saves.
             log.info("the engine's saved tip is not the block file's: rebuilding it")
             self._engine.close()
             self._engine = self._new_engine()

@@ -168,7 +168,7 @@ async def test_a_stale_block_is_not_accepted_until_its_branch_wins(make: Make) -
 
 @pytest.mark.anyio
 async def test_a_tie_is_kept_over_a_restart(make: Make) -> None:
-    """The first seen of two equal branches stays the tip, though a saved engine forgets which it was."""
+    """The first seen of two equal branches stays the tip, whatever the saved engine remembers of the order."""
     for turn in range(4):
         chain = make(f"tie{turn}")
         template = await chain.template()

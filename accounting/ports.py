@@ -1,26 +1,16 @@
 """What the accounting asks of the rest of the pool: a way to and from the relays, and the chain."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from nips.nip01 import Filter, VerifiedEvent
 
 
-class Subscription(Protocol):
-    """A live question to the relays: an async context manager that is iterated once entered.
-
-    Items that carry an `event` (VerifiedEvent) are deliveries: first what is stored, then one item without an `event`
-    once every reachable relay has sent what it has, then what is new. None comes twice.
-    """
-
-    async def __aenter__(self) -> "Subscription":
-        """Ask."""
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Stop asking."""
-
-    def __aiter__(self) -> AsyncIterator[object]:
-        """The deliveries."""
+# A live question to the relays: an async context manager that gives an iterator once entered. Items that carry an
+# `event` (VerifiedEvent) are deliveries: first what is stored, then one item without an `event` once every reachable
+# relay has sent what it has, then what is new. None comes twice.
+Subscription = AbstractAsyncContextManager[AsyncIterator[object]]
 
 
 class EventFeed(Protocol):

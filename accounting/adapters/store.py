@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiosqlite
+import anyio
 import msgspec
 
 from accounting.errors import AccountingError
@@ -76,7 +77,7 @@ class StoredEvent(NamedTuple):
 
 
 class StoredView(NamedTuple):
-    """The newest addressable event published at an address: its second and its content."""
+    """The newest addressable event published at an address: its second, and what it said as far as it matters."""
 
     created_at: int
     content: str
@@ -87,10 +88,24 @@ def _event_row(event: VerifiedEvent) -> tuple[str, int, int, bytes]:
 
 
 class AccountingStore:
-    """Opened by `open_store`. One writer: the service calls one method at a time."""
+    """Opened by `open_store`. Tasks may share it: writes go one after another, each whole or not at all."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
         self._db = connection
+        self._path = path
+        self._writing = anyio.Lock()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with self._writing:
+            try:
+                yield self._db
+                await self._db.commit()
+            except BaseException:
+                # Cancelled or failed: nothing of it stands, and the next writer begins clean.
+                with anyio.CancelScope(shield=True):
+                    await self._db.rollback()
+                raise
 
     async def replay(self) -> AsyncIterator[StoredEvent]:
         """The log in the order it came. Its signatures were checked before it was put here."""
@@ -109,17 +124,17 @@ class AccountingStore:
 
     async def add_events(self, events: Iterable[VerifiedEvent]) -> None:
         """Keep events of the log, in one transaction; known ones stay as they are."""
-        await self._db.executemany(
-            "INSERT OR IGNORE INTO events (id, kind, created_at, raw) VALUES (?, ?, ?, ?)", map(_event_row, events)
-        )
-        await self._db.commit()
+        async with self._transaction() as db:
+            await db.executemany(
+                "INSERT OR IGNORE INTO events (id, kind, created_at, raw) VALUES (?, ?, ?, ?)", map(_event_row, events)
+            )
 
     async def add_checked(self, checked: Mapping[str, bytes | None]) -> None:
         """Keep what the check of batches came to, by receipt id; None forgets it, so that they are checked again."""
-        await self._db.executemany(
-            "UPDATE events SET checked = ? WHERE id = ?", [(blob, batch) for batch, blob in checked.items()]
-        )
-        await self._db.commit()
+        async with self._transaction() as db:
+            await db.executemany(
+                "UPDATE events SET checked = ? WHERE id = ?", [(blob, batch) for batch, blob in checked.items()]
+            )
 
     async def chain(self) -> dict[int, str]:
         """Our own chain: seq -> event id."""
@@ -142,23 +157,24 @@ class AccountingStore:
         """
         seq = link_of(event).seq
         try:
-            await self._db.execute(
-                "INSERT OR IGNORE INTO events (id, kind, created_at, raw) VALUES (?, ?, ?, ?)", _event_row(event)
-            )
-            await self._db.execute("INSERT INTO own_chain (seq, id) VALUES (?, ?)", (seq, event.id))
-            if not published:
-                await self._db.execute("INSERT INTO unpublished (seq) VALUES (?)", (seq,))
-            if voids is not None:
-                await self._db.execute("UPDATE own_statements SET void = 1 WHERE id = ?", (voids,))
-            if block is not None:
-                await self._db.execute("INSERT INTO own_statements (id, block) VALUES (?, ?)", (event.id, block))
+            async with self._transaction() as db:
+                await db.execute(
+                    "INSERT OR IGNORE INTO events (id, kind, created_at, raw) VALUES (?, ?, ?, ?)", _event_row(event)
+                )
+                await db.execute("INSERT INTO own_chain (seq, id) VALUES (?, ?)", (seq, event.id))
+                if not published:
+                    await db.execute("INSERT INTO unpublished (seq) VALUES (?)", (seq,))
+                if voids is not None:
+                    await db.execute("UPDATE own_statements SET void = 1 WHERE id = ?", (voids,))
+                if block is not None:
+                    await db.execute("INSERT INTO own_statements (id, block) VALUES (?, ?)", (event.id, block))
         except sqlite3.IntegrityError as error:
-            await self._db.rollback()
-            raise StoreError(Path(), f"event {event.id} at {seq} of our chain is refused: {error}") from None
-        except BaseException:
-            await self._db.rollback()
-            raise
-        await self._db.commit()
+            raise StoreError(self._path, f"event {event.id} at {seq} of our chain is refused: {error}") from None
+
+    async def stated(self) -> set[str]:
+        """The blocks whose reward has a statement of ours that is not void."""
+        rows = await self._db.execute_fetchall("SELECT block FROM own_statements WHERE void = 0")
+        return {str(block) for (block,) in rows}
 
     async def unpublished(self) -> list[VerifiedEvent]:
         """What we signed and no relay is known to have, in the chain's order."""
@@ -168,8 +184,8 @@ class AccountingStore:
 
     async def mark_published(self, event: VerifiedEvent) -> None:
         """The feed has taken over an event of our chain."""
-        await self._db.execute("DELETE FROM unpublished WHERE seq = ?", (link_of(event).seq,))
-        await self._db.commit()
+        async with self._transaction() as db:
+            await db.execute("DELETE FROM unpublished WHERE seq = ?", (link_of(event).seq,))
 
     async def views(self) -> dict[str, StoredView]:
         """address -> the newest view published there."""
@@ -178,16 +194,16 @@ class AccountingStore:
 
     async def add_views(self, views: Mapping[str, StoredView]) -> None:
         """Remember what was published, in one transaction."""
-        await self._db.executemany(
-            "INSERT OR REPLACE INTO views (address, created_at, content) VALUES (?, ?, ?)",
-            [(address, *view) for address, view in views.items()],
-        )
-        await self._db.commit()
+        async with self._transaction() as db:
+            await db.executemany(
+                "INSERT OR REPLACE INTO views (address, created_at, content) VALUES (?, ?, ?)",
+                [(address, *view) for address, view in views.items()],
+            )
 
     async def forget_checked(self) -> None:
         """Have every batch checked again at the next replay."""
-        await self._db.execute("UPDATE events SET checked = NULL WHERE checked IS NOT NULL")
-        await self._db.commit()
+        async with self._transaction() as db:
+            await db.execute("UPDATE events SET checked = NULL WHERE checked IS NOT NULL")
 
     async def account_sums(self) -> dict[str, int]:
         """account -> msat by the stored postings; accounts at zero are left out."""
@@ -198,17 +214,17 @@ class AccountingStore:
 
     async def add_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
         """Write transactions that `ledger` has booked, with the rewards and payouts they touch, in one transaction."""
-        await self._insert_books(transactions)
-        await self._insert_positions(ledger)
-        await self._db.commit()
+        async with self._transaction():
+            await self._insert_books(transactions)
+            await self._insert_positions(ledger)
 
     async def rebuild_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
         """Put the books' tables in the place of what stands there, in one transaction."""
-        for table in _BOOKS:
-            await self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own table names
-        await self._insert_books(transactions)
-        await self._insert_positions(ledger)
-        await self._db.commit()
+        async with self._transaction() as db:
+            for table in _BOOKS:
+                await db.execute(f"DELETE FROM {table}")  # noqa: S608  our own table names
+            await self._insert_books(transactions)
+            await self._insert_positions(ledger)
 
     async def _insert_books(self, transactions: Sequence[Transaction]) -> None:
         await self._db.executemany(
@@ -281,23 +297,32 @@ async def _identify(db: aiosqlite.Connection, path: Path, pool: PoolAddress, sig
         raise StoreError(path, f"it holds the books of {rows[0][0]}, signed by {rows[0][1]}")
 
 
+async def _prepare(db: aiosqlite.Connection, path: Path, pool: PoolAddress, signer: str) -> None:
+    try:
+        check = list(await db.execute_fetchall("PRAGMA integrity_check(1)"))
+        if check[0][0] != "ok":
+            raise StoreError(path, f"the file is damaged: {check[0][0]}")
+        await db.execute("PRAGMA journal_mode = WAL")
+        # A commit is on disk before anything is published on its strength.
+        await db.execute("PRAGMA synchronous = FULL")
+        await db.execute("PRAGMA foreign_keys = ON")
+        await _migrate(db, path)
+        await _identify(db, path, pool, signer)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(path, str(error)) from error
+
+
 @asynccontextmanager
 async def open_store(path: Path, pool: PoolAddress, signer: str) -> AsyncIterator[AccountingStore]:
     """Open the file or make it, check it and bring it to this version.
 
     Raises StoreError if it is damaged, newer, or of another pool or key.
     """
+    db = await aiosqlite.connect(path)
     try:
-        async with aiosqlite.connect(path) as db:
-            check = list(await db.execute_fetchall("PRAGMA integrity_check(1)"))
-            if check[0][0] != "ok":
-                raise StoreError(path, f"the file is damaged: {check[0][0]}")
-            await db.execute("PRAGMA journal_mode = WAL")
-            # A commit is on disk before anything is published on its strength.
-            await db.execute("PRAGMA synchronous = FULL")
-            await db.execute("PRAGMA foreign_keys = ON")
-            await _migrate(db, path)
-            await _identify(db, path, pool, signer)
-            yield AccountingStore(db)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(path, str(error)) from error
+        await _prepare(db, path, pool, signer)
+        yield AccountingStore(db, path)
+    finally:
+        # The connection has a thread of its own: it ends also when we are cancelled.
+        with anyio.CancelScope(shield=True):
+            await db.close()

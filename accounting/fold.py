@@ -1,0 +1,145 @@
+"""The fold of the log's facts into books and statistics: the same events give the same, live, replayed or permuted."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from accounting.facts import (
+    BatchChecked,
+    BlockSeen,
+    Fact,
+    PayoutSeen,
+    Reopened,
+    ShareRevoked,
+    StatementSeen,
+    StatusSeen,
+    TermsAdopted,
+)
+from accounting.ledger import Ledger, Transaction, Unbalanced
+from accounting.log import PoolLog
+from accounting.shares import CheckedShares, unpack_shares
+from accounting.statistics import Share, Statistics
+from accounting.validations import check_books, check_transaction
+from nips.nip01 import VerifiedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.terms import Terms
+
+# What went wrong stays on show until so much newer trouble came: enough to see what happened, bounded.
+MAX_TROUBLES = 200
+
+
+@dataclass(slots=True)
+class Changes:
+    """What folding changed since the last call, for whoever stores and publishes it."""
+
+    checked: dict[str, bytes | None] = field(default_factory=dict)
+    transactions: list[Transaction] = field(default_factory=list)
+    # Miners with new postings, and miners with new shares.
+    balances: set[str] = field(default_factory=set)
+    statistics: set[str] = field(default_factory=set)
+
+
+class Fold:
+    """Log, ledger and statistics of one pool."""
+
+    def __init__(self, pool: PoolAddress) -> None:
+        self.log = PoolLog(pool)
+        self.ledger = Ledger()
+        self.statistics = Statistics()
+        # Proven blocks by hash, in the order they were proven; grades of payouts by payout_id.
+        self.blocks: dict[str, BlockSeen] = {}
+        self.grades: dict[str, str] = {}
+        self.terms: Terms | None = None
+        self.violations: deque[str] = deque(maxlen=MAX_TROUBLES)
+        # Why the facts so far no longer hold: everything is to be folded anew.
+        self.reopened: str | None = None
+        self._known: set[str] = set()
+        self._changes = Changes()
+        self._trusted: set[str] = set()
+
+    def __contains__(self, event_id: str) -> bool:
+        return event_id in self._known
+
+    def add(self, event: VerifiedEvent, checked: bytes | None = None) -> None:
+        """Take an event in; the same one twice is one. `checked`: what `Changes.checked` said of this batch before."""
+        if event.id in self._known:
+            return
+        self._known.add(event.id)
+        trusted: CheckedShares | None = None
+        if checked is not None:
+            try:
+                trusted = unpack_shares(checked)
+                self._trusted.add(event.id)
+            except msgspec.MsgspecError:
+                # A column of an older form: hashing again gives the same.
+                trusted = None
+        try:
+            self.log.add(event, trusted)
+        except Exception as error:  # one event must never stop the books: whatever it is, it is said and left out
+            self.violations.append(f"event {event.id} of kind {event.kind} is left out: {error!r}")
+
+    def settle(self) -> None:
+        """Fold everything that can be folded now."""
+        for fact in self.log.settle():
+            self._fold(fact)
+
+    def take_changes(self) -> Changes:
+        """What changed since the last call."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def check(self) -> list[str]:
+        """Go through the whole books; what is wrong."""
+        return check_books(self.ledger)
+
+    def unsettled(self) -> list[BlockSeen]:
+        """Proven blocks without a statement that stands, oldest first."""
+        blocks = [block for name, block in self.blocks.items() if self.ledger.statement_of(name) is None]
+        return sorted(blocks, key=lambda block: (block.found_ms, block.block.block))
+
+    def _fold(self, fact: Fact) -> None:
+        match fact:
+            case TermsAdopted(terms):
+                self.terms = terms
+            case BatchChecked(receipt, shares):
+                self._fold_batch(fact)
+                if receipt.id not in self._trusted:
+                    self._changes.checked[receipt.id] = shares.pack()
+            case ShareRevoked(receipt):
+                # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
+                self._changes.checked[receipt] = None
+            case BlockSeen():
+                self.blocks[fact.block.block] = fact
+            case StatementSeen(statement):
+                try:
+                    self._post(self.ledger.book_statement(statement))
+                except Unbalanced as error:
+                    self.violations.append(str(error))
+            case StatusSeen(status):
+                self._post(self.ledger.book_status(status))
+            case PayoutSeen(payout, grade):
+                # Refuted or not, the zapper has signed that the money left: what it claims is never paid again.
+                self.grades[payout.payout_id] = grade
+                in_force = self.log.terms_at(payout.created_at * 1000)
+                on_miner = in_force is not None and in_force.body.payouts.network_fee == "miner"
+                self._post(self.ledger.book_payout(payout, miner_bears_fee=on_miner))
+            case Reopened(reason):
+                self.reopened = reason
+
+    def _fold_batch(self, fact: BatchChecked) -> None:
+        receipt = fact.receipt
+        shares = [Share(share.t, share.miner, share.worker, share.work) for share in fact.shares]
+        rejects = [(receipt.miners[receipt.sessions[reject.session].miner], reject.times) for reject in receipt.rejects]
+        self.statistics.add_batch(receipt.to_ms, shares, rejects)
+        self._changes.statistics.update(share.miner for share in shares)
+        self._changes.statistics.update(miner for miner, _ in rejects)
+
+    def _post(self, transaction: Transaction | None) -> None:
+        if transaction is None:
+            return
+        self.violations.extend(check_transaction(self.ledger, transaction))
+        self._changes.transactions.append(transaction)
+        for account, _ in transaction.postings:
+            if account.startswith("miner:"):
+                self._changes.balances.add(account.split(":")[1])

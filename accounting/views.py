@@ -1,0 +1,109 @@
+"""Which balances (34214) and statistics (34215) are due: on change, and for each miner at most once an interval."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from accounting.fold import Fold
+from nips.nip01 import UnsignedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.chain import Head
+from nips.pool.kinds import BALANCE, STATISTICS
+from nips.pool.views import build_balance, build_miner_statistics, build_pool_statistics
+
+# Signing takes a tenth of a millisecond or so: this many at once don't hold the loop, the rest goes with the next tick.
+MAX_AT_ONCE = 100
+
+
+class Said(Protocol):
+    """What was published last at an address: when (Unix seconds), and what it said as far as it matters."""
+
+    @property
+    def created_at(self) -> int:
+        """Unix seconds."""
+
+    @property
+    def content(self) -> str:
+        """What it said."""
+
+
+class View(NamedTuple):
+    """A view to sign and publish: `address` is `kind:d`, `says` what of it must change for it to be due again."""
+
+    address: str
+    created_at: int
+    says: str
+    unsigned: UnsignedEvent
+
+
+class Views:
+    """Keeps what was said when. Times are Unix ms."""
+
+    def __init__(self, pool: PoolAddress, balance_ms: int, statistics_ms: int) -> None:
+        # Of two events at one address and second the lower id wins (NIP-01): so never two within one second.
+        self._balance_ms = max(balance_ms, 1000)
+        self._statistics_ms = max(statistics_ms, 1000)
+        self._pool = pool
+        self._said: dict[str, tuple[int, str]] = {}
+        self._balances: dict[str, None] = {}
+        # Miners whose rates may still move: since their last share, until a rate of 0 was said.
+        self._lively: dict[str, None] = {}
+
+    def known(self, views: Mapping[str, Said]) -> None:
+        """What was published before a restart."""
+        for address, view in views.items():
+            self._said[address] = (view.created_at, view.content)
+
+    def touched(self, balances: Iterable[str], statistics: Iterable[str]) -> None:
+        """These miners' books or shares changed."""
+        self._balances.update(dict.fromkeys(sorted(balances)))
+        self._lively.update(dict.fromkeys(sorted(statistics)))
+
+    def due(self, fold: Fold, now_ms: int, *, head: Head | None, height: int) -> list[View]:
+        """What is to be published now; it counts as said."""
+        views: list[View] = []
+        self._add_pool(views, fold, now_ms, height)
+        for miner in list(self._balances):
+            if len(views) >= MAX_AT_ONCE:
+                break
+            self._add_balance(views, fold, now_ms, miner, head)
+        for miner in list(self._lively):
+            if len(views) >= MAX_AT_ONCE:
+                break
+            self._add_miner(views, fold, now_ms, miner)
+        return views
+
+    def _is_due(self, address: str, interval_ms: int, now_ms: int) -> bool:
+        said = self._said.get(address)
+        return said is None or now_ms >= said[0] * 1000 + interval_ms
+
+    def _say(self, views: list[View], address: str, says: str, unsigned: UnsignedEvent) -> None:
+        said = self._said.get(address)
+        if said is None or said[1] != says:
+            self._said[address] = (unsigned.created_at, says)
+            views.append(View(address, unsigned.created_at, says, unsigned))
+
+    def _add_pool(self, views: list[View], fold: Fold, now_ms: int, height: int) -> None:
+        address = f"{STATISTICS}:pool"
+        if self._is_due(address, self._statistics_ms, now_ms):
+            stats = fold.statistics.pool_statistics(now_ms, blocks=len(fold.blocks), height=height)
+            says = f"{sorted(stats.hashrate.items())} {stats.shares} {stats.rejects} {stats.blocks} {stats.height}"
+            self._say(views, address, says, build_pool_statistics(self._pool, stats, now_ms // 1000))
+
+    def _add_balance(self, views: list[View], fold: Fold, now_ms: int, miner: str, head: Head | None) -> None:
+        address = f"{BALANCE}:{miner}"
+        if self._is_due(address, self._balance_ms, now_ms):
+            del self._balances[miner]
+            balance = fold.ledger.balance(miner, head)
+            says = f"{balance.pending_msat} {balance.earned_msat} {balance.paid_msat}"
+            self._say(views, address, says, build_balance(self._pool, balance, now_ms // 1000))
+
+    def _add_miner(self, views: list[View], fold: Fold, now_ms: int, miner: str) -> None:
+        address = f"{STATISTICS}:{miner}"
+        if not self._is_due(address, self._statistics_ms, now_ms):
+            return
+        stats = fold.statistics.miner_statistics(miner, now_ms)
+        if stats is None or not any(stats.hashrate.values()):
+            del self._lively[miner]
+        if stats is not None:
+            says = f"{sorted(stats.hashrate.items())} {sorted(stats.workers.items())} {stats.shares} {stats.rejects}"
+            self._say(views, address, says, build_miner_statistics(self._pool, stats, now_ms // 1000))

@@ -1,0 +1,270 @@
+"""The accounting as a whole over a feed in memory: issuing, maturing, restarting, recovering, refusing."""
+
+import json
+import random
+from pathlib import Path
+
+import anyio
+import pytest
+
+from accounting.errors import UnsupportedOffer
+from nips.nip01 import UnsignedEvent
+from nips.pool.chain import link_of
+from nips.pool.kinds import BALANCE, STATEMENT, STATISTICS, STATUS
+from nips.pool.statement import parse_statement, parse_status
+
+pytestmark = pytest.mark.anyio
+GROSS = 100_000_000
+FEE = 1_000_000
+
+
+def mined(pool):
+    """Terms, two batches (the second with a block) and a heartbeat that passes it. Returns the 4213."""
+    pool.log.terms()
+    pool.log.batch([pool.log.alice, pool.log.bob, pool.log.alice])
+    block = pool.log.batch([pool.log.bob], block=True)
+    pool.log.batch([])
+    return block
+
+
+async def stop(tasks):
+    tasks.cancel_scope.cancel()
+
+
+async def test_a_block_is_split_once_its_lanes_have_passed_it(pool, eventually):
+    pool.log.terms()
+    pool.log.batch([pool.log.alice, pool.log.bob, pool.log.alice])
+    pool.log.batch([pool.log.bob], block=True)
+    pool.tell()
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        statement = parse_statement(pool.relay.of_kind(STATEMENT)[0])
+        assert {row.miner: row.msat for row in statement.rows} == {
+            pool.log.alice: (GROSS - FEE) // 2,
+            pool.log.bob: (GROSS - FEE) // 2,
+        }
+        assert statement.fee_msat == FEE
+        balances = await accounting.balances()
+        assert balances[pool.log.alice].pending_msat == (GROSS - FEE) // 2
+        assert balances[pool.log.alice].earned_msat == 0
+        assert accounting.condition().findings == {}
+        assert accounting.condition().violations == ()
+        await stop(tasks)
+
+
+async def test_matured_paid_and_paid_back(pool, eventually):
+    block = mined(pool)
+    pool.tell()
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        assert not pool.relay.of_kind(STATUS)
+        pool.chain.seen[pool.log.block_hash(block)] = 6
+        pool.chain.tip = 106
+        await eventually(lambda: accounting.balance(pool.log.alice).owed_msat == (GROSS - FEE) // 2)
+        assert [parse_status(event).status for event in pool.relay.of_kind(STATUS)] == ["matured"]
+        pool.log.payout("one", pool.log.alice, 1_000_000)
+        pool.tell()
+        await eventually(lambda: accounting.balance(pool.log.alice).paid_msat == 1_000_000)
+        pool.log.payout("one back", pool.log.alice, -1_000_000, reverses="one")
+        pool.tell()
+        await eventually(lambda: accounting.balance(pool.log.alice).paid_msat == 0)
+        assert accounting.applied_payouts(pool.log.alice) == {"one": 1_000_000, "one back": -1_000_000}
+        assert accounting.applied_payouts(pool.log.bob) == {}
+        # The network fees are the pool's by these terms.
+        assert accounting.fold.ledger.accounts["treasury"] == 20
+        await stop(tasks)
+
+
+@pytest.mark.parametrize(("seen", "tip"), [(-1, 106), (None, 112)])
+async def test_an_orphan_is_reversed(pool, eventually, seen, tip):
+    block = mined(pool)
+    pool.tell()
+    accounting = pool.accounting()
+    if seen is not None:
+        pool.chain.seen[pool.log.block_hash(block)] = seen
+    pool.chain.tip = tip - 1
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: accounting.balance(pool.log.alice).pending_msat)
+        await anyio.sleep(0.1)
+        assert not pool.relay.of_kind(STATUS), "one block earlier it is too early to say"
+        pool.chain.tip = tip
+        await eventually(lambda: pool.relay.of_kind(STATUS))
+        assert parse_status(pool.relay.of_kind(STATUS)[0]).status == "orphaned"
+        assert set(accounting.fold.ledger.accounts.values()) == {0}
+        await stop(tasks)
+
+
+async def test_an_orphan_long_after_maturity_is_reversed_too(pool, eventually):
+    block = mined(pool)
+    pool.chain.seen[pool.log.block_hash(block)] = 7
+    pool.chain.tip = 107
+    pool.tell()
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: accounting.balance(pool.log.bob).owed_msat)
+        pool.chain.seen[pool.log.block_hash(block)] = -1
+        pool.chain.tip = 108
+        await eventually(lambda: accounting.balance(pool.log.bob).earned_msat == 0)
+        assert [parse_status(event).status for event in pool.relay.of_kind(STATUS)] == ["matured", "orphaned"]
+        await stop(tasks)
+
+
+async def test_a_kill_between_signing_and_publishing_sends_the_same_event(pool, eventually):
+    mined(pool)
+    pool.tell()
+    pool.relay.refuse_publish = True
+    first = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(first.run)
+        await eventually(lambda: first.fold.ledger.rewards)
+        await stop(tasks)
+    (signed,) = first.fold.ledger.rewards
+    assert not pool.relay.of_kind(STATEMENT)
+    pool.relay.refuse_publish = False
+    pool.clock.ms += 60_000
+    second = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(second.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        await anyio.sleep(0.1)
+        await stop(tasks)
+    assert [event.id for event in pool.relay.of_kind(STATEMENT)] == [signed]
+
+
+async def test_a_lost_file_is_recovered_from_the_relays_before_anything_is_signed(pool, eventually, tmp_path: Path):
+    block = mined(pool)
+    pool.tell()
+    first = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(first.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        before = await first.balances()
+        await stop(tasks)
+    pool.relay.refuse_fetch = True
+    pool.log.batch([pool.log.alice], block=True)
+    pool.log.batch([])
+    pool.tell()
+    second = pool.accounting(tmp_path / "new.sqlite")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(second.run)
+        await eventually(lambda: len(second.fold.blocks) == 2)
+        await anyio.sleep(0.1)
+        assert len(pool.relay.of_kind(STATEMENT)) == 1, "signed without knowing its own chain"
+        assert second.balance(pool.log.bob).pending_msat == before[pool.log.bob].pending_msat
+        pool.relay.refuse_fetch = False
+        pool.clock.ms += 10_000
+        await eventually(lambda: len(pool.relay.of_kind(STATEMENT)) == 2)
+        pool.chain.seen[pool.log.block_hash(block)] = 6
+        pool.chain.tip = 110
+        await eventually(lambda: pool.relay.of_kind(STATUS))
+        await stop(tasks)
+    own = [event for event in pool.relay.order if event.kind in (STATEMENT, STATUS)]
+    assert [link_of(event).seq for event in own] == [0, 1, 2]
+    assert [link_of(event).prev for event in own[1:]] == [event.id for event in own[:-1]]
+
+
+async def test_a_second_accounting_of_the_same_key_stops_the_first(pool, eventually, tmp_path: Path):
+    mined(pool)
+    pool.tell()
+    pool.relay.refuse_publish = True
+    first, second = pool.accounting(), pool.accounting(tmp_path / "second.sqlite")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(first.run)
+        await eventually(lambda: first.fold.ledger.rewards)
+        pool.relay.refuse_publish = False
+        pool.clock.ms += 5000
+        await tasks.start(second.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        await eventually(lambda: "not signed here" in (first.condition().may_sign or ""))
+        await stop(tasks)
+
+
+async def test_replayed_and_permuted_logs_give_the_same_books(pool, eventually, tmp_path: Path):
+    block = mined(pool)
+    pool.chain.seen[pool.log.block_hash(block)] = 6
+    pool.chain.tip = 106
+    pool.tell()
+    live = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(live.run)
+        await eventually(lambda: live.balance(pool.log.alice).owed_msat)
+        pool.log.payout("one", pool.log.alice, 5000)
+        pool.tell()
+        await eventually(lambda: live.balance(pool.log.alice).paid_msat)
+        await stop(tasks)
+    events = list(pool.relay.order)
+    restarted = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(restarted.run)
+        assert restarted.fold.ledger.accounts == live.fold.ledger.accounts
+        assert restarted.fold.statistics.work == live.fold.statistics.work
+        await stop(tasks)
+    for seed in range(3):
+        random.Random(seed).shuffle(events)
+        pool.relay.order[:] = events
+        other = pool.accounting(tmp_path / f"{seed}.sqlite")
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(other.run)
+            assert await other.balances() == await live.balances()
+            await stop(tasks)
+        assert other.fold.ledger.accounts == live.fold.ledger.accounts
+        assert other.condition().findings == live.condition().findings
+
+
+async def test_views_go_out_on_change_and_not_more_often_than_set(pool, eventually):
+    mined(pool)
+    pool.tell()
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: len(pool.relay.of_kind(BALANCE)) == 2)
+        balance = json.loads(pool.relay.of_kind(BALANCE)[0].content)
+        assert balance["pending_msat"] == (GROSS - FEE) // 2
+        assert balance["as_of"] == [0, pool.relay.of_kind(STATEMENT)[0].id]
+        assert {event.tag_value("d") for event in pool.relay.of_kind(STATISTICS)} == {
+            "pool",
+            pool.log.alice,
+            pool.log.bob,
+        }
+        told = len(pool.relay.of_kind(STATISTICS))
+        await anyio.sleep(0.1)
+        assert len(pool.relay.of_kind(STATISTICS)) == told
+        pool.log.batch([pool.log.alice])
+        pool.tell()
+        pool.clock.ms += 15_000
+        await eventually(lambda: len(pool.relay.of_kind(STATISTICS)) > told)
+        assert len(pool.relay.of_kind(BALANCE)) == 2
+        await stop(tasks)
+
+
+async def test_junk_and_strangers_change_nothing(pool, eventually):
+    mined(pool)
+    pool.tell()
+    stranger = pool.log.zapper
+    for event in pool.log.events[:4]:
+        for content in (event.content, "not JSON"):
+            pool.relay.put(stranger.sign(UnsignedEvent(event.kind, event.created_at, event.tags, content)))
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        assert accounting.balance(pool.log.alice).pending_msat == (GROSS - FEE) // 2
+        await stop(tasks)
+
+
+async def test_a_scheme_it_does_not_know_keeps_it_from_starting(pool, eventually):
+    pool.log.terms(scheme="prop")
+    pool.tell()
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: accounting.fold.terms)
+        await stop(tasks)
+    with pytest.raises(UnsupportedOffer):
+        await pool.accounting().run()

@@ -1,0 +1,196 @@
+"""Double entry: whatever comes, in whatever interleaving, the books sum to zero and balances follow the events."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounting.ledger import Ledger, Posting, Transaction, Unbalanced, replay
+from accounting.validations import check_books, check_transaction
+from nips.pool.address import PoolAddress
+from nips.pool.chain import Link
+from nips.pool.payout import Payout
+from nips.pool.statement import BlockReward, RewardStatus, Row, Statement, Window
+
+POOL = PoolAddress("aa" * 32, "regtest")
+MINERS = [f"{number:064x}" for number in range(1, 5)]
+
+
+def statement(number: int, rows: list[int], fee: int, gross: int | None = None, block: int | None = None) -> Statement:
+    return Statement(
+        reward=BlockReward(f"{block or number:064x}", 10, 1000, sum(rows) + fee if gross is None else gross),
+        terms="cc" * 32,
+        offer="main",
+        window=Window(0, 1, {}),
+        fee_msat=fee,
+        rows=tuple(Row(miner, 1, msat) for miner, msat in zip(MINERS, rows, strict=False)),
+        id=f"{1000 + number:064x}",
+        signer="dd" * 32,
+        pool=POOL,
+        link=Link(0, None),
+        created_at=1,
+    )
+
+
+def status(of: Statement, said: str) -> RewardStatus:
+    return RewardStatus(f"{of.id[:60]}{said[:2]:0>4}", "dd" * 32, POOL, Link(1, "ee" * 32), 2, of.id, said)
+
+
+def payout(name: str, miner: str, msat: int, fee: int = 0) -> Payout:
+    return Payout(
+        payout_id=name,
+        miner=miner,
+        amount_msat=msat,
+        network_fee_msat=fee,
+        to="ff" * 32,
+        method="cashu",
+        proof={},
+        reverses="x" if msat < 0 else None,
+        id=f"id {name}",
+        signer="dd" * 32,
+        pool=POOL,
+        link=Link(0, None),
+        created_at=3,
+    )
+
+
+def figures(ledger: Ledger, miner: str) -> tuple[int, int, int, int]:
+    balance = ledger.balance(miner, None)
+    return balance.pending_msat, balance.earned_msat, balance.paid_msat, balance.owed_msat
+
+
+def test_a_reward_goes_from_pending_to_owed_to_paid():
+    ledger, split = Ledger(), statement(1, [60, 39], 1)
+    assert ledger.book_statement(split) is not None
+    assert figures(ledger, MINERS[0]) == (60, 0, 0, 0)
+    ledger.book_status(status(split, "matured"))
+    assert figures(ledger, MINERS[0]) == (0, 60, 0, 60)
+    ledger.book_payout(payout("one", MINERS[0], 50), miner_bears_fee=False)
+    assert figures(ledger, MINERS[0]) == (0, 60, 50, 10)
+    assert ledger.accounts["fee"] == -1
+    assert check_books(ledger) == []
+
+
+def test_a_network_fee_is_the_miners_or_the_pools_as_the_terms_say():
+    ledger = Ledger()
+    ledger.book_payout(payout("one", MINERS[0], 50, fee=3), miner_bears_fee=True)
+    ledger.book_payout(payout("two", MINERS[1], 50, fee=3), miner_bears_fee=False)
+    assert ledger.applied(MINERS[0]) == {"one": 53}
+    assert figures(ledger, MINERS[0]) == (0, 0, 53, -53)
+    assert ledger.applied(MINERS[1]) == {"two": 50}
+    assert ledger.accounts["treasury"] == 3
+    assert sum(ledger.accounts.values()) == 0
+
+
+@pytest.mark.parametrize("path", [["orphaned"], ["void"], ["matured", "orphaned"], ["matured", "void"]])
+def test_what_is_orphaned_or_void_leaves_nothing(path):
+    ledger, split = Ledger(), statement(1, [60, 39], 1)
+    ledger.book_statement(split)
+    for said in path:
+        assert ledger.book_status(status(split, said)) is not None
+    assert set(ledger.accounts.values()) == {0}
+    assert check_books(ledger) == []
+
+
+def test_an_orphan_that_comes_back_matures():
+    ledger, split = Ledger(), statement(1, [60, 39], 1)
+    ledger.book_statement(split)
+    ledger.book_status(status(split, "orphaned"))
+    ledger.book_status(status(split, "matured"))
+    assert figures(ledger, MINERS[1]) == (0, 39, 0, 39)
+
+
+def test_nothing_is_booked_twice():
+    ledger, split = Ledger(), statement(1, [60], 0)
+    ledger.book_statement(split)
+    assert ledger.book_statement(split) is None
+    assert ledger.book_statement(statement(2, [60], 0, block=1)) is None, "a second statement of one reward"
+    assert ledger.book_status(status(split, "matured")) is not None
+    assert ledger.book_status(status(split, "matured")) is None
+    assert ledger.book_payout(payout("one", MINERS[0], 5), miner_bears_fee=False) is not None
+    assert ledger.book_payout(payout("one", MINERS[0], 7), miner_bears_fee=False) is None
+    assert figures(ledger, MINERS[0]) == (0, 60, 5, 55)
+
+
+def test_void_gives_the_reward_free_for_another_statement():
+    ledger, split = Ledger(), statement(1, [60], 0)
+    ledger.book_statement(split)
+    assert ledger.book_status(status(split, "void")) is not None
+    assert ledger.book_status(status(split, "matured")) is None
+    again = statement(2, [59], 1, block=1)
+    assert ledger.book_statement(again) is not None
+    assert ledger.statement_of(again.reward.block) == again.id
+
+
+def test_a_split_that_is_not_its_gross_is_refused_whole():
+    ledger = Ledger()
+    with pytest.raises(Unbalanced):
+        ledger.book_statement(statement(1, [60, 39], 1, gross=101))
+    assert ledger.accounts == {}
+    assert ledger.statement_of(f"{1:064x}") is None
+
+
+def test_the_validations_see_what_is_wrong():
+    ledger, split = Ledger(), statement(1, [60], 0)
+    ledger.book_statement(split)
+    ledger.accounts["fee"] = 7
+    assert any("off by 7" in text for text in check_books(ledger))
+    ledger.accounts["fee"] = 0
+    ledger.accounts["reward:pending"] = -1
+    wrong = Transaction("x", 1, "", (Posting("reward:pending", 3),))
+    assert len(check_transaction(ledger, wrong)) == 2
+    assert any("reward:pending" in text for text in check_books(ledger))
+    overpaid = Ledger()
+    overpaid.book_payout(payout("one", MINERS[0], 5), miner_bears_fee=False)
+    assert any("more than matured" in text for text in check_books(overpaid))
+
+
+SPLITS = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 10**15), min_size=0, max_size=4),
+        st.integers(0, 10**12),
+        st.lists(st.sampled_from(["matured", "orphaned", "void"]), max_size=3),
+    ),
+    max_size=6,
+)
+PAYOUTS = st.lists(
+    st.tuples(st.sampled_from(MINERS), st.integers(-1000, 10**9).filter(bool), st.integers(0, 100), st.booleans()),
+    max_size=6,
+)
+
+
+@settings(max_examples=150)
+@given(SPLITS, PAYOUTS, st.randoms(use_true_random=False))
+def test_sats_are_conserved_and_the_interleaving_of_chains_changes_nothing(splits, payouts, randomness):
+    """The accounting chain in its order, the payouts in theirs; merged at random they give the same books."""
+    accounting = []
+    for number, (rows, fee, said) in enumerate(splits):
+        split = statement(number + 1, rows, fee)
+        accounting.append(lambda ledger, split=split: ledger.book_statement(split))
+        accounting += [lambda ledger, split=split, word=word: ledger.book_status(status(split, word)) for word in said]
+    paying = [
+        lambda ledger, n=n, p=p: ledger.book_payout(payout(str(n), p[0], p[1], p[2]), miner_bears_fee=p[3])
+        for n, p in enumerate(payouts)
+    ]
+
+    def run(order):
+        ledger, posted = Ledger(), []
+        for act in order:
+            transaction = act(ledger)
+            if transaction is not None:
+                posted.append(transaction)
+                assert check_transaction(ledger, transaction) == []
+        return ledger, posted
+
+    straight, posted = run([*accounting, *paying])
+    left, right, merged = accounting[:], paying[:], []
+    while left or right:
+        merged.append((left if not right or (left and randomness.random() < 0.5) else right).pop(0))
+    mixed, _ = run(merged)
+    assert mixed.accounts == straight.accounts
+    assert sum(straight.accounts.values()) == 0
+    assert replay(posted) == {account: msat for account, msat in straight.accounts.items() if msat}
+    assert [text for text in check_books(straight) if "more than matured" not in text] == []
+    live = [reward for reward in straight.rewards.values() if reward.state in ("pending", "matured")]
+    gross = sum(reward.statement.reward.gross_msat for reward in live)
+    held = sum(straight.accounts.get(name, 0) for name in ("reward:pending", "reward:matured"))
+    assert held == gross

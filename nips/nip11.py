@@ -50,7 +50,7 @@ def encode_information(information: RelayInformation) -> bytes:
 def decode_information(data: bytes) -> RelayInformation:
     """A relay's document. Unknown fields are ignored, as the NIP demands.
 
-    Raises ValueError (msgspec.ValidationError or DecodeError) if it is none.
+    Raises msgspec.MsgspecError (DecodeError or ValidationError) if it is none.
     """
     return msgspec.json.decode(data, type=RelayInformation)
 

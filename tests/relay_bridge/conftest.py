@@ -1,0 +1,89 @@
+"""Signed events, our relay, an independent relay, and a relay that says what a test tells it to."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import nostr_sdk
+import pytest
+import websockets
+from websockets.legacy.server import WebSocketServerProtocol
+
+from nips.keys import SecretKey
+from nips.nip01 import UnsignedEvent, VerifiedEvent
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.policy import OpenPolicy
+
+Sign = Callable[..., VerifiedEvent]
+Script = Callable[[WebSocketServerProtocol], Awaitable[None]]
+# A fixed day in the past: relays refuse dates ahead of their clock, not old ones.
+DAY = 1_700_000_000
+
+
+@pytest.fixture(scope="session")
+def sign() -> Sign:
+    """sign(kind=1, at=0, tags=(), content="", who=1): a signed event, `at` seconds into DAY."""
+    keys = {who: SecretKey(bytes([who]) * 32) for who in range(1, 9)}
+
+    def make(
+        kind: int = 1, at: int = 0, tags: tuple[tuple[str, ...], ...] = (), content: str = "", who: int = 1
+    ) -> VerifiedEvent:
+        return keys[who].sign(UnsignedEvent(kind, DAY + at, tags, content))
+
+    return make
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
+    """Our relay, open to everybody."""
+    async with (
+        SqliteEventStore(tmp_path / "events.db") as store,
+        RelayServer("127.0.0.1", 0, store, OpenPolicy()) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+async def other_relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
+    """A second one of ours."""
+    async with (
+        SqliteEventStore(tmp_path / "other-events.db") as store,
+        RelayServer("127.0.0.1", 0, store, OpenPolicy()) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+async def sdk_relay() -> AsyncIterator[str]:
+    """The URL of rust-nostr's relay: written by others, in memory."""
+    rate = nostr_sdk.RateLimit(max_reqs=1_000, notes_per_minute=1_000_000)
+    running = nostr_sdk.LocalRelayBuilder().addr("127.0.0.1").rate_limit(rate).build()
+    await running.run()
+    yield str(await running.url())
+    running.shutdown()
+
+
+@pytest.fixture
+def scripted() -> Callable[[Script], AbstractAsyncContextManager[str]]:
+    """scripted(script): a relay that runs `script(socket)` for every connection; gives its URL."""
+
+    @asynccontextmanager
+    async def serve(script: Script) -> AsyncIterator[str]:
+        async def handle(socket: WebSocketServerProtocol) -> None:
+            try:
+                await script(socket)
+            except websockets.ConnectionClosed:
+                return
+
+        async with websockets.serve(handle, "127.0.0.1", 0, close_timeout=0.2) as server:
+            yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+    return serve
+
+
+@pytest.fixture
+def now_s() -> int:
+    """Now, for what depends on the wall clock of a relay."""
+    return int(time.time())

@@ -1,0 +1,89 @@
+"""The pool's policy: its own keys, miners' own kinds, what names a miner, and nothing else."""
+
+import pytest
+
+from nips.pool import kinds
+from relay_bridge.policy import MAX_AHEAD_S, OpenPolicy, PolicyLimits, PoolPolicy
+
+NOW = 1_700_000_000_000
+POOL, EDGE, MINER, STRANGER = 1, 2, 3, 4
+
+
+@pytest.fixture
+def policy(sign) -> PoolPolicy:
+    edge, miner = sign(who=EDGE).pubkey, sign(who=MINER).pubkey
+    return PoolPolicy(sign(who=POOL).pubkey, "regtest", lambda: frozenset({edge}), lambda key: key == miner)
+
+
+def screen(policy, event, size: int = 1_000):
+    refusal = policy.screen(event, size=size, now_ms=NOW)
+    return "" if refusal is None else str(refusal)
+
+
+@pytest.mark.parametrize("kind", sorted(kinds.LEDGER_KINDS | {kinds.BALANCE, kinds.STATISTICS}))
+def test_ledger_kinds_come_from_the_pools_keys_on_its_network(policy, sign, kind: int) -> None:
+    a = ("a", f"34210:{sign(who=POOL).pubkey}:regtest")
+    for ours in (POOL, EDGE):
+        assert screen(policy, sign(kind, tags=(a,), who=ours)) == ""
+        assert screen(policy, sign(kind, tags=((a[0], a[1].replace("regtest", "main")),), who=ours)).startswith(
+            "blocked"
+        )
+        assert screen(policy, sign(kind, who=ours)).startswith("blocked")
+    assert screen(policy, sign(kind, tags=(a,), who=MINER)) == "blocked: this relay keeps the events of one mining pool"
+
+
+@pytest.mark.parametrize("kind", [0, 3, 10002, 10019, 10050, 4217, 4219, 4222])
+def test_anybody_may_leave_these(policy, sign, kind: int) -> None:
+    assert screen(policy, sign(kind, who=STRANGER)) == ""
+
+
+@pytest.mark.parametrize("kind", [1, 5, 4, 7, 62, 9734, 22242, 30023, 4223, 34217, 20000])
+def test_strangers_may_not_leave_these(policy, sign, kind: int) -> None:
+    assert screen(policy, sign(kind, who=STRANGER)) == "blocked: this relay keeps the events of one mining pool"
+
+
+def test_settings_are_for_this_pool(policy, sign) -> None:
+    assert screen(policy, sign(34216, tags=(("d", sign(who=POOL).pubkey),), who=MINER)) == ""
+    assert screen(policy, sign(34216, tags=(("d", "f" * 64),), who=MINER)).startswith("blocked: these settings")
+
+
+def test_the_announcement_is_for_this_network(policy, sign) -> None:
+    assert screen(policy, sign(34210, tags=(("d", "regtest"),), who=POOL)) == ""
+    assert screen(policy, sign(34210, tags=(("d", "main"),), who=POOL)).startswith("blocked")
+
+
+@pytest.mark.parametrize("kind", [9735, 9321, 1059])
+def test_what_names_the_pool_or_a_miner_is_taken_from_anybody(policy, sign, kind: int) -> None:
+    for named in (POOL, EDGE, MINER):
+        assert screen(policy, sign(kind, tags=(("p", sign(who=named).pubkey),), who=STRANGER)) == ""
+    for tags in ((), (("p", sign(who=STRANGER).pubkey),), (("p",),), (("p", "not hex"),)):
+        assert screen(policy, sign(kind, tags=tags, who=STRANGER)).startswith("blocked: no p tag")
+
+
+def test_limits_of_form_hold_for_the_pool_too(policy, sign) -> None:
+    for judge in (policy, OpenPolicy()):
+        assert screen(judge, sign(0, who=POOL), size=65_536) == ""
+        assert screen(judge, sign(0, who=POOL), size=65_537).startswith("invalid: the event has 65537 bytes")
+        assert screen(judge, sign(0, at=MAX_AHEAD_S, who=POOL)) == ""
+        assert screen(judge, sign(0, at=MAX_AHEAD_S + 1, who=POOL)).startswith("invalid: created_at")
+        assert screen(judge, sign(0, tags=(("t", "x"),) * 2001)).startswith("invalid: the event has 2001 tags")
+        assert screen(judge, sign(0, tags=(("t", "x" * 256),))).startswith("invalid: the value of a t tag")
+        assert screen(judge, sign(0, tags=(("shares", "x" * 5000),))) == ""
+
+
+def test_strangers_have_a_rate_and_the_pool_none(sign) -> None:
+    limits = PolicyLimits(author_rate=(3, 1_000), source_rate=(5, 1_000))
+    pool = sign(who=POOL).pubkey
+    policy = PoolPolicy(pool, "regtest", frozenset, lambda key: False, limits)
+
+    def charge(who: int, now_ms: int, source: str = "1.2.3.4") -> str:
+        refusal = policy.charge(sign(who=who), source=source, now_ms=now_ms)
+        return "" if refusal is None else refusal.prefix
+
+    assert [charge(MINER, NOW) for _ in range(4)] == ["", "", "", "rate-limited"]
+    assert charge(MINER, NOW + 999) == "rate-limited"
+    # The refused tries took from the address's bucket, not from the author's.
+    assert charge(STRANGER, NOW + 1_000) == ""
+    assert charge(STRANGER, NOW + 1_000) == "rate-limited"
+    assert charge(MINER, NOW + 1_000, source="5.6.7.8") == ""
+    assert [charge(POOL, NOW) for _ in range(50)] == [""] * 50

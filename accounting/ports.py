@@ -6,7 +6,6 @@ from typing import Protocol
 
 from nips.nip01 import Filter, VerifiedEvent
 
-
 # A live question to the relays: an async context manager that gives an iterator once entered. Items that carry an
 # `event` (VerifiedEvent) are deliveries: first what is stored, then one item without an `event` once every reachable
 # relay has sent what it has, then what is new. None comes twice.

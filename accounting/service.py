@@ -26,12 +26,12 @@ from accounting.ledger import PENDING, replay
 from accounting.maturity import UNSEEN_MATURITIES, due_status
 from accounting.ports import ChainView, EventFeed
 from accounting.rewards import NotYet, check_offers
+from accounting.signing import OwnChain
 from accounting.views import Views
 from nips.errors import InvalidPoolEvent
 from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.pool.address import PoolAddress
-from nips.pool.chain import Head, Link, next_link
 from nips.pool.hashing import from_display
 from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.statement import build_statement, build_status
@@ -108,12 +108,7 @@ class Accounting:
         self._feed = feed
         self._store_path = store_path
         self._config = config or AccountingConfig()
-        self._head: Head | None = None
-        self._head_second = 0
-        self._own_ids: set[str] = set()
-        self._stated: set[str] = set()
-        self._forked: str | None = None
-        self._recovered = False
+        self._own = OwnChain(signer, pool)
         self._retry_ms = 0
         self._waiting: dict[str, str] = {}
         self._whole: list[str] = []
@@ -142,7 +137,7 @@ class Accounting:
 
     def balance(self, miner: str) -> Balance:
         """One miner's balance, as the books stand."""
-        return self.fold.ledger.balance(miner, self._head)
+        return self.fold.ledger.balance(miner, self._own.head)
 
     def applied_payouts(self, miner: str) -> Mapping[str, int]:
         """payout_id -> msat that left the miner's balance by it. Taken without an await after `balances`, both are of
@@ -209,10 +204,7 @@ class Accounting:
         self.fold = fold
         self._whole = fold.check()
         self._views.touched(changes.balances, changes.statistics)
-        head = await store.head()
-        self._head, self._head_second = head if head is not None else (None, 0)
-        self._own_ids = set((await store.chain()).values())
-        self._stated = await store.stated()
+        await self._own.load(store)
 
     async def _follow(self, send: MemoryObjectSendStream[object], newest: int) -> None:
         asked = make_filter(
@@ -246,7 +238,7 @@ class Accounting:
                 await anyio.sleep(RETRY_S)
             if len(events) < len(items):
                 self._all_stored = True
-            if self._all_stored and self._recovered and not self._synced.is_set():
+            if self._all_stored and self._own.recovered and not self._synced.is_set():
                 self._synced.set()
 
     async def _next_items(self, receive: MemoryObjectReceiveStream[object]) -> list[object]:
@@ -273,7 +265,7 @@ class Accounting:
                 self._watch_own(event)
                 self.fold.add(event)
         await self._settle(store)
-        if not self._recovered:
+        if not self._own.recovered:
             await self._recover(store)
         if self._all_stored and self._refusal() is None:
             await self._issue_statements(store)
@@ -296,27 +288,12 @@ class Accounting:
     # Our chain
 
     def _refusal(self) -> str | None:
-        if self._forked is not None:
-            return self._forked
-        if not self._recovered:
-            return "the relays were not yet asked for our own chain"
-        refusal = ownchain.refusal(self.fold.terms, self._signer.pubkey)
-        chain = self.fold.log.accounting.get(self._signer.pubkey)
-        if refusal is None and self._head != (None if chain is None else chain.head):
-            # After a lost file the relays may have our statements, but not yet the batches they rest on.
-            return "our own chain waits for events it names"
-        return refusal
+        return self._own.refusal(self.fold)
 
     def _watch_own(self, event: VerifiedEvent) -> None:
-        """What carries our signature and is not in our file was signed elsewhere: by a copy of us, or a thief."""
-        if not self._recovered or event.id in self._own_ids or self._forked is not None:
-            return
-        if ownchain.is_own(event, self._signer.pubkey, self.pool):
-            self._fork(f"event {event.id} is of our chain and was not signed here: does a second accounting run?")
-
-    def _fork(self, reason: str) -> None:
-        self._forked = reason
-        self._trouble(f"signing stops: {reason}")
+        if self._own.forked is None and self._own.is_foreign(event):
+            self._own.forked = f"event {event.id} of our chain was not signed here: does a second accounting run?"
+            self._trouble(f"signing stops: {self._own.forked}")
 
     async def _recover(self, store: AccountingStore) -> None:
         """Ask the relays for our chain, once at start, and take over what our file lacks."""
@@ -330,44 +307,20 @@ class Accounting:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble(f"our own chain could not be asked for: {error!r}")
             return
-        own = [event for event in found if ownchain.is_own(event, self._signer.pubkey, self.pool)]
-        adoption = ownchain.adopt(await store.chain(), own)
+        adoption = await self._own.adopt(store, found)
         for event in adoption.events:
-            block, voids = ownchain.names_reward(event)
-            if block in self._stated:
-                # A second statement of one reward, signed before our file was lost: it keeps its place, not the name.
-                block = None
-            await store.add_own(event, block=block, voids=voids, published=True)
-            self._took_place(event, block, voids)
             self.fold.add(event)
         if adoption.gap:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble("the relays lack a part of our own chain: nothing is signed until it is found")
             return
-        self._recovered = True
-        if adoption.fork is not None:
-            self._fork(f"our chain forks at {' and '.join(adoption.fork)}")
+        if self._own.forked is not None:
+            self._trouble(f"signing stops: {self._own.forked}")
         await self._settle(store)
         self._unsent.set()
 
-    def _took_place(self, event: VerifiedEvent, block: str | None, voids: str | None) -> None:
-        self._head = Head(0 if self._head is None else self._head.seq + 1, event.id)
-        self._head_second = event.created_at
-        self._own_ids.add(event.id)
-        if block is not None:
-            self._stated.add(block)
-        if voids is not None and voids in self.fold.ledger.rewards:
-            self._stated.discard(self.fold.ledger.rewards[voids].statement.reward.block)
-
-    def _next_place(self) -> tuple[Link, int]:
-        """The link and created_at of our chain's next event: dates never fall along it."""
-        return next_link(self._head), max(self.clock.now_ms() // 1000, self._head_second)
-
     async def _sign(self, store: AccountingStore, unsigned: UnsignedEvent, block: str | None = None) -> None:
-        event = self._signer.sign(unsigned)
-        await store.add_own(event, block=block)
-        self._took_place(event, block, None)
-        self.fold.add(event)
+        self.fold.add(await self._own.sign(store, unsigned, block))
         self._unpublished += 1
         self._unsent.set()
         await self._settle(store)
@@ -375,7 +328,7 @@ class Accounting:
     async def _issue_statements(self, store: AccountingStore) -> None:
         waiting: dict[str, str] = {}
         for block in self.fold.unsettled():
-            if block.block.block in self._stated:
+            if block.block.block in self._own.stated:
                 continue
             reason = await self._issue_statement(store, block)
             if reason is not None:
@@ -384,7 +337,7 @@ class Accounting:
 
     async def _issue_statement(self, store: AccountingStore, block: BlockSeen) -> str | None:
         """Sign the statement of a block's reward, or say why it has to wait."""
-        link, second = self._next_place()
+        link, second = self._own.next_place(self.clock.now_ms())
         try:
             body = self.fold.log.expected(block)
             if isinstance(body, NotYet):
@@ -413,7 +366,7 @@ class Accounting:
             confirmations = await self.chain.confirmations(from_display(reward.block))
             status = due_status(booked.state, confirmations, height=reward.height, tip=tip, maturity_blocks=maturity)
             if status is not None and booked.statement.signer == self._signer.pubkey:
-                link, second = self._next_place()
+                link, second = self._own.next_place(self.clock.now_ms())
                 await self._sign(store, build_status(self.pool, link, booked.statement.id, status, second))
                 logger.info("the reward of block %s is %s", reward.block, status)
         self._tip = tip
@@ -428,7 +381,7 @@ class Accounting:
         while True:
             self._unsent = anyio.Event()
             try:
-                unpublished = await store.unpublished() if self._recovered else []
+                unpublished = await store.unpublished() if self._own.recovered else []
                 self._unpublished = len(unpublished)
                 for event in unpublished:
                     await self._feed.publish(event, chain=f"{self._signer.pubkey}/{ownchain.NAME}")
@@ -448,7 +401,7 @@ class Accounting:
             if not self._synced.is_set() or self._refusal() is not None:
                 continue
             now = self.clock.now_ms()
-            due = self._views.due(self.fold, now, head=self._head, height=self.chain.height())
+            due = self._views.due(self.fold, now, head=self._own.head, height=self.chain.height())
             try:
                 for view in due:
                     await self._feed.publish(self._signer.sign(view.unsigned))

@@ -9,9 +9,9 @@ import pytest
 
 from accounting.errors import UnsupportedOffer
 from nips.nip01 import UnsignedEvent
-from nips.pool.chain import link_of
+from nips.pool.chain import Head, link_of, next_link
 from nips.pool.kinds import BALANCE, STATEMENT, STATISTICS, STATUS
-from nips.pool.statement import parse_statement, parse_status
+from nips.pool.statement import build_status, parse_statement, parse_status
 
 pytestmark = pytest.mark.anyio
 GROSS = 100_000_000
@@ -169,19 +169,26 @@ async def test_a_lost_file_is_recovered_from_the_relays_before_anything_is_signe
     assert [link_of(event).prev for event in own[1:]] == [event.id for event in own[:-1]]
 
 
-async def test_a_second_accounting_of_the_same_key_stops_the_first(pool, eventually, tmp_path: Path):
+async def test_a_second_accounting_of_the_same_key_stops_the_first(pool, eventually):
     mined(pool)
     pool.tell()
-    pool.relay.refuse_publish = True
-    first, second = pool.accounting(), pool.accounting(tmp_path / "second.sqlite")
+    accounting = pool.accounting()
     async with anyio.create_task_group() as tasks:
-        await tasks.start(first.run)
-        await eventually(lambda: first.fold.ledger.rewards)
-        pool.relay.refuse_publish = False
-        pool.clock.ms += 5000
-        await tasks.start(second.run)
+        await tasks.start(accounting.run)
         await eventually(lambda: pool.relay.of_kind(STATEMENT))
-        await eventually(lambda: "not signed here" in (first.condition().may_sign or ""))
+        assert accounting.condition().may_sign is None
+        (statement,) = pool.relay.of_kind(STATEMENT)
+        place = next_link(Head(0, statement.id))
+        pool.relay.put(
+            pool.log.accounting.sign(build_status(pool.log.pool, place, statement.id, "void", pool.clock.ms // 1000))
+        )
+        await eventually(lambda: "not signed here" in (accounting.condition().may_sign or ""))
+        pool.log.batch([pool.log.alice], block=True)
+        pool.log.batch([])
+        pool.tell()
+        await eventually(lambda: len(accounting.fold.blocks) == 2)
+        await anyio.sleep(0.1)
+        assert len(pool.relay.of_kind(STATEMENT)) == 1
         await stop(tasks)
 
 

@@ -33,7 +33,7 @@ from stratum_edge.journal import (
     encode_record,
     encode_session,
 )
-from stratum_edge.lane import Lane, SessionKey
+from stratum_edge.lane import Entry, Lane, SessionKey
 from stratum_edge.ports import Journal, Template
 from stratum_edge.shares import Assigned, Submission, Verdict
 from stratum_edge.status import Counts
@@ -216,6 +216,8 @@ class Desk:
             journal.put(encode_record(Kind.USE, bytes.fromhex(job.id)))
         if entry.new_session:
             journal.put(encode_session(key))
+        if verdict.is_block:
+            self._find(work, key, share, verdict.hash, entry, at)
         journal.put(encode_record(Kind.SHARE, entry.record))
         if verdict.status == CREDITED:
             work_done = self._works.get(key.share_bits)
@@ -226,9 +228,10 @@ class Desk:
             if self._effort is not None:
                 self._effort += work_done
         if verdict.is_block:
-            self._block(work, key, share, verdict.hash, entry.number, at)
+            self._effort = 0
+            self.seal(at)
 
-    def _block(self, work: Assigned, key: SessionKey, share: Submission, hash: bytes, index: int, at: int) -> None:
+    def _find(self, work: Assigned, key: SessionKey, share: Submission, hash: bytes, entry: Entry, at: int) -> None:
         live = work.live
         job = live.job
         header = work.bound.header(share.extranonce2, share.ntime, share.nonce, job.version | share.version_bits)
@@ -241,18 +244,17 @@ class Desk:
             coinbase=coinbase,
             merkle=list(job.merkle),
             miner=key.miner,
-            index=index,
+            index=entry.number,
             found_ms=at,
             block=assemble_block(live.template, coinbase, header),
             mark=f"{live.block_target:x}",
             effort_percent=None if self._effort is None else self._effort * 100 // expected,
+            record=entry.record,
         )
-        self._effort = 0
         self._blocks[hash] = block
         self._batch_blocks.append(block)
         self.journal.put(encode_block(block))
         self.found.append(block)
-        self.seal(at)
 
     def refuse(self, key: SessionKey | None, code: int) -> None:
         """Count a refused share, with its session where one is known."""

@@ -36,7 +36,7 @@ class Kind(IntEnum):
     SHARE = 5  # 28 bytes, as in the receipt
     SEALED = 6  # JSON: Sealed, which ends the open batch
     PUBLISHED = 7  # decimal: the sequence number of a batch that is durable in the outbox, with its jobs and blocks
-    BLOCK = 8  # msgpack: FoundBlock, right behind its share
+    BLOCK = 8  # msgpack: FoundBlock, right before its share
     OUTCOME = 9  # 32 bytes: the hash of a block whose submission has an answer
 
 
@@ -45,6 +45,8 @@ class FoundBlock(msgspec.Struct, frozen=True):
 
     `hash` in serialisation order; `coinbase` without witness; `block` whole; `found_ms` the share's time; `mark` the
     target it had to meet, in hex; `effort_percent` the work done for it to the work expected, None if not known.
+    `record` is its share's, so that a crash between the two (a block is megabytes) leaves no share without its block
+    and no block without its share.
     """
 
     height: int
@@ -58,6 +60,7 @@ class FoundBlock(msgspec.Struct, frozen=True):
     block: bytes
     mark: str
     effort_percent: int | None
+    record: bytes
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -235,4 +238,6 @@ def recover(records: Iterable[Record]) -> Recovered | None:
             found.blocks = {block.hash: block for block in start.blocks}
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise JournalDamaged(f"a record of the journal does not read: {error}") from error
+    if found is not None and found.found and found.found[-1].index == len(found.shares):
+        found.shares.append(found.found[-1].record)
     return found

@@ -18,7 +18,8 @@ QUICK_SHARES: Final = 16
 QUICK_RATIO: Final = 4
 # A burst may be a network hiccup that handed over many shares at once: no rate is measured over less than a second.
 QUICK_LEAST_MS: Final = 1000
-# With 12 shares expected, one or none is no chance event either (p < 1e-4): lower.
+# None in the time for 12, one in that for 24 and so on is no chance event either (p < 1e-3 even for a miner that runs
+# at 0.6 of the target, as power-of-two steps may leave it): lower.
 SILENT_EXPECTED: Final = 12
 # The calm decision waits for 48 expected shares. Power-of-two steps leave a steady miner between 0.7 and 1.4 of the
 # target: there the chance of crossing these marks is under half a percent a decision.
@@ -27,7 +28,7 @@ CALM_HIGH: Final = 2.0
 CALM_LOW: Final = 0.4
 # One step at most: a rate measured over moments is rough.
 MAX_UP_LOG2: Final = 10
-MAX_DOWN_LOG2: Final = 4
+MAX_DOWN_LOG2: Final = 3
 
 
 def floor_allowed(value: Fraction) -> Fraction:
@@ -101,7 +102,7 @@ def retarget(history: History, now_ms: int, policy: Policy) -> Fraction | None:
     quick = max(elapsed, QUICK_LEAST_MS) * per_ms
     if shares >= QUICK_SHARES and shares >= QUICK_RATIO * quick:
         step = _step(math.log2(shares / quick), 0, MAX_UP_LOG2)
-    elif expected >= SILENT_EXPECTED and shares <= 1 + expected / CALM_EXPECTED:
+    elif expected >= SILENT_EXPECTED and shares <= expected / SILENT_EXPECTED - 1:
         step = _step(math.log2((shares + 1) / expected), MAX_DOWN_LOG2, -1)
     elif expected >= CALM_EXPECTED:
         ratio = shares / expected

@@ -41,6 +41,8 @@ REGTEST_NBITS = 0x207FFFFF
 # A mark hardly any hash of a test meets.
 HARD_BITS = 0x1900FFFF
 NOW = 1_700_000_000_000
+# 256 hashes a share.
+EASY = Fraction(1, 1 << 24)
 
 
 def make_terms(**limits: Any) -> Terms:
@@ -379,7 +381,7 @@ class Peer:
 class Bench:
     """A desk with a first job, and peers on it."""
 
-    def __init__(self, terms: Terms | None = None, **policy: Any) -> None:
+    def __init__(self, terms: Terms | None = None, start: Fraction = EASY, **policy: Any) -> None:
         self.terms = terms or make_terms()
         self.clock = FakeClock()
         self.journal = MemoryJournal()
@@ -388,7 +390,7 @@ class Bench:
             "main",
             Payout(b"\x00\x14" + b"\x55" * 20, b"/noncestr/"),
             Policy(**policy),
-            policy.get("lowest", Fraction(1, 1 << 20)),
+            start,
         )
         self.desk = Desk(house, EDGE_KEY, self.journal, Lane(POOL, 0, NOW), Seats(b"\x07" * 32), Counts(0))
         self.desk.begin_segment()
@@ -430,6 +432,7 @@ def edge() -> SimpleNamespace:
         HARD_BITS=HARD_BITS,
         KINDS=SimpleNamespace(JOB=JOB, RECEIPT=RECEIPT, BLOCK=BLOCK),
         EASIEST=EASIEST,
+        EASY=EASY,
         make_terms=make_terms,
         make_template=make_template,
         MemoryJournal=MemoryJournal,

@@ -10,13 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import anyio
+
 from accounting.readmodel import AccountingReadModel
 from accounting.service import Accounting, AccountingConfig
-from relay_bridge.service import RelayBridge
-from stratum_edge.service import Edge, EdgeConfig
-from zapper.adapters.demo_lightning import DemoLightning
-from zapper.service import Zapper, ZapperConfig
-
 from client_web.adapters.http_server import bind, serve
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.server import create_app
@@ -34,6 +30,7 @@ from noncestr.addresses import Bound, free_port, lan_address
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo import DemoMiners
+from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load_or_create
 from noncestr.profiles import pool_profiles
 from noncestr.running import looping, only_one, running
@@ -41,9 +38,18 @@ from noncestr.termskeeper import TermsKeeper
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import PoolPolicy
+from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
 from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
+from stratum_edge.service import Edge, EdgeConfig
+from zapper.adapters.demo_lightning import DemoLightning
+from zapper.adapters.fake_backend import open_fake_lightning
+from zapper.adapters.http_client import HttpLimits, open_http_client
+from zapper.adapters.intent_store import open_intent_store
+from zapper.config import ZapperConfig
+from zapper.plan import PlanLimits
 from zapper.ports import Owed
+from zapper.service import Zapper
 
 logger = logging.getLogger("noncestr")
 
@@ -53,6 +59,8 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, on the operator's word
 FLUSH_SECONDS = 5.0
 # How often the demo target is compared with the hashrate; terms change only when it is off by a factor.
 TARGET_CHECK_SECONDS = 10.0
+# Fewer shares say too little of the hashrate: 20 are right within a quarter, two times out of three.
+TARGET_SHARES = 20
 Say = Callable[[str], None]
 
 
@@ -175,7 +183,9 @@ class OwedByAccounting:
         self._accounting = accounting
 
     async def owed(self) -> Sequence[Owed]:
-        """Every miner with matured earnings."""
+        """Every miner with matured earnings; none before the log is read whole: payouts could be missing in it."""
+        if not self._accounting.condition().synced:
+            return []
         balances = await self._accounting.balances()
         return [
             Owed(
@@ -255,20 +265,21 @@ class Pool:
             accounting = Accounting(
                 pool=self.address,
                 signer=self.keys.accounting,
-                feed=bridge,
+                feed=BridgeFeed(bridge),
                 chain=ChainHeights(chain),
                 store_path=self.data / "ledger.sqlite",
                 clock=self.clock,
                 config=AccountingConfig(),
             )
             await enter(running(accounting.run))
-            await self._start_payouts(stack, bridge, accounting)
+            miners = self._demo_miners(bridge)
+            await self._start_payouts(stack, bridge, accounting, miners.users())
             await self._start_web(stack, accounting)
             await self._announce(bridge, terms)
             await enter(looping(self._follow_hashrate, edge, terms, bridge))
             self.banner()
             if self.demo:
-                await enter(running(self._demo_miners(bridge).run))
+                await enter(running(miners.run))
             await stopped()
             self.say("stopping ...")
         self.say("stopped; everything is kept in " + str(self.data))
@@ -325,40 +336,47 @@ class Pool:
                 min_difficulty=Fraction(stratum.min_difficulty),
                 max_difficulty=Fraction(stratum.max_difficulty),
                 shares_per_minute=stratum.shares_per_minute,
-                connections_per_address=stratum.connections_per_address,
+                max_per_address=stratum.connections_per_address,
             ),
             note_signer=self.keys.pool,
         )
 
-    async def _start_payouts(self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting) -> None:
+    async def _start_payouts(
+        self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting, users: Mapping[str, str]
+    ) -> None:
+        enter = stack.enter_async_context
+        network = self.address.network
+        node = await enter(open_fake_lightning(self.data / "demo-lightning.sqlite", network=network))
         wallet = DemoLightning(
-            network=self.address.network,
+            node=node,
+            signer=self.keys.wallet,
+            publisher=ReceiptsToRelays(bridge),
+            network=network,
+            users=users,
             host=self.places.lightning.host,
             port=self.places.lightning.port,
-            path=self.data / "demo-lightning.sqlite",
-            signer=self.keys.wallet,
-            receipts=ReceiptsToRelays(bridge),
-            clock=self.clock,
         )
-        await stack.enter_async_context(running(wallet.run))
+        await enter(running(wallet.run))
         zapper = Zapper(
-            pool=self.address,
-            pool_name=self.config.pool.name,
-            signer=self.keys.zapper,
-            feed=bridge,
-            owed=OwedByAccounting(accounting),
-            backend=wallet.backend,
-            store_path=self.data / "payouts.sqlite",
-            clock=self.clock,
-            config=ZapperConfig(
-                interval_s=self.config.payouts.interval_seconds,
-                minimum_msat=self.config.terms.minimum_payout_sat * 1000,
-                concurrency=self.config.payouts.concurrency,
+            ZapperConfig(
+                pool=self.address,
+                pool_name=self.config.pool.name,
                 relays=self.relays,
-                allow_private=True,
+                payout_interval_s=self.config.payouts.interval_seconds,
+                limits=PlanLimits(minimum_msat=self.config.terms.minimum_payout_sat * 1000),
+                concurrency=self.config.payouts.concurrency,
+                # The demo wallet speaks plain HTTP on this machine.
+                allow_http_loopback=True,
             ),
+            signer=self.keys.zapper,
+            owed=OwedByAccounting(accounting),
+            store=await enter(open_intent_store(self.data / "payouts.sqlite")),
+            backend=node,
+            feed=BridgeFeed(bridge),
+            http=await enter(open_http_client(HttpLimits(allow_private=True))),
+            clock=self.clock.now_ms,
         )
-        await stack.enter_async_context(running(zapper.run))
+        await enter(running(zapper.run))
 
     async def _start_web(self, stack: AsyncExitStack, accounting: Accounting) -> None:
         site = Site(
@@ -390,7 +408,10 @@ class Pool:
             await anyio.sleep(TARGET_CHECK_SECONDS)
             bits = terms.current().body.limits.block_bits
             assert bits is not None
-            wanted = adjusted_block_bits(bits, edge.status().hashrate, self.config.chain.block_seconds)
+            status = edge.status()
+            if status.accepted < TARGET_SHARES:
+                continue
+            wanted = adjusted_block_bits(bits, status.hashrate_hs, self.config.chain.block_seconds)
             if wanted is not None:
                 body = terms_body(self.config, self.keys, self.relays, wanted)
                 await terms.issue(body, self.clock.now_ms())

@@ -59,6 +59,10 @@ class DemoMiners:
     def _name(number: int) -> str:
         return NAMES[number] if number < len(NAMES) else f"miner{number + 1}"
 
+    def users(self) -> dict[str, str]:
+        """The miners' names at the demo wallet, and their public keys."""
+        return {name: key.pubkey for name, key in self._miners}
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Publish the profiles, then mine."""
         self._log_dir.mkdir(parents=True, exist_ok=True)

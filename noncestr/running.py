@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from noncestr.errors import NoncestrError
 
 
 @asynccontextmanager
-async def running(run: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterator[None]:
+async def running(run: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> AsyncIterator[None]:
     """Run `run(*args, task_status=...)` in the background, from its start on until the block is left.
 
     Leaving cancels it and waits for its clean end. If it fails, the block is cancelled and the failure raised.
@@ -27,7 +27,7 @@ async def running(run: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterat
 
 
 @asynccontextmanager
-async def looping(loop: Callable[..., Awaitable[Any]], *args: Any) -> AsyncIterator[None]:
+async def looping(loop: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> AsyncIterator[None]:
     """As `running`, for a coroutine function without a start of its own."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(loop, *args)

@@ -1,0 +1,232 @@
+"""The whole loop on real parts, each process its own: mine, receipt, block, statement, zap, kill -9, verify.
+
+Everything is as `noncestr up` runs it, only faster: blocks every few seconds, two confirmations, payouts at once.
+"""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nips.nip01 import VerifiedEvent, make_filter
+from nips.nip19 import encode_npub, parse_pubkey
+from nips.pool import kinds
+from nips.pool.payout import parse_payout
+from nips.pool.receipt import parse_receipt
+from nips.pool.statement import parse_statement
+from noncestr.keyfiles import load_or_create
+from relay_bridge.service import fetch_events
+
+ROOT = Path(__file__).parents[2]
+# Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.
+PATIENCE = 100
+FAST = {
+    "NONCESTR_STRATUM_PORT": "0",
+    "NONCESTR_RELAY_PORT": "0",
+    "NONCESTR_WEB_PORT": "0",
+    "NONCESTR_DEMO_LIGHTNING_PORT": "0",
+    "NONCESTR_DEMO_HASHES_PER_SECOND": "40000",
+    "NONCESTR_CHAIN_NETWORK_BLOCK_SECONDS": "2",
+    "NONCESTR_CHAIN_BLOCK_SECONDS": "3",
+    "NONCESTR_STRATUM_START_DIFFICULTY": "1/65536",
+    "NONCESTR_TERMS_BATCH_SECONDS": "1",
+    "NONCESTR_TERMS_HEARTBEAT_SECONDS": "2",
+    "NONCESTR_TERMS_MATURITY_BLOCKS": "2",
+    "NONCESTR_PAYOUTS_INTERVAL_SECONDS": "1",
+}
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NONCESTR_")}
+    return {**kept, **FAST, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+class Up:
+    """`noncestr up` as a process of its own; its lines are read until the banner is whole."""
+
+    def __init__(self, data: Path) -> None:
+        self.log = (data.parent / "up.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "noncestr", "up", "--data", str(data)],
+            cwd=data.parent,
+            env=environment(data.parent),
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        self.lines: list[str] = []
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("Ctrl-C"):
+                break
+        text = "\n".join(self.lines)
+        assert "pool npub:" in text, text + (data.parent / "up.log").read_text()
+        self.npub = next(word for word in text.split() if word.startswith("npub1"))
+        self.relay = self._value("relay")
+        self.stratum = self._value("Stratum")
+        self.web = self._value("web")
+
+    def _value(self, name: str) -> str:
+        return next(line.split(":", 1)[1].strip() for line in self.lines if line.strip().startswith(name + ":"))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(30)
+        self.close()
+        return code
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.log.close()
+
+
+@pytest.fixture
+def pools() -> Iterator[Callable[[Path], Up]]:
+    started: list[Up] = []
+
+    def start(data: Path) -> Up:
+        started.append(Up(data))
+        return started[-1]
+
+    yield start
+    for pool in started:
+        if pool.process.poll() is None:
+            pool.kill()
+
+
+def read_log(pool: Up) -> list[VerifiedEvent]:
+    async def fetch() -> list[VerifiedEvent]:
+        wanted = make_filter(tags={"a": [f"34210:{parse_pubkey(pool.npub)}:regtest"]})
+        return list((await fetch_events([pool.relay], [wanted], timeout_s=20)).events)
+
+    return anyio.run(fetch)
+
+
+def wait_for(pool: Up, done: Callable[[list[VerifiedEvent]], bool]) -> list[VerifiedEvent]:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        events = read_log(pool)
+        if done(events):
+            return events
+        assert pool.process.poll() is None, "the pool ended by itself"
+        assert time.monotonic() < deadline, Counter(event.kind for event in events)
+        time.sleep(0.5)
+
+
+def verify(pool: Up, *, relay: str | None = None) -> tuple[int, dict]:
+    done = subprocess.run(
+        [sys.executable, "-m", "noncestr", "verify", "--relay", relay or pool.relay, "--pool", pool.npub, "--json"],
+        env=environment(ROOT), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def accepted(record: Path) -> Counter[tuple[str, str, str]]:
+    """(extranonce2, ntime, nonce) of each submission the pool acknowledged; a last line may be cut."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for line in record.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if entry["accepted"]:
+            _, _, extranonce2, ntime, nonce = entry["params"][:5]
+            found[(extranonce2, ntime, nonce)] += 1
+    return found
+
+
+def credited(events: list[VerifiedEvent], miner: str) -> Counter[tuple[str, str, str]]:
+    found: Counter[tuple[str, str, str]] = Counter()
+    for event in events:
+        if event.kind != kinds.RECEIPT:
+            continue
+        receipt = parse_receipt(event)
+        for share in receipt.records():
+            if receipt.miners[receipt.sessions[share.session].miner] == miner:
+                found[(share.extranonce2.hex(), f"{share.ntime:08x}", f"{share.nonce:08x}")] += 1
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Callable[[Path], Up]) -> None:
+    """Mine with a new npub, be credited, see a block split and paid; kill everything; nothing acknowledged is lost."""
+    data = tmp_path / "data"
+    pool = pools(data)
+    miner = load_or_create(tmp_path / "miner", "key")
+    record = tmp_path / "record.jsonl"
+    mining = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "noncestr", "miner", "--url", pool.stratum, "--max-hps", "60000"),
+            *("--user", encode_npub(miner.pubkey) + ".test", "--record", str(record)),
+        ],
+        env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        events = wait_for(
+            pool,
+            lambda found: (
+                any(e.kind == kinds.PAYOUT for e in found)
+                and any(e.kind == kinds.STATEMENT and miner.pubkey in e.tag_values("p") for e in found)
+                and record.exists()
+                and len(accepted(record)) >= 5
+            ),
+        )
+    finally:
+        pool.kill()
+        mining.terminate()
+        mining.wait(20)
+    statement = next(parse_statement(e) for e in events if e.kind == kinds.STATEMENT)
+    assert sum(row.msat for row in statement.rows) + statement.fee_msat == statement.reward.gross_msat == 100_000_000
+    payout = next(parse_payout(e) for e in events if e.kind == kinds.PAYOUT)
+    assert payout.method == "zap"
+    assert base64.b64encode(bytes.fromhex(payout.proof["preimage"]))
+
+    again = pools(data)
+    assert again.npub == pool.npub
+    before = {event.id for event in events}
+    wanted = accepted(record)
+    newest = max(e.created_at for e in events if e.kind == kinds.RECEIPT)
+    events = wait_for(
+        again,
+        lambda found: (
+            sum(e.kind == kinds.RECEIPT and e.created_at > newest for e in found) >= 3
+            and sum(e.kind == kinds.PAYOUT and e.id not in before for e in found) >= 1
+        ),
+    )
+    assert before <= {event.id for event in events}
+    got = credited(events, miner.pubkey)
+    assert wanted - got == Counter()
+    assert max(got.values()) == 1
+    status, report = verify(again)
+    assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+    assert again.stop() == 0
+
+
+def test_a_second_pool_on_the_same_folder_is_refused(tmp_path: Path, pools: Callable[[Path], Up]) -> None:
+    data = tmp_path / "data"
+    pool = pools(data)
+    done = subprocess.run(
+        [sys.executable, "-m", "noncestr", "up", "--data", str(data)],
+        env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "another noncestr is running" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert pool.stop() == 0

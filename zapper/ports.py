@@ -1,0 +1,186 @@
+"""What the zapper asks of the rest of the pool and of the world."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nips.bolt11 import Invoice
+from nips.nip01 import Filter, VerifiedEvent
+from nips.pool.chain import Head
+from zapper.payout import Intent, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """The payment reached the payee. `preimage` in hex; a caller checks it against the payment hash."""
+
+    preimage: str
+    fee_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The backend has not paid and will not."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The backend may have paid, or may yet."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The payment is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The backend has never seen this payment hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPayment:
+    """The backend tried and gave up for good: no money left."""
+
+    reason: str
+
+
+class LightningBackend(Protocol):
+    """A wallet that pays. Its methods may raise any Exception: that is taken as Unclear."""
+
+    @property
+    def name(self) -> str:
+        """For people and logs."""
+
+    async def pay(self, invoice: Invoice, *, max_fee_msat: int) -> Paid | Refused | Unclear:
+        """Pay the invoice once: the same payment hash is never paid twice by a wallet."""
+
+    async def lookup(self, payment_hash: str) -> Paid | Pending | NotFound | FailedPayment:
+        """What became of a payment of ours."""
+
+    async def balance_msat(self) -> int:
+        """What can be spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What the ledger says of one miner.
+
+    `earned_msat`: matured, ever. `applied`: the payout records the ledger has seen, by payout_id, in msat (negative for
+    money that came back). The ledger may lag behind the zapper: `zapper.plan.due_msat` makes that harmless.
+    `statements`: ids of the newest statements with this miner, for the line people read.
+    """
+
+    miner: str
+    earned_msat: int
+    applied: Mapping[str, int] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+
+
+class OwedSource(Protocol):
+    """The accounting, as the zapper sees it."""
+
+    async def owed(self) -> Sequence[Owed]:
+        """Every miner with matured earnings."""
+
+
+class Http(Protocol):
+    """Asks servers nobody vouches for."""
+
+    async def get_json(self, url: str) -> object:
+        """The decoded JSON of a GET. Raises HttpFailed for all that is not a short, timely JSON answer."""
+
+
+# A live question to the relays: an async context manager that gives an iterator once entered. Items with an `event`
+# (VerifiedEvent), and one without once all that is stored was sent.
+Subscription = AbstractAsyncContextManager[AsyncIterator[object]]
+
+
+class EventFeed(Protocol):
+    """The relays, verified and deduplicated."""
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        """Take the event over for good, in the order of its chain; the same id twice is one event."""
+
+    def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
+        """What matches any of the filters, stored and live."""
+
+    async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        """What is stored and matches. Raises an Exception when no relay answered."""
+
+
+class ReceiptPublisher(Protocol):
+    """Sends a wallet provider's zap receipts: for the demo's provider, which stands outside of the pool."""
+
+    async def publish_receipt(self, event: VerifiedEvent, *, relays: Sequence[str]) -> None:
+        """Bring the receipt to the relays its request named. Raises an Exception when none took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """How a miner's payouts went lately. `failures` in a row; no try before `not_before_ms`; why, for people."""
+
+    miner: str
+    failures: int
+    not_before_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The newest of our payout records."""
+
+    head: Head
+    created_at: int
+
+
+class IntentStore(Protocol):
+    """The zapper's memory: what it says is on disk when the call returns, before money moves.
+
+    It upholds on its own, whatever its caller does: one open payout a miner; no payment hash twice; steps only along
+    the table, from the state the caller saw; one record a payout; the chain of records without gaps.
+    """
+
+    async def create(self, intent: Intent) -> None:
+        """A new payout in state INTENT. Raises Conflict."""
+
+    async def advance(self, seen: Intent, step: Step, now_ms: int, **changes: object) -> Intent:
+        """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""
+
+    async def set_receipt(self, payout_id: str, receipt: str) -> None:
+        """Remember the id of the zap receipt."""
+
+    async def get(self, payout_id: str) -> Intent | None:
+        """One payout."""
+
+    async def open_intents(self) -> list[Intent]:
+        """Every payout that is not final, oldest first."""
+
+    async def holds(self, miner: str) -> dict[str, int]:
+        """What this miner's payouts hold, by payout_id, in msat."""
+
+    async def payee(self, miner: str) -> Payee | None:
+        """How the miner's payouts went lately."""
+
+    async def set_payee(self, payee: Payee) -> None:
+        """Remember it."""
+
+    async def unrecorded(self) -> list[Intent]:
+        """Settled payouts without a payout record, oldest first."""
+
+    async def chain_head(self) -> ChainHead | None:
+        """The newest payout record."""
+
+    async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
+        """The signed payout record of a settled payout, as the next of the chain. Raises Conflict."""
+
+    async def unpublished(self) -> list[VerifiedEvent]:
+        """Payout records not yet handed to the relays, by seq."""
+
+    async def mark_published(self, event_id: str) -> None:
+        """The relay bridge has taken this record over."""

@@ -171,6 +171,7 @@ class JournalFile:
 
     async def synced(self) -> None:
         """Return when all that was put so far is on the disk."""
+        self.flush()
         goal = self._written + self._queued
         while self._durable < goal:
             await self._progress.wait()

@@ -45,14 +45,19 @@ NOW = 1_700_000_000_000
 EASY = Fraction(1, 1 << 24)
 
 
-def make_terms(**limits: Any) -> Terms:
+def make_terms_event(**limits: Any) -> VerifiedEvent:
     """Terms of the test pool; by default no hash of a test is a block."""
     body = TermsBody(
         offers={"main": Offer()},
         keys=((EDGE_KEY.pubkey, "edge"),),
         limits=Limits(**{"block_bits": HARD_BITS, **limits}),
     )
-    return parse_terms(POOL_KEY.sign(build_terms(POOL, FIRST, 1_600_000_000, body)))
+    return POOL_KEY.sign(build_terms(POOL, FIRST, 1_600_000_000, body))
+
+
+def make_terms(**limits: Any) -> Terms:
+    """The same, parsed."""
+    return parse_terms(make_terms_event(**limits))
 
 
 def make_template(
@@ -434,6 +439,7 @@ def edge() -> SimpleNamespace:
         EASIEST=EASIEST,
         EASY=EASY,
         make_terms=make_terms,
+        make_terms_event=make_terms_event,
         make_template=make_template,
         MemoryJournal=MemoryJournal,
         MemoryPublisher=MemoryPublisher,

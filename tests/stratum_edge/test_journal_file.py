@@ -139,7 +139,6 @@ async def test_the_group_sync_reports_and_retries(journal, monkeypatch):
     async with anyio.create_task_group() as group:
         group.start_soon(journal.run)
         journal.put(SHARE)
-        journal.flush()
         with anyio.fail_after(5):
             await journal.synced()
         mode = {"fail": True}

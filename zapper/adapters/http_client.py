@@ -1,0 +1,138 @@
+"""HTTP towards servers nobody vouches for: a lightning address may name any host in the world, or in this house.
+
+The host is resolved once, every address must be public, and the connection goes to the very address that was judged
+(no second look-up a malicious name server could answer otherwise). No redirects, no compression, small, and soon.
+"""
+
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import msgspec
+
+from zapper.errors import AddressRefused, HttpFailed
+
+# LNURL answers are a few hundred bytes to some KiB (metadata with a small picture).
+MAX_BODY = 64 * 1024
+# Tor and phones are slow; a payee that takes longer is tried again later.
+TIMEOUT_S = 10.0
+# An LNURL's headers need no more; httptools and h11 read them into memory.
+USER_AGENT = "noncestr-zapper"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What is asked of servers. `allow_private`: addresses of this machine and network too (demo, tests)."""
+
+    timeout_s: float = TIMEOUT_S
+    max_body: int = MAX_BODY
+    allow_private: bool = False
+
+
+async def _resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """The addresses to connect to, best first. Raises AddressRefused unless every one of them is public."""
+    try:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise HttpFailed(host, f"the name does not resolve ({error})") from None
+    addresses = [ipaddress.ip_address(entry[4][0].partition("%")[0]) for entry in found]
+    if not addresses:
+        raise HttpFailed(host, "the name has no address")
+    for address in addresses:
+        mapped = getattr(address, "ipv4_mapped", None)
+        judged = mapped if mapped is not None else address
+        if not allow_private and (not judged.is_global or judged.is_multicast):
+            raise AddressRefused(host, f"it resolves to {address}, which is not a public address")
+    return [str(address) for address in addresses]
+
+
+class HttpClient:
+    """See `zapper.ports.Http`. Made by `open_http_client`."""
+
+    def __init__(self, client: httpx.AsyncClient, limits: HttpLimits) -> None:
+        self._client = client
+        self._limits = limits
+
+    async def get_json(self, url: str) -> object:
+        """The decoded JSON of a GET; an error status with a JSON body counts as an answer (LNURL servers do that).
+
+        Raises HttpFailed, AddressRefused.
+        """
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("https", "http") or not host:
+            raise AddressRefused(host, "only http and https are asked")
+        if host.endswith(".onion"):
+            raise AddressRefused(host, "onion addresses need a Tor proxy, and none is configured")
+        if parts.scheme == "http" and not self._limits.allow_private:
+            raise AddressRefused(host, "only https is asked")
+        try:
+            with anyio.fail_after(self._limits.timeout_s):
+                body = await self._get(url, host, parts.port or (443 if parts.scheme == "https" else 80))
+        except TimeoutError:
+            raise HttpFailed(host, f"no whole answer within {self._limits.timeout_s:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise HttpFailed(host, f"{type(error).__name__} {error}".strip()) from None
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise HttpFailed(host, "the answer is not JSON") from None
+
+    async def _get(self, url: str, host: str, port: int) -> bytes:
+        addresses = await _resolve(host, port, allow_private=self._limits.allow_private)
+        for address in addresses[:-1]:
+            try:
+                return await self._get_from(address, url, host)
+            except httpx.ConnectError:
+                continue  # a name may have an IPv6 address where there is no IPv6
+        return await self._get_from(addresses[-1], url, host)
+
+    async def _get_from(self, address: str, url: str, host: str) -> bytes:
+        target = httpx.URL(url)
+        request = self._client.build_request(
+            "GET",
+            target.copy_with(host=address),
+            headers={
+                "Host": target.netloc.decode("ascii"),
+                "Accept-Encoding": "identity",
+                "Accept": "application/json",
+            },
+            # TLS still asks for, and checks, the certificate of the name.
+            extensions={"sni_hostname": host},
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.is_redirect or 300 <= response.status_code < 400:
+                raise HttpFailed(host, f"it redirects (status {response.status_code}), which is not followed")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise HttpFailed(host, "it sends compressed data unasked")
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > self._limits.max_body:
+                    raise HttpFailed(host, f"its answer has more than {self._limits.max_body} bytes")
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+        if response.status_code >= 500 and not body.lstrip().startswith(b"{"):
+            raise HttpFailed(host, f"status {response.status_code}")
+        return bytes(body)
+
+
+@asynccontextmanager
+async def open_http_client(limits: HttpLimits | None = None) -> AsyncIterator[HttpClient]:
+    """A client; its connections are not kept, since each goes to a pinned address."""
+    limits = limits or HttpLimits()
+    async with httpx.AsyncClient(
+        follow_redirects=False,
+        trust_env=False,
+        timeout=limits.timeout_s,
+        limits=httpx.Limits(max_keepalive_connections=0),
+        headers={"User-Agent": USER_AGENT},
+    ) as client:
+        yield HttpClient(client, limits)

@@ -1,0 +1,52 @@
+"""How a pool pays, and what its zapper shows of its work."""
+
+from dataclasses import dataclass, field
+
+from nips.pool.address import PoolAddress
+from zapper.plan import PlanLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ZapperConfig:
+    """How this pool pays. Times in seconds, money in msat.
+
+    `relays`: where zap receipts should go (the first three are named). `max_fee_ppm`, `max_fee_floor_msat`: what a
+    payment may cost in routing, the larger of the two; the pool bears it. `unknown_grace_s`: how long after an
+    invoice's end a payment the backend has never heard of is given up. `allow_http_loopback`: demo only.
+    """
+
+    pool: PoolAddress
+    pool_name: str
+    relays: tuple[str, ...]
+    payout_interval_s: float = 3600
+    reconcile_interval_s: float = 30
+    limits: PlanLimits = field(default_factory=PlanLimits)
+    concurrency: int = 8
+    max_fee_ppm: int = 10_000
+    max_fee_floor_msat: int = 5_000
+    pay_timeout_s: float = 60
+    fetch_timeout_s: float = 10
+    receipt_wait_s: float = 10
+    unknown_grace_s: int = 600
+    unknown_alert_s: int = 900
+    backoff_first_s: int = 60
+    backoff_cap_s: int = 6 * 3600
+    allow_http_loopback: bool = False
+
+
+@dataclass(slots=True)
+class ZapperStatus:
+    """What operators and the page may see. `blocked`: why nothing at all is paid, "" when all is well.
+
+    `unknown`: payouts whose outcome is not known; `alerts`: of those, the ids that have been so for too long.
+    `why_unpaid`: per miner, for those with something due and not paid.
+    """
+
+    blocked: str = ""
+    rounds: int = 0
+    settled: int = 0
+    failed: int = 0
+    records: int = 0
+    unknown: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+    why_unpaid: dict[str, str] = field(default_factory=dict)

@@ -85,7 +85,7 @@ def parse_balance(event: VerifiedEvent) -> tuple[PoolAddress, Balance]:
     as_of = read_list(fields, "as_of")
     if len(as_of) not in (0, 2):
         raise InvalidPoolEvent("as_of must be [seq, id], or [] before the chain has begun")
-    head = Head(read_int({"seq": as_of[0]}, "as_of"), parse_id(as_of[1], "as_of")) if as_of else None
+    head = Head(read_int({"as_of": as_of[0]}, "as_of"), parse_id(as_of[1], "as_of")) if as_of else None
     return address_of(event), Balance(
         miner=parse_id(fields.get("miner"), "miner"),
         pending_msat=read_int(fields, "pending_msat"),

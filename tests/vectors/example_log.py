@@ -174,17 +174,24 @@ class ExampleLog:
     def _statement(self) -> None:
         """pplns by hand: the newest shares until WINDOW_MIN_WORK (8 blocks' work, 16 hashes, are less than that)."""
         left, found = WINDOW_MIN_WORK, T0 + 30_000 + self.records[-1].ms
+        self.split = [f"W = max(floor(8000 * 2 / 1000), {WINDOW_MIN_WORK}) = {WINDOW_MIN_WORK}"]
         counted: dict[str, int] = {}
         oldest = found
-        for record in reversed(self.records):
-            part = min(left, work_from_bits(self.sessions[record.session].share_bits))
-            if part:
-                miner = MINERS[self.sessions[record.session].miner]
-                counted[miner] = counted.get(miner, 0) + part
-                oldest = T0 + 30_000 + record.ms
+        for index, record in reversed(list(enumerate(self.records))):
+            session = self.sessions[record.session]
+            miner, part = MINERS[session.miner], min(left, work_from_bits(session.share_bits))
+            if part == 0:
+                break
+            counted[miner] = counted.get(miner, 0) + part
+            oldest = T0 + 30_000 + record.ms
             left -= part
+            self.split.append(f"share {index} of {miner[:8]}... counts {part}, {left} left")
         gross = (SUBSIDY_SAT + FEES_SAT) * 1000
         pot, total = gross - gross * FEE_PPM // 1_000_000, sum(counted.values())
+        self.split += [f"gross {gross}, fee {gross - pot} and what rounding leaves, pot {pot}"]
+        self.split += [
+            f"{m[:8]}...: floor({pot} * {w} / {total}) = {pot * w // total}" for m, w in sorted(counted.items())
+        ]
         rows = tuple(Row(miner, work, pot * work // total) for miner, work in sorted(counted.items()))
         body = StatementBody(
             reward=BlockReward(self.block.block, HEIGHT, found, gross),

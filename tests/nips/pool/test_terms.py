@@ -1,0 +1,106 @@
+"""4210 terms."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nips.keys import SecretKey
+from nips.pool.address import PoolAddress
+from nips.pool.chain import FIRST, Head, Link
+from nips.pool.targets import share_bits_from_difficulty
+from nips.pool.terms import (
+    ROLES,
+    SCHEMES,
+    Limits,
+    LogTerms,
+    Offer,
+    PayoutTerms,
+    TermsBody,
+    build_terms,
+    parse_terms,
+)
+from tests.vectors.example_log import ACCOUNTING, EDGE, POOL, POOL_KEY, TERMS_BODY, ZAPPER
+
+number = st.integers(0, 2**53 - 1)
+text = st.text(st.characters(exclude_categories=("Cs",)), max_size=9)
+id64 = st.binary(min_size=32, max_size=32).map(bytes.hex)
+bits = st.integers(1, 2**60).map(share_bits_from_difficulty)
+KEYS = [SecretKey(bytes([n]) * 32).pubkey for n in range(1, 5)]
+bodies = st.builds(
+    TermsBody,
+    offers=st.dictionaries(
+        text,
+        st.builds(Offer, st.sampled_from(SCHEMES), st.integers(0, 10**6), number, st.integers(0, 10**99), number),
+        min_size=1,
+        max_size=3,
+    ),
+    keys=st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(ROLES)), max_size=5).map(tuple),
+    closed=st.dictionaries(text, st.builds(Head, number, id64), max_size=3),
+    limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits),
+    payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"])),
+    log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
+)
+
+
+def test_vectors(check_vectors, log):
+    (terms,) = check_vectors("terms", parse_terms, 1, 30)
+    assert terms.body == TERMS_BODY
+    assert (terms.id, terms.signer, terms.pool, terms.link) == (log.events["terms"].id, POOL.pubkey, POOL, FIRST)
+    assert terms.body.keys_of("edge") == {EDGE.pubkey}
+    assert terms.body.keys_of("accounting") == {ACCOUNTING.pubkey}
+    assert terms.body.keys_of("zapper") == {ZAPPER.pubkey}
+    assert terms.body.keys_of("pool") == frozenset()
+    assert POOL_KEY.sign(build_terms(POOL, FIRST, terms.created_at, terms.body)) == log.events["terms"]
+
+
+@given(bodies, st.integers(0, 99), id64)
+def test_there_and_back(body, seq, prev):
+    link = Link(seq, prev) if seq else FIRST
+    event = POOL_KEY.sign(build_terms(POOL, link, 5, body))
+    terms = parse_terms(event)
+    assert terms.body == body
+    assert (terms.id, terms.signer, terms.pool, terms.link, terms.created_at) == (event.id, POOL.pubkey, POOL, link, 5)
+
+
+def test_one_key_may_hold_every_role():
+    body = TermsBody(offers={"main": Offer()}, keys=tuple((EDGE.pubkey, role) for role in ROLES))
+    terms = parse_terms(POOL_KEY.sign(build_terms(PoolAddress(POOL.pubkey, "main"), FIRST, 5, body)))
+    assert all(terms.body.keys_of(role) == {EDGE.pubkey} for role in ROLES)
+    assert terms.body.limits.block_bits is None
+
+
+def test_defaults_are_the_specs():
+    """SPEC.md's values in brackets."""
+    body = json.loads(build_terms(POOL, FIRST, 1, TermsBody(offers={"main": Offer()}, keys=())).content)
+    assert body == {
+        "v": 1,
+        "offers": {
+            "main": {
+                "scheme": "pplns",
+                "fee_ppm": 10000,
+                "window_milli": 8000,
+                "window_min_work": "0",
+                "window_max_ms": 0,
+            }
+        },
+        "keys": [],
+        "closed": {},
+        "limits": {
+            "batch_seconds": 10,
+            "heartbeat_seconds": 30,
+            "anchor_ms": 120000,
+            "stale_ms": 0,
+            "job_ms": 600000,
+            "statement_ms": 600000,
+            "maturity_blocks": 100,
+            "easiest_bits": "2100ffff",
+        },
+        "payouts": {"minimum_msat": 1000, "interval_s": 3600, "network_fee": "pool"},
+        "log": {"relays": [], "retention_days": 0, "archives": []},
+    }
+
+
+@given(st.data())
+def test_nothing_else_is_raised(fuzz, log, data):
+    fuzz(data, parse_terms, log.events["terms"])

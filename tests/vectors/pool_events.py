@@ -1,0 +1,238 @@
+"""The vectors of the pool's events: good ones, and variations with a good signature that a parser must refuse."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from nips.keys import SecretKey
+from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
+from tests.vectors import published
+from tests.vectors.example_log import ACCOUNTING, EDGE, POOL_KEY, ZAPPER, ExampleLog, key
+
+Json = dict[str, Any]
+TEST_KEYS = 'secret keys are sha256("noncestr test key N"), for tests only'
+
+
+def wire(event: VerifiedEvent) -> Json:
+    """The event as decoded JSON."""
+    value: Json = json.loads(encode_event(event))
+    return value
+
+
+class Breaker:
+    """Signs variations of one event that a parser must refuse."""
+
+    def __init__(self, event: VerifiedEvent, signer: SecretKey) -> None:
+        self.event, self.signer = event, signer
+        self.made: list[Json] = []
+
+    def sign(self, reason: str, tags: tuple[tuple[str, ...], ...], content: str, **changes: int) -> None:
+        """One more case, whatever its tags and content."""
+        kind = changes.get("kind", self.event.kind)
+        created_at = changes.get("created_at", self.event.created_at)
+        self.made.append(
+            {"reason": reason, "event": wire(self.signer.sign(UnsignedEvent(kind, created_at, tags, content)))}
+        )
+
+    def content(self, reason: str, change: Callable[[Json], Any]) -> None:
+        """The content with something changed."""
+        fields = json.loads(self.event.content)
+        change(fields)
+        self.sign(reason, self.event.tags, json.dumps(fields, separators=(",", ":")))
+
+    def set(self, name: str, value: object, reason: str) -> None:
+        """The content with one field set."""
+        self.content(reason, lambda fields: fields.update({name: value}))
+
+    def text(self, reason: str, old: str, new: str) -> None:
+        """The content's text with one thing replaced."""
+        assert old in self.event.content
+        self.sign(reason, self.event.tags, self.event.content.replace(old, new, 1))
+
+    def tag(self, reason: str, name: str, *replacement: tuple[str, ...]) -> None:
+        """Every tag of that name replaced."""
+        kept = tuple(tag for tag in self.event.tags if tag[0] != name)
+        self.sign(reason, (*kept, *replacement), self.event.content)
+
+    def common(self) -> None:
+        """What every pool event refuses."""
+        self.sign("another kind", self.event.tags, self.event.content, kind=1)
+        self.tag("no a tag", "a")
+        self.tag("two a tags", "a", self.event.tags[0], self.event.tags[0])
+        self.tag("an unknown network in the a tag", "a", ("a", self.event.tags[0][1].replace("regtest", "testnet3")))
+        self.set("v", 2, "an unknown version")
+        self.set("v", True, "the version is not an integer")
+        self.sign("the content is not an object", self.event.tags, "[]")
+        self.text("a name twice", '{"v":1', '{"v":1,"v":1')
+        self.text("a float", '{"v":1', '{"v":1,"x":1.0')
+        self.text("an integer beyond 2^53 - 1", '{"v":1', '{"v":1,"x":9007199254740992')
+        self.text("a control character in a string", '{"v":1', '{"v":1,"x":"\x01"')
+        self.text("a lone surrogate", '{"v":1', '{"v":1,"x":"\\ud800"')
+
+    def link(self) -> None:
+        """What every event of a chain refuses."""
+        other = "00" * 32
+        self.tag("no seq", "seq")
+        self.tag("seq with a leading zero", "seq", ("seq", "01"))
+        if any(tag[0] == "prev" for tag in self.event.tags):
+            self.tag("no prev at seq 1", "prev")
+            self.tag("two prevs", "prev", ("prev", other), ("prev", other))
+        else:
+            self.tag("a prev at seq 0", "prev", ("prev", other))
+
+
+def _event_file(description: str, cases: list[VerifiedEvent], breaker: Breaker) -> Json:
+    return {
+        "description": f"{description}; {TEST_KEYS}. Every invalid event has a good id and signature.",
+        "cases": [{"event": wire(event)} for event in cases],
+        "invalid": breaker.made,
+    }
+
+
+def job(log: ExampleLog) -> Json:
+    made = Breaker(log.events["job"], EDGE)
+    made.common()
+    made.set("ms", log.job.ms + 1000, "created_at is not the ms in seconds")
+    made.set("ms", "1767225630500", "ms is a string")
+    made.set("terms", "00" * 31, "a short terms id")
+    made.set("heads", {"65536": ""}, "a lane beyond u16")
+    made.set("heads", {"00": ""}, "a lane with a leading zero")
+    made.set("heads", {"0": None}, "a head that is null")
+    made.set("height", 0, "height 0")
+    made.set("prevhash", log.job.prevhash.hex().upper(), "upper case hex")
+    made.set("nbits", 0x207FFFFF, "nbits as a number")
+    made.set("nbits", "0x207fff", "nbits with 0x")
+    made.set("version", 1 << 32, "version beyond u32")
+    made.set("ntime", -1, "a negative ntime")
+    made.set("coinb1", "0", "half a byte")
+    made.set("merkle", ["00" * 32] * 33, "33 branches")
+    made.set("merkle", ["00" * 31], "a short branch")
+    made.set("bind_size", 16, "another bind_size without an upstream")
+    made.set("en1_size", 8, "another en1_size without an upstream")
+    made.set("en2_size", 4, "another en2_size without an upstream")
+    made.set("upstream", None, "upstream is null")
+    made.content("no offer", lambda fields: fields.pop("offer"))
+    return _event_file("4211, job", [log.events["job"]], made)
+
+
+def receipt(log: ExampleLog) -> Json:
+    made = Breaker(log.events["receipt"], EDGE)
+    made.common()
+    made.link()
+    session = [0, "rig-1", "00000001", "1f3fffc0"]
+    sessions = json.loads(made.event.content)["sessions"]
+    for index, value, reason in (
+        (0, 2, "a miner without a p tag"),
+        (1, "a b", "a worker's name with a space"),
+        (1, "x" * 33, "a worker's name too long"),
+        (2, "0001", "a short extranonce1"),
+        (3, "1f7fff", "share_bits of 3 bytes"),
+        (3, "1f007fff", "share_bits not in canonical form"),
+    ):
+        broken = [*session[:index], value, *session[index + 1 :]]
+        made.set("sessions", [broken, *sessions[1:]], reason)
+    made.set("sessions", sessions[:2], "a share of a session that is not there")
+    for reason, change in (
+        ("a share of a job that is not there", {"job": 1}),
+        ("an unknown status", {"status": 6}),
+        ("a share after the window's end", {"ms": 8217}),
+    ):
+        records = [*log.records[:-1], log.records[-1]._replace(**change)]
+        made.set("shares", base64.b64encode(b"".join(r.pack() for r in records)).decode(), reason)
+    backwards = base64.b64encode(b"".join(r.pack() for r in reversed(log.records))).decode()
+    made.set("shares", backwards, "shares not in time order")
+    made.set("shares", "AAA", "base64 without padding")
+    made.set("rejects", [[3, 23, 1]], "a reject of a session that is not there")
+    made.set("rejects", [[0, 23]], "a reject without a count")
+    made.tag("no lane", "lane")
+    made.tag("a lane beyond u16", "lane", ("lane", "65536"))
+    made.tag("a window without an end", "window", ("window", "1767225630000"))
+    made.tag("an empty window", "window", ("window", "1767225638217", "1767225638217"))
+    made.tag("a window of 2^32 ms", "window", ("window", "1762930671000", "1767225638296"))
+    made.tag("the shares tag does not count the records", "shares", ("shares", "5"))
+    made.tag("work with a sign", "work", ("work", "+18432"))
+    made.tag("a miner twice", "p", *[tag for tag in made.event.tags if tag[0] == "p"][:1] * 2)
+    made.tag("a job twice", "e", *[tag for tag in made.event.tags if tag[0] == "e"] * 2)
+    made.tag("another fin", "fin", ("fin", "0"))
+    made.sign("dated before its window's end", made.event.tags, made.event.content, created_at=1767225638)
+    return _event_file("4212, share receipt", [log.events["empty_receipt"], log.events["receipt"]], made)
+
+
+def block(log: ExampleLog) -> Json:
+    made = Breaker(log.events["block"], EDGE)
+    made.common()
+    made.set("header", log.block.header[:-1].hex() + "ff", "the header does not hash to the block")
+    made.set("header", log.block.header[:-1].hex(), "a short header")
+    made.set("block", log.block.block.upper(), "upper case hex")
+    made.set("height", 2**31, "height beyond 2^31 - 1")
+    made.set("merkle", "", "merkle is not an array")
+    made.set("coinbase", None, "no coinbase")
+    made.tag("no finder", "p")
+    made.tag("no receipt", "e")
+    made.tag("a receipt without its mark", "e", ("e", log.block.receipt))
+    made.tag("no index", "share")
+    made.tag("a negative index", "share", ("share", "-1"))
+    return _event_file("4213, block found", [log.events["block"]], made)
+
+
+def terms(log: ExampleLog) -> Json:
+    made = Breaker(log.events["terms"], POOL_KEY)
+    made.common()
+    made.link()
+    made.set("offers", {}, "no offers")
+    for name, value, reason in (
+        ("scheme", "ppps", "an unknown scheme"),
+        ("fee_ppm", 1_000_001, "a fee above the reward"),
+        ("window_milli", -1, "a negative window"),
+        ("window_min_work", 9000, "work as a number"),
+        ("window_max_ms", "0", "ms as a string"),
+    ):
+        made.content(reason, lambda fields, n=name, v=value: fields["offers"]["main"].update({n: v}))
+    made.set("keys", [[EDGE.pubkey, "miner"]], "an unknown role")
+    made.set("keys", [[published.OFF_CURVE, "edge"]], "a key that is not on the curve")
+    made.set("closed", {f"{EDGE.pubkey}/0": [0]}, "a closed chain without its last id")
+    made.content("a limit is missing", lambda fields: fields["limits"].pop("anchor_ms"))
+    made.content("block_bits not canonical", lambda fields: fields["limits"].update(block_bits="1d007fff"))
+    made.content("easiest_bits as a number", lambda fields: fields["limits"].update(easiest_bits=1))
+    made.content("someone else bears the fee", lambda fields: fields["payouts"].update(network_fee="nobody"))
+    made.content("relays are not strings", lambda fields: fields["log"].update(relays=[1]))
+    made.tag("block_bits on main", "a", ("a", made.event.tags[0][1].replace("regtest", "main")))
+    return _event_file("4210, terms", [log.events["terms"]], made)
+
+
+def statement(log: ExampleLog) -> Json:
+    made = Breaker(log.events["statement"], ACCOUNTING)
+    made.common()
+    made.link()
+    miners = [tag for tag in made.event.tags if tag[0] == "p"]
+    made.tag("miners not sorted", "p", *reversed(miners))
+    made.tag("a miner twice", "p", miners[0], miners[0])
+    made.tag("a miner without a row", "p", *miners, ("p", "ff" * 32))
+    made.set("rows", [], "no row for a miner")
+    made.set("rows", [["1", 1, 1], ["1", 1]], "a row of three")
+    made.set("rows", [[1, 1], ["1", 1]], "work as a number")
+    made.set("rows", [["1", -1], ["1", 1]], "a negative amount")
+    made.set("parts", 1, "a statement in parts")
+    made.content("an unknown type of reward", lambda fields: fields["reward"].update(type="gift"))
+    made.content("a float amount", lambda fields: fields["reward"].update(gross_msat=1.5))
+    made.content("a head without an id", lambda fields: fields["window"].update(heads={f"{EDGE.pubkey}/0": [1]}))
+    made.content("no window", lambda fields: fields.pop("window"))
+    return _event_file("4214, reward statement", [log.events["statement"]], made)
+
+
+def payout(log: ExampleLog) -> Json:
+    made = Breaker(log.events["payout"], ZAPPER)
+    made.common()
+    made.link()
+    made.set("method", "cash", "an unknown method")
+    made.set("amount_msat", 0, "nothing is paid")
+    made.set("amount_msat", -1, "a negative amount that reverses nothing")
+    made.set("reverses", "00000000", "a positive amount that reverses a payout")
+    made.set("network_fee_msat", -1, "a negative fee")
+    made.set("miner", key(9).pubkey, "the p tag names another miner")
+    made.set("proof", [], "a proof that is not an object")
+    made.set("to", "", "no destination")
+    made.set("payout_id", 1, "the payout's name is a number")
+    made.tag("no p tag", "p")
+    return _event_file("4215, payout record", [log.events["payout"]], made)

@@ -38,21 +38,21 @@ def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
 
 def _force(log: PoolLog) -> bool:
     """Let one event past what it waits for, in an order that does not depend on how the log was read."""
-    terms = log.terms_chain.skip_to()
+    terms = log.terms.chain.skip_to()
     if terms is not None:
         log.adopt(terms)
         return True
     for lane_key in sorted(log.lanes):
-        if lane_key.edge in log.roles["edge"] and _force_lane(log, log.lanes[lane_key]):
+        if lane_key.edge in log.terms.roles["edge"] and _force_lane(log, log.lanes[lane_key]):
             return True
     for key in sorted(log.accounting):
         chain = log.accounting[key]
-        if key in log.roles["accounting"] and (event := chain.peek() or chain.skip_to()) is not None:
+        if key in log.terms.roles["accounting"] and (event := chain.peek() or chain.skip_to()) is not None:
             log.enter(chain, event)
             return True
     for key in sorted(log.payouts):
         paid = log.payouts[key]
-        if key in log.roles["zapper"] and (payout := paid.skip_to()) is not None:
+        if key in log.terms.roles["zapper"] and (payout := paid.skip_to()) is not None:
             log.pay(paid, payout)
             return True
     return False
@@ -62,13 +62,13 @@ def _force_lane(log: PoolLog, lane: Lane) -> bool:
     receipt = lane.chain.peek() or lane.chain.skip_to()
     if receipt is None:
         return False
-    for job_id in log.lacks(receipt):
-        job = log.waiting_jobs.get(job_id)
+    for job_id in log.mining.lacks(receipt):
+        job = log.mining.waiting_jobs.get(job_id)
         if job is None:
             log.report(finding(Code.MISSING_JOB, f"job {job_id}", job_id, receipt.id))
         else:
             log.report(finding(Code.MISSING_TERMS, f"terms {job.terms}", job.terms, job_id, receipt.id))
-    log.accept(lane, receipt)
+    log.mining.accept(lane, receipt)
     return True
 
 
@@ -77,19 +77,19 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
     if not log.terms_by_id:
         yield finding(Code.NOTHING_FOUND, f"no terms of {log.pool} were read")
         return
-    strangers = set(log.strangers) | set(log.malformed)
+    strangers = log.strangers | set(log.malformed)
     for chain in log.chains():
         key = chain.pubkey
-        if key in log.roles[_role(chain.name)]:
+        if key in log.terms.roles[_role(chain.name)]:
             continue
-        roles = ["pool"] if key == log.pool.pubkey else log.roles_of(key)
+        roles = log.terms.roles_of(key)
         if not roles:
             strangers.update(chain.waiting_ids)
             continue
         for event in sorted(chain.waiting_ids):
             yield finding(Code.WRONG_KEY, f"{key} is {' and '.join(roles)}, which may not sign this", event)
-    for block in sorted(log.waiting_blocks.values(), key=lambda block: block.id):
-        if log.roles_of(block.signer):
+    for block in sorted(log.mining.waiting_blocks.values(), key=lambda block: block.id):
+        if log.terms.roles_of(block.signer):
             text = f"the receipt of block {block.block}"
             yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id)
         else:
@@ -111,7 +111,7 @@ def _role(name: str) -> str:
 
 def _unsealed(log: PoolLog) -> Iterator[Finding]:
     """Heads that used jobs name, of other lanes or past a gap: each must be a batch of its lane."""
-    for job, key, head in sorted(log.sealed):
+    for job, key, head in sorted(log.mining.sealed):
         lane = log.lanes.get(key)
         if lane is not None and (head in lane.by_id or head in lane.chain.ids.values()):
             continue
@@ -139,7 +139,7 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
 
 def _keys_left_open(log: PoolLog) -> Iterator[Finding]:
     """A key that the newest terms leave out must have its chains closed."""
-    newest = log.newest_terms()
+    newest = log.terms.newest()
     if newest is None:
         return
     for chain in log.chains():
@@ -189,8 +189,12 @@ def _not_checked(log: PoolLog) -> Iterator[Finding]:
 
 def _overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     """Blocks that nobody announced, and announced ones without a statement in time."""
-    announced = {*log.blocks, *log.refused_blocks, *(block.block for block in log.waiting_blocks.values())}
-    for (receipt, index), (solution, _, batch) in sorted(log.solutions.items()):
+    announced = {
+        *log.blocks,
+        *log.mining.refused_blocks,
+        *(block.block for block in log.mining.waiting_blocks.values()),
+    }
+    for (receipt, index), (solution, _, batch) in sorted(log.mining.solutions.items()):
         block = display(sha256d(solution.header))
         if not solution.late and block not in announced and now_ms > batch.created_at * 1000 + BLOCK_GRACE_MS:
             text = f"share {index} of its receipt is block {block}"

@@ -43,6 +43,8 @@ class Lane:
     by_id: dict[str, Batch] = field(default_factory=dict)
     started: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     fin: bool = False
+    # Where work may be missing: (seq of the batch it shows at, ms up to which).
+    holes: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def head(self) -> Head | None:
@@ -59,8 +61,12 @@ class Lane:
         """Whether no batch follows: finished, or closed by the terms and read to that end."""
         return self.fin or self.chain.is_ended
 
-    def add(self, batch: Batch) -> None:
-        """Append a batch, in the chain's order."""
+    def add(self, batch: Batch, *, follows: bool) -> None:
+        """Append a batch, in the chain's order; `follows`: right after the one before, so that nothing lacks."""
+        if not follows:
+            self.holes.append((batch.seq, batch.from_ms))
+        if batch.shares.unchecked:
+            self.holes.append((batch.seq, batch.to_ms))
         self.batches.append(batch)
         self.by_id[batch.id] = batch
 
@@ -69,13 +75,14 @@ class Lane:
         at = bisect_right(self.batches, end_ms, key=lambda batch: batch.to_ms)
         return self.batches[at] if at < len(self.batches) else None
 
-    def up_to(self, seq: int) -> list[Batch]:
-        """The batches up to a number, oldest first."""
-        return self.batches[: bisect_right(self.batches, seq, key=lambda batch: batch.seq)]
+    def back_from(self, seq: int) -> Iterator[Batch]:
+        """The batches from a number on backwards, newest first."""
+        for at in range(bisect_right(self.batches, seq, key=lambda batch: batch.seq) - 1, -1, -1):
+            yield self.batches[at]
 
-    def whole_to(self, seq: int) -> bool:
-        """Whether nothing is missing up to that number."""
-        return self.chain.broken is None or self.chain.broken > seq
+    def whole_from(self, seq: int) -> int:
+        """The ms from which on nothing lacks in the batches up to a number; 0: from the start."""
+        return max((ms for at, ms in self.holes if at <= seq), default=0)
 
 
 class Lanes(dict[LaneKey, Lane]):

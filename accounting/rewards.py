@@ -9,7 +9,7 @@ from accounting.facts import BlockSeen
 from accounting.findings import Code
 from accounting.lanes import Batch, LaneKey, Lanes, heads_of
 from accounting.schemes import pplns
-from accounting.window import Selection, newest_first
+from accounting.window import Counted, Selection, newest_first
 from nips.pool.chain import Head
 from nips.pool.statement import BlockReward, Statement, StatementBody, Window
 from nips.pool.terms import TermsBody
@@ -29,19 +29,20 @@ def check_offers(terms: TermsBody) -> None:
             raise UnsupportedOffer(name, offer.scheme)
 
 
-def compute_statement(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch]) -> StatementBody:
-    """The statement of a block's reward when the lanes are cut at these batches; its heads are the cuts.
-
-    Raises UnsupportedOffer.
-    """
+def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch]) -> Counted:
+    """The work that a block's reward is split by. Raises UnsupportedOffer."""
     offer, end_ms = block.terms.body.offers[block.offer], block.found_ms
     if offer.scheme != "pplns":
         raise UnsupportedOffer(block.offer, offer.scheme)
     wanted = Selection(block.offer, end_ms, block.block.height, pplns.oldest_ms(offer, end_ms))
-    counted = pplns.count(offer, block.job.nbits, end_ms, newest_first(lanes, cuts, wanted))
-    parts = split(block.gross_msat, offer.fee_ppm, counted.work)
+    return pplns.count(offer, block.job.nbits, end_ms, newest_first(lanes, cuts, wanted))
+
+
+def _statement(block: BlockSeen, counted: Counted, cuts: Mapping[LaneKey, Batch]) -> StatementBody:
+    """The statement of a block's reward by the work counted; its heads are the cuts."""
+    parts = split(block.gross_msat, block.terms.body.offers[block.offer].fee_ppm, counted.work)
     return StatementBody(
-        reward=BlockReward(block.block.block, block.block.height, end_ms, block.gross_msat),
+        reward=BlockReward(block.block.block, block.block.height, block.found_ms, block.gross_msat),
         terms=block.terms.id,
         offer=block.offer,
         window=Window(
@@ -63,7 +64,7 @@ def expected_statement(lanes: Lanes, block: BlockSeen) -> StatementBody | NotYet
     if behind is not None:
         return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {block.found_ms}")
     cuts = lanes.cuts(block.found_ms)
-    body = compute_statement(lanes, block, cuts)
+    body = _statement(block, _count(lanes, block, cuts), cuts)
     heads = heads_of(cuts, block.found_ms, body.window.from_ms)
     return replace(body, window=replace(body.window, heads=heads))
 
@@ -88,14 +89,6 @@ def named_cuts(lanes: Lanes, statement: Statement) -> dict[LaneKey, Batch]:
     return cuts
 
 
-def is_recomputable(lanes: Lanes, cuts: Mapping[LaneKey, Batch]) -> bool:
-    """Whether nothing is missing in the lanes up to the cuts, and every credited share there could be judged."""
-    return all(
-        lanes[key].whole_to(batch.seq) and not any(part.shares.unchecked for part in lanes[key].up_to(batch.seq))
-        for key, batch in cuts.items()
-    )
-
-
 def _compare_heads(
     lanes: Lanes, statement: Statement, cuts: Mapping[LaneKey, Batch], end_ms: int
 ) -> Iterator[tuple[Code, str]]:
@@ -113,21 +106,33 @@ def _compare_heads(
             yield Code.STATEMENT_HEADS, f"lane {name} is cut at {batch.seq}, which does not pass the reward"
 
 
-def compare_statement(lanes: Lanes, statement: Statement, block: BlockSeen) -> Iterator[tuple[Code, str]]:
-    """What differs between a statement and what the log gives, field by field. Raises UnsupportedOffer."""
+def compare_statement(lanes: Lanes, statement: Statement, block: BlockSeen) -> list[tuple[Code, str]] | None:
+    """What differs between a statement and what the log gives, field by field; None if that can't be told, since work
+    that it might count is missing. What lacks before a full window, or beyond its greatest age, changes nothing.
+
+    Raises UnsupportedOffer.
+    """
     cuts = named_cuts(lanes, statement)
-    body = compute_statement(lanes, block, cuts)
+    counted = _count(lanes, block, cuts)
+    oldest = pplns.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
+    whole_from = max((lanes[key].whole_from(batch.seq) for key, batch in cuts.items()), default=0)
+    if whole_from > (counted.from_ms if counted.full else oldest):
+        return None
+    return list(_differences(lanes, statement, cuts, _statement(block, counted, cuts)))
+
+
+def _differences(
+    lanes: Lanes, statement: Statement, cuts: Mapping[LaneKey, Batch], body: StatementBody
+) -> Iterator[tuple[Code, str]]:
     if statement.reward != body.reward:
         yield Code.STATEMENT_REWARD, f"the reward is told as {statement.reward}, the block says {body.reward}"
     if (statement.terms, statement.offer) != (body.terms, body.offer):
         text = f"split by {statement.terms} {statement.offer}, mined under {body.terms} {body.offer}"
         yield Code.STATEMENT_TERMS, text
-    yield from _compare_heads(lanes, statement, cuts, block.found_ms)
+    yield from _compare_heads(lanes, statement, cuts, body.reward.found_ms)
     told, found = statement.window, body.window
     if (told.from_ms, told.work) != (found.from_ms, found.work):
-        text = (
-            f"the window is told as {told.work} from {told.from_ms}, the shares give {found.work} from {found.from_ms}"
-        )
+        text = f"told as {told.work} from {told.from_ms}, the shares give {found.work} from {found.from_ms}"
         yield Code.STATEMENT_WINDOW, text
     if (statement.fee_msat, statement.rows) != (body.fee_msat, body.rows):
         yield Code.STATEMENT_SPLIT, _split_difference(statement, body)

@@ -63,7 +63,7 @@ def audit(
 
 
 def _claims(log: PoolLog, facts: Sequence[Fact], read: int, unverified: int) -> tuple[ClaimRow, ...]:
-    chained = len(log.terms_chain.ids) + sum(len(chain.ids) for chain in log.chains())
+    chained = len(log.terms.chain.ids) + sum(len(chain.ids) for chain in log.chains())
     shares = [batch.shares for _, lane in log.lanes.in_order() for batch in lane.batches]
     good, bad = sum(len(part) for part in shares), sum(part.bad for part in shares)
     unchecked = sum(part.unchecked for part in shares)
@@ -73,9 +73,9 @@ def _claims(log: PoolLog, facts: Sequence[Fact], read: int, unverified: int) -> 
         "signatures": (read + unverified, read),
         "form, keys and roles": (read, read - faults["form, keys and roles"]),
         "chains": (chained, chained - faults["chains"]),
-        "jobs": (len(log.jobs), sum(job.problem is None for job in log.jobs.values())),
+        "jobs": (len(log.mining.jobs), sum(job.problem is None for job in log.mining.jobs.values())),
         "shares' work and binding": (good + bad + unchecked, good),
-        "blocks": (len(log.blocks) + len(log.refused_blocks), len(log.blocks)),
+        "blocks": (len(log.blocks) + len(log.mining.refused_blocks), len(log.blocks)),
         "statements": (len(judged), sum(judged)),
         "payouts": (len(log.books.payouts), len(log.books.payouts) - faults["payouts"]),
     }

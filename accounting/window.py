@@ -32,10 +32,11 @@ class Selection:
 
 @dataclass(slots=True)
 class Counted:
-    """What a window counts. `from_ms`: t of the oldest share in it; `work` by miner."""
+    """What a window counts. `from_ms`: t of its oldest share; `work` by miner; `full`: older work would not count."""
 
     from_ms: int
     work: dict[str, int] = field(default_factory=dict)
+    full: bool = False
 
     @property
     def total(self) -> int:
@@ -43,8 +44,9 @@ class Counted:
         return sum(self.work.values())
 
 
-def _lane_shares(key: LaneKey, batches: list[Batch], wanted: Selection) -> Iterator[Placed]:
-    for batch in reversed(batches):
+def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
+    key = lane.key
+    for batch in lane.back_from(last.seq):
         if batch.to_ms <= wanted.oldest_ms:
             return
         if batch.from_ms > wanted.end_ms:
@@ -60,7 +62,7 @@ def _lane_shares(key: LaneKey, batches: list[Batch], wanted: Selection) -> Itera
 
 def newest_first(lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection) -> Iterator[Placed]:
     """S up to the cuts, from its newest share to its oldest."""
-    columns = [_lane_shares(key, lanes[key].up_to(batch.seq), wanted) for key, batch in cuts.items()]
+    columns = [_lane_shares(lanes[key], batch, wanted) for key, batch in cuts.items()]
     return merge(*columns, reverse=True)
 
 
@@ -75,4 +77,5 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
         rest -= part
         counted.work[share.miner] = counted.work.get(share.miner, 0) + part
         counted.from_ms = share.t
+    counted.full = rest <= 0
     return counted

@@ -57,6 +57,12 @@ class LogBuilder:
     def pool(self) -> PoolAddress:
         return PoolAddress(self.pool_key.pubkey, "regtest")
 
+    @property
+    def head(self) -> Head:
+        """The lane's newest batch."""
+        assert self._lane is not None
+        return self._lane
+
     def sign(self, signer: SecretKey, unsigned: UnsignedEvent) -> VerifiedEvent:
         event = signer.sign(unsigned)
         self.events.append(event)

@@ -27,6 +27,10 @@ def mined(pool):
     return block
 
 
+def statuses(pool):
+    return [parse_status(event).status for event in pool.relay.of_kind(STATUS)]
+
+
 async def stop(tasks):
     tasks.cancel_scope.cancel()
 
@@ -65,7 +69,7 @@ async def test_matured_paid_and_paid_back(pool, eventually):
         pool.chain.seen[pool.log.block_hash(block)] = 6
         pool.chain.tip = 106
         await eventually(lambda: accounting.balance(pool.log.alice).owed_msat == (GROSS - FEE) // 2)
-        assert [parse_status(event).status for event in pool.relay.of_kind(STATUS)] == ["matured"]
+        await eventually(lambda: statuses(pool) == ["matured"])
         pool.log.payout("one", pool.log.alice, 1_000_000)
         pool.tell()
         await eventually(lambda: accounting.balance(pool.log.alice).paid_msat == 1_000_000)
@@ -94,7 +98,7 @@ async def test_an_orphan_is_reversed(pool, eventually, seen, tip):
         assert not pool.relay.of_kind(STATUS), "one block earlier it is too early to say"
         pool.chain.tip = tip
         await eventually(lambda: pool.relay.of_kind(STATUS))
-        assert parse_status(pool.relay.of_kind(STATUS)[0]).status == "orphaned"
+        assert statuses(pool) == ["orphaned"]
         assert set(accounting.fold.ledger.accounts.values()) == {0}
         await stop(tasks)
 
@@ -111,7 +115,7 @@ async def test_an_orphan_long_after_maturity_is_reversed_too(pool, eventually):
         pool.chain.seen[pool.log.block_hash(block)] = -1
         pool.chain.tip = 108
         await eventually(lambda: accounting.balance(pool.log.bob).earned_msat == 0)
-        assert [parse_status(event).status for event in pool.relay.of_kind(STATUS)] == ["matured", "orphaned"]
+        await eventually(lambda: statuses(pool) == ["matured", "orphaned"])
         await stop(tasks)
 
 
@@ -222,6 +226,31 @@ async def test_replayed_and_permuted_logs_give_the_same_books(pool, eventually, 
             await stop(tasks)
         assert other.fold.ledger.accounts == live.fold.ledger.accounts
         assert other.condition().findings == live.condition().findings
+
+
+async def test_terms_that_close_a_lane_below_what_was_read_fold_the_books_anew(pool, eventually, tmp_path: Path):
+    mined(pool)
+    end = pool.log.head
+    pool.log.batch([pool.log.alice] * 5)
+    pool.tell()
+    live = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(live.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        assert live.fold.statistics.shares == 9
+        before = live.fold.ledger.accounts
+        pool.log.terms(closed={f"{pool.log.edge.pubkey}/0": end})
+        pool.tell()
+        await eventually(lambda: live.fold.statistics.shares == 4)
+        assert live.fold.ledger.accounts == before
+        assert live.condition().may_sign is None
+        await stop(tasks)
+    again = pool.accounting(tmp_path / "again.sqlite")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(again.run)
+        assert await again.balances() == await live.balances()
+        assert again.fold.statistics.shares == 4
+        await stop(tasks)
 
 
 async def test_views_go_out_on_change_and_not_more_often_than_set(pool, eventually):

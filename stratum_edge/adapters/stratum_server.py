@@ -70,8 +70,9 @@ class Connection(asyncio.Protocol):
         session = self.session
         if session.closing or session.state is State.CLOSED:
             return
+        before = server.desk.journal.size
         session.receive(self._lines.feed(data), server.now(), server.mono())
-        self.send(committed=server.commit())
+        self.send(committed=server.commit(before))
 
     def send(self, *, committed: bool = True) -> None:
         """Write what the session has to say; nothing is acknowledged that the journal did not take."""
@@ -171,11 +172,13 @@ class StratumServer:
             if not self._per_address[connection.address]:
                 del self._per_address[connection.address]
 
-    def commit(self) -> bool:
-        """Write the journal; True when all that was put is stored."""
-        stored = self.desk.journal.flush()
+    def commit(self, before: int) -> bool:
+        """Write the journal; False when a read that began at size `before` put something that is not stored."""
+        journal = self.desk.journal
+        put = journal.size != before
+        stored = journal.flush()
         self._after_commit()
-        return stored
+        return stored or not put
 
     async def announce(self, live: LiveJob, clean: bool) -> None:
         """Give all mining sessions a job, the loop a turn every JOB_CHUNK of them."""

@@ -90,7 +90,7 @@ class MemoryJournal:
 
     @property
     def size(self) -> int:
-        return len(self.stored)
+        return len(self.stored) + sum(map(len, self.records))
 
     def put(self, record: bytes) -> None:
         self.records.append(record)

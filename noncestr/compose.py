@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from accounting.errors import AccountingError
 from accounting.readmodel import AccountingReadModel
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.http_server import bind, serve
@@ -30,23 +31,27 @@ from noncestr.addresses import Bound, free_port, lan_address
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo import DemoMiners
+from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load_or_create
 from noncestr.profiles import pool_profiles
-from noncestr.running import looping, only_one, running
+from noncestr.running import leaves, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.errors import RelayBridgeError
 from relay_bridge.policy import PoolPolicy
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
 from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
+from stratum_edge.errors import EdgeError
 from stratum_edge.service import Edge, EdgeConfig
 from zapper.adapters.demo_lightning import DemoLightning
 from zapper.adapters.fake_backend import open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
+from zapper.errors import ZapperError
 from zapper.plan import PlanLimits
 from zapper.ports import Owed
 from zapper.service import Zapper
@@ -62,6 +67,8 @@ TARGET_CHECK_SECONDS = 10.0
 # Fewer shares say too little of the hashrate: 20 are right within a quarter, two times out of three.
 TARGET_SHARES = 20
 Say = Callable[[str], None]
+# What an operator can mend: said in one line. Anything else is a fault of ours and shows where it happened.
+MENDABLE = (EdgeError, AccountingError, RelayBridgeError, ZapperError, NoncestrError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +407,8 @@ class Pool:
             block_bits = None
         if block_bits is None:
             hashrate = max(1, self.config.demo.miners) * self.config.demo.hashes_per_second
-            block_bits = block_bits_for(hashrate, self.config.chain.block_seconds)
+            # The first mark is half as hard as the hashrate asks for, so that a newcomer sees a block soon.
+            block_bits = block_bits_for(hashrate, max(1, self.config.chain.block_seconds // 2))
         return terms_body(self.config, self.keys, self.relays, block_bits)
 
     async def _follow_hashrate(self, edge: Edge, terms: TermsKeeper, bridge: RelayBridge) -> None:
@@ -488,7 +496,13 @@ async def run_pool(config: Config, data: Path, *, lan: bool, demo: bool, say: Sa
                         os._exit(130)
                     stop.set()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
-            await pool.run(stop.wait)
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                await pool.run(stop.wait)
+                tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            mendable, rest = group.split(MENDABLE)
+            if mendable is None or rest is not None:
+                raise
+            raise NoncestrError("; ".join(str(leaf) for leaf in leaves(mendable))) from group

@@ -52,3 +52,11 @@ def only_one(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """The single exceptions of nested groups, in order."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -16,3 +16,8 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; 
 fi
 echo "Installing from $lock into .venv (a minute or two the first time) ..."
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r "$lock"
+# The checkout itself is the package: `.venv/bin/noncestr` and `python -m noncestr` run it from any folder.
+site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+pwd >"$site/noncestr-checkout.pth"
+printf '#!%s\nfrom noncestr.cli import main\n\nmain()\n' "$(pwd)/.venv/bin/python" >.venv/bin/noncestr
+chmod +x .venv/bin/noncestr

@@ -61,7 +61,7 @@ export function showSettings(config) {
   setText(byId("stratum-port"), port);
   setText(byId("pool-npub"), config.pool.npub);
   const relays = relayUrls(config.relays);
-  setCommand(byId("verify-command"), "noncestr verify", `--relay ${relays.join(",")}`, `--pool ${config.pool.npub}`);
+  setCommand(byId("verify-command"), ".venv/bin/noncestr verify", `--relay ${relays.join(",")}`, `--pool ${config.pool.npub}`);
   setText(byId("relays"), relays.join(", "));
   const badge = byId("network");
   setText(badge, config.network);
@@ -79,7 +79,7 @@ export function showSettings(config) {
     const user = `${account}.${name}`;
     setText(byId("stratum-user"), user);
     setText(byId("bitaxe-user"), user);
-    setCommand(byId("miner-command"), "noncestr miner", `--url ${stratum}`, `--user ${user}`);
+    setCommand(byId("miner-command"), ".venv/bin/noncestr miner", `--url ${stratum}`, `--user ${user}`);
   };
   npub.addEventListener("input", refresh);
   worker.addEventListener("input", refresh);

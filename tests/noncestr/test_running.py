@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from noncestr.errors import NoncestrError
-from noncestr.running import looping, only_one, running
+from noncestr.running import leaves, looping, only_one, running
 
 
 def part(name: str, log: list[str]):
@@ -47,3 +47,8 @@ def test_a_data_folder_has_one_pool(tmp_path: Path) -> None:
         raise AssertionError("both hold the folder")
     with only_one(tmp_path):
         assert (tmp_path / "lock").exists()
+
+
+def test_leaves_of_nested_groups() -> None:
+    one, two, three = OSError("a"), ValueError("b"), KeyError("c")
+    assert leaves(ExceptionGroup("x", [one, ExceptionGroup("y", [two]), three])) == [one, two, three]

@@ -139,6 +139,8 @@ class RelayLink:
         try:
             await self._socket.send(frame)
         except websockets.ConnectionClosed as error:
+            # The reader may not have noticed yet; whoever asks for a link now must wait for the next.
+            self.closed.set()
             raise RelayGone(self.url, str(error)) from None
 
     async def publish(self, event_id: str, text: str) -> None:

@@ -220,6 +220,7 @@ class Connection:
         self._held_size = 0
         self._counting = 0
         self._leaving = False
+        self._doomed = anyio.Event()
 
     async def run(self) -> None:
         """Serve the client until it leaves or is dropped."""
@@ -227,6 +228,7 @@ class Connection:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
+                tasks.start_soon(self._hang_up)
                 self._do(self._session.greeting())
                 await self._read()
                 tasks.cancel_scope.cancel()
@@ -403,9 +405,11 @@ class Connection:
         self._push(encode_relay_message(RelayNotice(f"error: {reason}")))
         self._leaving = True
         self._server.stats["dropped"] += 1
-        self._tasks.start_soon(self._hang_up)
+        self._doomed.set()
 
     async def _hang_up(self) -> None:
+        """Wait for `_drop`, which may be called from outside any task, and end the connection."""
+        await self._doomed.wait()
         # The notice goes out if the peer reads at all.
         with anyio.move_on_after(_CLOSE_SECONDS):
             await self._idle.wait()

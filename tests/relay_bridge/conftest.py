@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import anyio
 import nostr_sdk
 import pytest
 import websockets
@@ -15,6 +16,7 @@ from nips.nip01 import UnsignedEvent, VerifiedEvent
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
+from relay_bridge.service import RelayBridge
 
 Sign = Callable[..., VerifiedEvent]
 Script = Callable[[WebSocketServerProtocol], Awaitable[None]]
@@ -84,6 +86,32 @@ def scripted() -> Callable[[Script], AbstractAsyncContextManager[str]]:
 
 
 @pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    """await eventually(condition): until it holds, for what has no event to wait for; fails after 10 s."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        with anyio.fail_after(10):
+            while not condition():  # noqa: ASYNC110 - the condition lives in the code under test
+                await anyio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
 def now_s() -> int:
     """Now, for what depends on the wall clock of a relay."""
     return int(time.time())
+
+
+@pytest.fixture
+def running() -> Callable[[RelayBridge], AbstractAsyncContextManager[RelayBridge]]:
+    """running(bridge): the bridge, started and in the end cancelled."""
+
+    @asynccontextmanager
+    async def run(bridge: RelayBridge) -> AsyncIterator[RelayBridge]:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(bridge.run)
+            yield bridge
+            tasks.cancel_scope.cancel()
+
+    return run

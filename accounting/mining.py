@@ -78,6 +78,10 @@ class Mining:
                 return judged.job.id
         return None
 
+    def live_jobs(self) -> list[str]:
+        """The jobs whose shares' hashes are kept, since shares on them may still come."""
+        return sorted(self._seen)
+
     def settle(self) -> None:
         """Let every batch and block that has all it names take its place."""
         for key in sorted(self.lanes):

@@ -1,0 +1,133 @@
+"""The verify command: what it asks of relays, what it says, and with which status it ends."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nips.keys import SecretKey
+from nips.nip01 import Event, VerifiedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.chain import FIRST
+from nips.pool.payout import PayoutBody, build_payout
+from nips.pool.terms import Limits, Offer, TermsBody, build_terms
+from noncestr.errors import NoncestrError
+from noncestr.verify import _pretends, _receipt_filters, parse_since, run_verify
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.policy import OpenPolicy
+from relay_bridge.ports import Outcome
+
+POOL = SecretKey(hashlib.sha256(b"noncestr test key verify").digest())
+ADDRESS = PoolAddress(POOL.pubkey, "regtest")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90m", 1_000_000 - 5400),
+        ("36h", 1_000_000 - 129_600),
+        ("7d", 1_000_000 - 604_800),
+        ("2026-01-31", int(datetime(2026, 1, 31, tzinfo=UTC).timestamp())),
+        ("2026-01-31T12:00:00+01:00", int(datetime(2026, 1, 31, 11, tzinfo=UTC).timestamp())),
+    ],
+)
+def test_since_reads_dates_and_spans(text: str, seconds: int) -> None:
+    assert parse_since(text, 1_000_000) == seconds
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "h", "7w", "2026-13-01"])
+def test_since_says_what_it_reads(text: str) -> None:
+    with pytest.raises(NoncestrError, match="write a date"):
+        parse_since(text or "x", 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("relay", "pool", "network", "says"),
+    [
+        ("http://127.0.0.1", POOL.pubkey, "regtest", "ws://"),
+        ("", POOL.pubkey, "regtest", "ws://"),
+        ("ws://127.0.0.1:1", "npub1nonsense", "regtest", "--pool"),
+        ("ws://127.0.0.1:1", POOL.pubkey, "moon", "--network"),
+    ],
+)
+async def test_a_wrong_question_is_said(relay: str, pool: str, network: str, says: str) -> None:
+    with pytest.raises(NoncestrError, match=says):
+        await run_verify(relay, pool, network, since=None, as_json=False, timeout_s=1)
+
+
+@pytest.mark.anyio
+async def test_no_relay_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run_verify("ws://127.0.0.1:1", POOL.pubkey, "regtest", since=None, as_json=False, timeout_s=2) == 2
+    assert "nothing was checked" in capsys.readouterr().err
+
+
+async def verify_events(tmp_path: Path, events: list[VerifiedEvent]) -> int:
+    async with (
+        SqliteEventStore(tmp_path / "relay.sqlite") as store,
+        RelayServer("127.0.0.1", 0, store, OpenPolicy()) as server,
+    ):
+        for event in events:
+            stored = anyio.Event()
+
+            def done(outcome: Outcome, stored: anyio.Event = stored) -> None:
+                assert outcome is Outcome.STORED
+                stored.set()
+
+            store.put(event, done)
+            await stored.wait()
+        return await run_verify(server.url, POOL.pubkey, "regtest", since=None, as_json=True, timeout_s=10)
+
+
+def terms(fee_ppm: int = 0, signer: SecretKey = POOL) -> VerifiedEvent:
+    body = TermsBody(offers={"main": Offer(fee_ppm=fee_ppm)}, keys=((POOL.pubkey, "edge"),), limits=Limits())
+    return signer.sign(build_terms(ADDRESS, FIRST, 1_700_000_000, body))
+
+
+@pytest.mark.anyio
+async def test_a_clean_log_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await verify_events(tmp_path, [terms()]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["holds"] is True
+    assert report["pool"] == str(ADDRESS)
+
+
+@pytest.mark.anyio
+async def test_a_fork_is_status_1_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forked = [terms(), terms(fee_ppm=5)]
+    assert await verify_events(tmp_path, forked) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {event.id for event in forked} <= {event for found in findings for event in found["events"]}
+
+
+@pytest.mark.anyio
+async def test_an_empty_relay_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await verify_events(tmp_path, []) == 1
+    assert [found["code"] for found in json.loads(capsys.readouterr().out)["findings"]] == ["nothing-found"]
+
+
+def payout(receipt: object, seq: int) -> VerifiedEvent:
+    proof = {"bolt11": "x", "preimage": "y", "receipt": receipt}
+    body = PayoutBody(str(seq), POOL.pubkey, 1000, 0, "0" * 64, "zap", proof)
+    return POOL.sign(build_payout(ADDRESS, FIRST, body, seq))
+
+
+def test_zap_receipts_are_asked_for_by_id_in_portions() -> None:
+    ids = [hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(900)]
+    events = [payout(receipt, n) for n, receipt in enumerate([*ids, 7, "short", ids[0].upper()])]
+    filters = _receipt_filters(events)
+    assert [len(wanted.ids or ()) for wanted in filters] == [400, 400, 100]
+    assert frozenset().union(*(wanted.ids or frozenset() for wanted in filters)) == frozenset(ids)
+    assert _receipt_filters([terms()]) == []
+
+
+def test_only_what_poses_as_this_log_counts_against_it() -> None:
+    event = terms()
+    broken = Event(event.id, event.pubkey, event.created_at, event.kind, event.tags, event.content + " ", event.sig)
+    assert _pretends(broken, ADDRESS)
+    assert not _pretends(broken, PoolAddress("0" * 64, "regtest"))
+    assert not _pretends(None, ADDRESS)

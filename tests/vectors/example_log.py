@@ -64,12 +64,12 @@ TERMS_BODY = TermsBody(
 )
 
 
-def mine(work: BoundWork, target: int, extranonce2: bytes, ntime: int, version: int) -> Iterator[int]:
-    """The nonces, in order, whose share meets the target."""
+def mine(work: BoundWork, targets: range, extranonce2: bytes, ntime: int, version: int) -> Iterator[int]:
+    """The nonces, in order, whose hash lies within `targets`."""
     header = bytearray(work.header(extranonce2, ntime, 0, version))
     for nonce in range(1 << 32):
         header[76:80] = nonce.to_bytes(4, "little")
-        if hash_value(sha256d(bytes(header))) <= target:
+        if hash_value(sha256d(bytes(header))) in targets:
             yield nonce
 
 
@@ -140,9 +140,11 @@ class ExampleLog:
         self.records: list[ShareRecord] = []
         for index, (session, ms, later, version, extranonce2) in enumerate(plan):
             last = index == len(plan) - 1
-            bits = BLOCK_BITS if last else self.sessions[session].share_bits
+            # Only the last is a block: one earlier would have closed the batch.
+            block, share = (target_from_bits(b) for b in (BLOCK_BITS, self.sessions[session].share_bits))
+            targets = range(block + 1) if last else range(block + 1, share + 1)
             ntime, extra = self.job.ntime + later, bytes.fromhex(extranonce2)
-            nonce = next(mine(self.bound[session], target_from_bits(bits), extra, ntime, version))
+            nonce = next(mine(self.bound[session], targets, extra, ntime, version))
             self.records.append(ShareRecord(session, 0, 0, ms, ntime, nonce, version, extra))
         first = self.events["empty_receipt"]
         body = ReceiptBody(

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nips.pool.binding import BoundWork, binding
+from nips.pool.targets import target_from_bits
+from tests.vectors.example_log import BLOCK_BITS
 
 
 def sha(data):
@@ -107,3 +109,10 @@ def test_the_kept_state_changes_nothing(log, extranonce2, ntime, nonce, version)
         root = sha(sha(root + branch))
     assert first[36:68] == root
     assert work.hash(extranonce2, ntime, nonce, version) == sha(sha(first))
+
+
+def test_only_the_last_share_of_the_example_is_a_block(vectors):
+    """One earlier would have closed the batch, and be a reward that no event tells of."""
+    target = target_from_bits(BLOCK_BITS)
+    met = [int.from_bytes(bytes.fromhex(case["hash"]), "little") <= target for case in vectors("binding")["shares"]]
+    assert met == [False] * 5 + [True]

@@ -136,14 +136,15 @@ class RelayBridge:
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
         """What the relays have stored, each event once, by (created_at, id).
 
-        `timeout_s` bounds the wait for a connection, and any silence after. Raises RelayUnavailable if no relay
+        `timeout_s` bounds the wait for a connection, and any silence after. A relay known to be away is not waited for
+        while another is there. Raises RelayUnavailable if no relay
         answered to the end, BridgeNotRunning.
         """
         self._running()
         collected = _Collected(self._inbox())
         async with anyio.create_task_group() as tasks:
             for connection in self._connections:
-                linked = functools.partial(_existing_link, connection, timeout_s)
+                linked = functools.partial(self._existing_link, connection, timeout_s)
                 tasks.start_soon(collected.collect, connection.url, linked, filters, timeout_s)
         if not any(report.complete for report in collected.result.relays):
             raise RelayUnavailable({report.url: report.error for report in collected.result.relays})
@@ -171,6 +172,17 @@ class RelayBridge:
             raise BridgeNotRunning
         return self._tasks
 
+    @asynccontextmanager
+    async def _existing_link(self, connection: RelayConnection, timeout_s: float) -> AsyncIterator[RelayLink]:
+        link: RelayLink | None = None
+        with anyio.move_on_after(timeout_s):
+            await connection.tried.wait()
+            if connection.connected or not any(other.connected for other in self._connections):
+                link = await connection.link()
+        if link is None:
+            raise RelayGone(connection.url, connection.last_error or f"no connection within {timeout_s:g} seconds")
+        yield link
+
     def _inbox(self) -> Inbox:
         """An inbox of its own for each reader, whose counts are the bridge's."""
         inbox = Inbox()
@@ -196,16 +208,6 @@ async def fetch_events(
             linked = functools.partial(open_link, url, counts, functools.partial(collected.reject, url, None))
             tasks.start_soon(collected.collect, url, linked, filters, timeout_s)
     return collected.finish()
-
-
-@asynccontextmanager
-async def _existing_link(connection: RelayConnection, timeout_s: float) -> AsyncIterator[RelayLink]:
-    link: RelayLink | None = None
-    with anyio.move_on_after(timeout_s):
-        link = await connection.link()
-    if link is None:
-        raise RelayGone(connection.url, connection.last_error or f"no connection within {timeout_s:g} seconds")
-    yield link
 
 
 class _Collected:

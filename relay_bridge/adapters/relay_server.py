@@ -1,6 +1,7 @@
 """The embedded relay on a WebSocket, with its information document on the same address (NIP-01, NIP-11)."""
 
 import http
+import logging
 import secrets
 import time
 from collections import Counter, deque
@@ -41,6 +42,11 @@ MAX_COUNTS = 16
 _WRITE_LIMIT = 256 * 1024
 # Seconds a peer has to answer a close; the relay does not wait long for those who leave.
 _CLOSE_SECONDS = 1.0
+
+
+# The library logs a traceback for every port scan and HEAD request; what matters is counted in `stats`.
+_socket_log = logging.getLogger("relay_bridge.socket")
+_socket_log.setLevel(logging.CRITICAL)
 
 
 def _wall_clock_ms() -> int:
@@ -107,6 +113,7 @@ class RelayServer:
             ping_interval=20,
             ping_timeout=30,
             close_timeout=_CLOSE_SECONDS,
+            logger=_socket_log,
         )
         self.port = next(iter(self._server.sockets)).getsockname()[1]
         return self

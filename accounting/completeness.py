@@ -120,7 +120,7 @@ def _unsealed(log: PoolLog) -> Iterator[Finding]:
 
 
 def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
-    """A statement names every lane that had work in its time, or the lane came too late."""
+    """A statement names every lane that had work for it, or the lane came too late."""
     for reward in log.books.rewards.values():
         statement = reward.statement
         block = log.blocks.get(statement.reward.block)
@@ -131,6 +131,9 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
             if str(key) in statement.window.heads or first.from_ms > block.found_ms:
                 continue
             if lane.ended and lane.past(block.found_ms) is None and lane.watermark_ms < statement.window.from_ms:
+                continue
+            # A lane that was only just opened wronged nobody.
+            if not lane.has_work(block.offer, block.found_ms):
                 continue
             late = first.created_at > statement.created_at
             code = Code.LATE_LANE if late else Code.STATEMENT_HEADS

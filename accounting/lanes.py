@@ -1,5 +1,6 @@
 """Lanes: an edge's numbered chains of batches, and where a reward cuts them (SPEC.md, "4212", "4214")."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from accounting.chains import Chain
 from accounting.shares import CheckedShares
 from nips.pool.chain import Head
 from nips.pool.receipt import Receipt
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
 class LaneKey(NamedTuple):
@@ -80,6 +83,18 @@ class Lane:
         for at in range(bisect_right(self.batches, seq, key=lambda batch: batch.seq) - 1, -1, -1):
             yield self.batches[at]
 
+    def has_work(self, offer: str, end_ms: int) -> bool:
+        """Whether a good share of an offer stands in this lane at or before a time."""
+        for batch in self.batches:
+            if batch.from_ms > end_ms:
+                break
+            shares = batch.shares
+            if any(
+                t <= end_ms and shares.jobs[job].offer == offer for t, job in zip(shares.t, shares.job, strict=True)
+            ):
+                return True
+        return False
+
     def whole_from(self, seq: int) -> int:
         """The ms from which on nothing lacks in the batches up to a number; 0: from the start."""
         return max((ms for at, ms in self.holes if at <= seq), default=0)
@@ -95,7 +110,7 @@ class Lanes(dict[LaneKey, Lane]):
     def find(self, name: str) -> Lane | None:
         """The lane of `<edge>/<lane>`."""
         edge, _, number = name.partition("/")
-        if not number.isascii() or not number.isdecimal() or str(int(number)) != number:
+        if not _NUMBER.fullmatch(number):
             return None
         lane = self.get(LaneKey(edge, int(number)))
         return lane if lane is not None and lane.batches else None

@@ -392,6 +392,14 @@ def test_a_lane_that_shows_up_too_late_is_named(tell: Tell) -> None:
     assert Code.LATE_LANE in codes(report)
 
 
+def test_a_lane_opened_while_a_statement_was_made_wrongs_nobody(tell: Tell) -> None:
+    """Its first batch begins before the reward and holds no work for it."""
+    log = tell()
+    log.batch(2, 20_000, 130_000)
+    log.batch(2, 130_000, 200_000, fin=True)
+    assert codes(judge(log.all(), log)) == set()
+
+
 # Keys
 
 

@@ -23,7 +23,7 @@ up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your netw
 	@exec $(PY) -m noncestr up $(if $(LAN),--lan) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: .venv/.dev       ## set up and run the tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto $(ARGS)
 
 fmt: .venv/.dev        ## format
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
@@ -36,6 +36,9 @@ types: .venv/.dev      ## mypy --strict
 
 imports: .venv/.dev    ## who may import whom
 	@.venv/bin/lint-imports
+
+bench: .venv/.dev      ## speed, as ratios to a baseline of the same run
+	@for bench in nips edge relay verify; do echo "== bench.$$bench"; $(PY) -m bench.$$bench || exit 1; done
 
 clean:                 ## forget the environment (not the data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -35,6 +35,7 @@ from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load_or_create
 from noncestr.profiles import pool_profiles
+from noncestr.readmodel import PoolReadModel
 from noncestr.running import leaves, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.adapters.event_store import SqliteEventStore
@@ -280,8 +281,10 @@ class Pool:
             )
             await enter(running(accounting.run))
             miners = self._demo_miners(bridge)
-            await self._start_payouts(stack, bridge, accounting, miners.users())
-            await self._start_web(stack, accounting)
+            zapper = await self._start_payouts(stack, bridge, accounting, miners.users())
+            books = AccountingReadModel(accounting)
+            read_model = PoolReadModel(books, edge.status, bridge.status, lambda: zapper.status)
+            await self._start_web(stack, read_model)
             await self._announce(bridge, terms)
             await enter(looping(self._follow_hashrate, edge, terms, bridge))
             self.banner()
@@ -350,7 +353,7 @@ class Pool:
 
     async def _start_payouts(
         self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting, users: Mapping[str, str]
-    ) -> None:
+    ) -> Zapper:
         enter = stack.enter_async_context
         network = self.address.network
         node = await enter(open_fake_lightning(self.data / "demo-lightning.sqlite", network=network))
@@ -384,8 +387,9 @@ class Pool:
             clock=self.clock.now_ms,
         )
         await enter(running(zapper.run))
+        return zapper
 
-    async def _start_web(self, stack: AsyncExitStack, accounting: Accounting) -> None:
+    async def _start_web(self, stack: AsyncExitStack, read_model: PoolReadModel) -> None:
         site = Site(
             pool=self.address.pubkey,
             network=self.address.network,
@@ -396,7 +400,7 @@ class Pool:
             relays=(RELAY_PATH,),
             names={"_": self.address.pubkey, "pool": self.address.pubkey},
         )
-        app = create_app(site, AccountingReadModel(accounting), RelayProxy(self.relays[0]))
+        app = create_app(site, read_model, RelayProxy(self.relays[0]))
         await stack.enter_async_context(running(serve, app, bind(self.places.web.host, self.places.web.port)))
 
     def _terms(self, terms: TermsKeeper) -> TermsBody:
@@ -442,6 +446,7 @@ class Pool:
         host = "127.0.0.1" if self.places.stratum.host == ANYWHERE else self.places.stratum.host
         return DemoMiners(
             keys_dir=self.data / "keys",
+            network=self.address.network,
             count=self.config.demo.miners,
             max_hps=self.config.demo.hashes_per_second,
             url=f"stratum+tcp://{host}:{self.places.stratum.port}",

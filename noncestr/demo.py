@@ -39,6 +39,7 @@ class DemoMiners:
         self,
         *,
         keys_dir: Path,
+        network: str,
         count: int,
         max_hps: int,
         url: str,
@@ -47,6 +48,9 @@ class DemoMiners:
         clock: Clock,
         log_dir: Path,
     ) -> None:
+        """Raises ValueError on any network but regtest: they mine play money."""
+        if network != "regtest":
+            raise ValueError(f"demo miners are for regtest, not for {network}")
         self._miners = [(self._name(n), load_or_create(keys_dir, f"demo-{self._name(n)}")) for n in range(count)]
         self._max_hps = max_hps
         self._url = url

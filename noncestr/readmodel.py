@@ -1,0 +1,107 @@
+"""What the web server reads: the accounting's numbers, and beside them how the other parts are doing."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from relay_bridge.service import RelayStatus
+from stratum_edge.status import EdgeStatus
+from zapper.config import ZapperStatus
+
+
+class Books(Protocol):
+    """The accounting's own read model (client_web.ports.ReadModel)."""
+
+    async def pool(self) -> dict[str, Any]:
+        """The pool as a whole."""
+
+    async def miner(self, pubkey_hex: str) -> dict[str, Any] | None:
+        """One miner."""
+
+    async def health(self) -> dict[str, Any]:
+        """The accounting's health."""
+
+
+class PoolReadModel:
+    """A `client_web.ports.ReadModel` of a pool whose parts run in one process."""
+
+    def __init__(
+        self,
+        books: Books,
+        edge: Callable[[], EdgeStatus],
+        relays: Callable[[], list[RelayStatus]],
+        zapper: Callable[[], ZapperStatus],
+    ) -> None:
+        self._books = books
+        self._edge = edge
+        self._relays = relays
+        self._zapper = zapper
+
+    async def pool(self) -> dict[str, Any]:
+        """The books, and the edge now: connections, shares refused by Stratum code, lines it could not read."""
+        edge = self._edge()
+        return {
+            **await self._books.pool(),
+            "edge": {
+                "connections": edge.sessions,
+                "miners": edge.miners,
+                "workers": edge.workers,
+                "hashrate_hs": str(edge.hashrate_hs),
+                "accepted": edge.accepted,
+                "rejected": {str(code): count for code, count in sorted(edge.rejected.items())},
+                "bad_lines": edge.bad_lines,
+                "blocks": dict(edge.blocks),
+                "height": edge.height,
+                "job": edge.job,
+            },
+        }
+
+    async def miner(self, pubkey_hex: str) -> dict[str, Any] | None:
+        """The books, and why a balance is not paid yet ("" when nothing is in the way)."""
+        found = await self._books.miner(pubkey_hex)
+        if found is None:
+            return None
+        return {**found, "unpaid_because": self._zapper().why_unpaid.get(pubkey_hex, "")}
+
+    async def health(self) -> dict[str, Any]:
+        """Well when the books are, shares can be stored, a relay is connected, and payouts are neither blocked nor
+        unknown for long.
+        """
+        books = await self._books.health()
+        edge, relays, zapper = self._edge(), self._relays(), self._zapper()
+        well = {
+            "accounting": bool(books["ok"]),
+            "edge": not edge.stalled,
+            "relays": any(relay.connected for relay in relays),
+            "zapper": not zapper.blocked and not zapper.alerts,
+        }
+        return {
+            "ok": all(well.values()),
+            "parts": {
+                "accounting": {"ok": well["accounting"], **books["parts"]},
+                "edge": {"ok": well["edge"], "stalled": edge.stalled, "unpublished": edge.unpublished},
+                "relays": {
+                    "ok": well["relays"],
+                    "each": [
+                        {
+                            "url": relay.url,
+                            "connected": relay.connected,
+                            "last_error": relay.last_error,
+                            "published": relay.published,
+                            "refused": relay.refused,
+                            "bad": relay.bad,
+                            "backlog": relay.backlog,
+                        }
+                        for relay in relays
+                    ],
+                },
+                "zapper": {
+                    "ok": well["zapper"],
+                    "blocked": zapper.blocked,
+                    "settled": zapper.settled,
+                    "failed": zapper.failed,
+                    "unknown": list(zapper.unknown),
+                    "alerts": list(zapper.alerts),
+                    "miners_waiting": len(zapper.why_unpaid),
+                },
+            },
+        }

@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from nips.pool.block import parse_block
-from nips.pool.hashing import display
+from nips.pool.hashing import display, from_display
 from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
+from stratum_edge.adapters.embedded_chain import EmbeddedChain
 from stratum_edge.errors import ForeignJournal
 from stratum_edge.ports import Submitted
 from stratum_edge.service import Edge, EdgeConfig
@@ -94,7 +95,7 @@ class Client:
             while len(self.notifies) < count:
                 await self.line()
 
-    async def share(self, user, start=0, target=1 << 255, job=-1):
+    async def share(self, user, start=0, target=0x7FFFFF << 232, job=-1):
         notify = self.notifies[job]
         found = self._edge.mine(notify, self.extranonce1, target, start=start)
         return found, await self.call("mining.submit", *found.params(user, notify.job))
@@ -245,3 +246,27 @@ async def test_an_idle_edge_beats_its_heart(edge, tmp_path):
     first, second = (parse_receipt(event) for event in rig.publisher.of(edge.KINDS.RECEIPT)[:2])
     assert (first.link.seq, second.link.seq, first.count, second.from_ms) == (0, 1, 0, first.to_ms)
     assert not rig.publisher.of(edge.KINDS.JOB)
+
+
+async def test_blocks_of_the_embedded_chain_are_accepted_by_the_engine(edge, tmp_path):
+    """A block with the chain's own transaction and witness commitment passes Bitcoin Core's consensus code."""
+    chain = EmbeddedChain(tmp_path / "chain", clock=WallClock(), network_block_ms=None)
+    try:
+        terms = edge.make_terms(block_bits=edge.EASY_BLOCK)
+        rig = Rig(edge, tmp_path / "journal", terms)
+        rig.edge._source = chain
+        height = chain.tip().height
+        async with rig.running(), client(edge, rig.edge.port) as miner:
+            await miner.login(edge.NPUB)
+            for count in range(1, 4):
+                _, reply = await miner.share(edge.NPUB)
+                assert reply["result"] is True
+                await miner.work(count + 1)
+            await rig.publisher.wait(lambda: len(rig.publisher.of(1)) == 3)
+            assert rig.edge.status().blocks == {"accepted": 3}
+            assert chain.tip().height == height + 3
+        for event in rig.publisher.of(edge.KINDS.BLOCK):
+            assert await chain.confirmations(from_display(parse_block(event).block)) > 0
+        assert len(edge.good_shares([event for event, _ in rig.publisher.events], terms)) == 3
+    finally:
+        chain.close()

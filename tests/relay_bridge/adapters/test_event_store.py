@@ -99,7 +99,7 @@ def test_queries_answer_as_a_plain_list_would(
 @pytest.mark.anyio
 async def test_wide_filters_are_sorted_instead_of_merged(tmp_path: Path, sign) -> None:
     """More ranges than one merge takes: the same answers."""
-    events = [sign(kind=100 + n % 90, at=n, tags=(("t", str(n % 90)),)) for n in range(180)]
+    events = [sign(kind=100 + n % 90, at=n // 40, tags=(("t", str(n % 90)),)) for n in range(180)]
     wide = [
         make_filter(kinds=range(100, 190)),
         make_filter(kinds=range(100, 190), authors=[events[0].pubkey]),

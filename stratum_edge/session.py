@@ -4,8 +4,6 @@ Which request moves it where stands in TRANSITIONS; which request does what in H
 since the binding is per npub and notify per connection. Nothing is notified before authorize: no npub yet.
 """
 
-import math
-import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from fractions import Fraction
@@ -13,13 +11,12 @@ from typing import Any, Final
 
 from nips.errors import InvalidKey
 from nips.pool.binding import binding
-from nips.pool.targets import DIFFICULTY_1_TARGET
-from stratum_edge import messages
+from stratum_edge import messages, wishes
 from stratum_edge.desk import Desk
 from stratum_edge.errors import MalformedLine
 from stratum_edge.extranonce import Seat
 from stratum_edge.framing import HTTP_ANSWER, is_http
-from stratum_edge.jobs import ROLLING_MASK, LiveJob
+from stratum_edge.jobs import LiveJob
 from stratum_edge.lane import SessionKey
 from stratum_edge.messages import NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED, Request, error_reply, reply, true_reply
 from stratum_edge.names import Name, parse_user
@@ -70,20 +67,8 @@ MAX_WORKERS: Final = 1024
 MAX_AGENT: Final = 64
 # A jump of so many times makes what the miner holds too easy to be worth its lines: it is told to drop it.
 CLEAN_JUMP: Final = 4
-_PASSWORD = re.compile(r"(?:^|[,;\s])d(?:iff)?=([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?)(?=$|[,;\s])")
-_HEX = re.compile(r"[0-9a-fA-F]{1,64}")
 # Replies a miner may send to questions we don't ask; ESP-Miner writes them as a method.
 _IGNORED: Final = frozenset({"pong", "mining.pong"})
-
-
-def parse_difficulty(value: object) -> Fraction | None:
-    """A difficulty a miner wishes for: a positive JSON number; None for anything else."""
-    if type(value) is int:
-        # No real wish is longer than the greatest target; a longer number only costs time.
-        return Fraction(value) if 0 < value < 1 << 256 else None
-    if type(value) is float and math.isfinite(value) and value > 0:
-        return Fraction(value)
-    return None
 
 
 class Session:
@@ -269,12 +254,10 @@ class Session:
         if user not in self.users and len(self.users) >= MAX_WORKERS:
             self._refuse(request, UNAUTHORIZED, f"a connection has at most {MAX_WORKERS} workers")
             return
-        if not self.miner and len(params) > 1 and type(params[1]) is str:
-            wish = _PASSWORD.search(params[1])
-            if wish is not None and (value := Fraction(wish[1])) > 0:
-                self._history.restart(self._policy().admit(value), mono)
         if not self.miner:
-            self._history.restart(self._history.difficulty, mono)
+            wish = wishes.difficulty_of_password(params[1]) if len(params) > 1 else None
+            start = self._history.difficulty if wish is None else self._policy().admit(wish)
+            self._history.restart(start, mono)
         self.miner = name.miner
         self.users[user] = name
         self._out.append(true_reply(request.id))
@@ -288,13 +271,13 @@ class Session:
             if type(extension) is not str:
                 continue
             if extension == "version-rolling":
-                self._mask = self._wanted_mask(options) & ROLLING_MASK
+                self._mask = wishes.rolling_mask(options)
                 self._configured = self._mask != 0
                 answer[extension] = self._configured
                 if self._configured:
                     answer["version-rolling.mask"] = f"{self._mask:08x}"
             elif extension == "minimum-difficulty":
-                wish = parse_difficulty(options.get("minimum-difficulty.value"))
+                wish = wishes.difficulty(options.get("minimum-difficulty.value"))
                 if wish is not None:
                     self._lowest = self._desk.house.policy.admit(wish)
                     if self._history.difficulty < self._lowest:
@@ -307,13 +290,8 @@ class Session:
             # Only for who configured: cpuminer fails on methods it does not know.
             self._out.append(messages.set_version_mask(self._mask))
 
-    @staticmethod
-    def _wanted_mask(options: dict[str, Any]) -> int:
-        text = options.get("version-rolling.mask", "ffffffff")
-        return int(text, 16) if type(text) is str and len(text) <= 8 and _HEX.fullmatch(text) else 0
-
     def _suggest_difficulty(self, request: Request, params: list[Any], mono: int) -> None:
-        wish = parse_difficulty(params[0]) if params else None
+        wish = wishes.difficulty(params[0]) if params else None
         if wish is None:
             self._refuse(request, OTHER, "mining.suggest_difficulty takes a positive number")
             return
@@ -321,13 +299,12 @@ class Session:
         self._wish(wish, mono)
 
     def _suggest_target(self, request: Request, params: list[Any], mono: int) -> None:
-        text = params[0] if params else None
-        target = int(text, 16) if type(text) is str and _HEX.fullmatch(text) else 0
-        if target == 0:
+        wish = wishes.difficulty_of_target(params[0]) if params else None
+        if wish is None:
             self._refuse(request, OTHER, "mining.suggest_target takes a target in hex")
             return
         self._out.append(true_reply(request.id))
-        self._wish(Fraction(DIFFICULTY_1_TARGET, target), mono)
+        self._wish(wish, mono)
 
     def _extranonce_subscribe(self, request: Request, _params: list[Any], _mono: int) -> None:
         self._out.append(true_reply(request.id))

@@ -117,13 +117,14 @@ def miner(
     record: Annotated[
         Path | None, typer.Option("--record", help="Write each submission and its answer to this file (JSON lines).")
     ] = None,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> None:
     """A small CPU miner: real shares, slowly. For trying a pool out, and for proving what it credited."""
     from noncestr.mine import run_mine
 
     raise typer.Exit(
         anyio.run(
-            lambda: run_mine(url, user, password=password, max_hps=max_hps, record=record),
+            lambda: run_mine(url, user, password=password, max_hps=max_hps, record=record, until_eof=until_eof),
             backend_options=BACKEND_OPTIONS,
         )
     )

@@ -89,10 +89,12 @@ class DemoMiners:
         command = [
             *(sys.executable, "-m", "noncestr", "miner", "--url", self._url),
             *("--user", f"{encode_npub(key.pubkey)}.{name}", "--max-hps", str(self._max_hps)),
+            # Its input is a pipe from us: a pool that is killed leaves no miner behind.
+            "--until-eof",
         ]
         while True:
             with (self._log_dir / f"{name}.log").open("wb") as log:
-                process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                process = await anyio.open_process(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
             try:
                 code = await process.wait()
             finally:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from stratum_edge.adapters.cpu_miner import (
     Accepted,
@@ -45,8 +46,21 @@ def sentence(event: MinerEvent) -> str | None:
             return f"disconnected ({reason}), next try in {retry_ms / 1000:.0f} s"
 
 
-async def run_mine(url: str, user: str, *, password: str, max_hps: int | None, record: Path | None) -> int:
-    """Mine until SIGINT or SIGTERM; the exit status: 0 stopped, 1 the pool refused the user, 2 asked wrongly."""
+async def _end_of_input() -> None:
+    """Return when standard input is closed: its other end died, however it died."""
+    while await anyio.to_thread.run_sync(sys.stdin.buffer.read, 1024, abandon_on_cancel=True):
+        pass
+
+
+async def run_mine(
+    url: str, user: str, *, password: str, max_hps: int | None, record: Path | None, until_eof: bool = False
+) -> int:
+    """Mine until SIGINT or SIGTERM, with `until_eof` also until standard input ends. The exit status: 0 stopped, 1 the
+    pool refused the user, 2 asked wrongly.
+    """
+    if user.strip().lower().startswith("nsec"):
+        print("noncestr: this is an nsec, a secret key: nothing was sent; mine with your npub", file=sys.stderr)
+        return WRONG_USE
     status = 0
 
     async def stop_on_signal(scope: anyio.CancelScope) -> None:
@@ -55,6 +69,10 @@ async def run_mine(url: str, user: str, *, password: str, max_hps: int | None, r
                 scope.cancel()
                 return
 
+    async def stop_on_eof(scope: anyio.CancelScope) -> None:
+        await _end_of_input()
+        scope.cancel()
+
     def show(event: MinerEvent) -> None:
         text = sentence(event)
         if text is not None:
@@ -62,6 +80,8 @@ async def run_mine(url: str, user: str, *, password: str, max_hps: int | None, r
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signal, tasks.cancel_scope)
+        if until_eof:
+            tasks.start_soon(stop_on_eof, tasks.cancel_scope)
         try:
             await run_miner(url, user, password, max_hps=max_hps, on_event=show, record=record)
         except MinerError as error:

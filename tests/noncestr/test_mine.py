@@ -1,10 +1,13 @@
-"""What the CPU miner says on a terminal."""
+"""What the CPU miner says on a terminal, and when it ends."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from noncestr.mine import sentence
+from noncestr.mine import run_mine, sentence
 from stratum_edge.adapters.cpu_miner import (
     Accepted,
     Connected,
@@ -32,3 +35,26 @@ from stratum_edge.adapters.cpu_miner import (
 )
 def test_the_miner_speaks_plainly(event: Any, says: str) -> None:
     assert sentence(event) == says
+
+
+@pytest.mark.anyio
+async def test_an_nsec_is_neither_sent_nor_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    nsec = "nsec1" + "q" * 58
+    assert await run_mine("stratum+tcp://127.0.0.1:1", nsec, password="x", max_hps=None, record=None) == 2
+    said = capsys.readouterr()
+    assert "nothing was sent" in said.err
+    assert nsec not in said.out + said.err
+
+
+def test_it_ends_with_its_input() -> None:
+    """As the demo's miners do when their pool is killed."""
+    words = ["miner", "--url", "stratum+tcp://127.0.0.1:1", "--user", "npub1x", "--until-eof"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "noncestr", *words],
+        cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert b"disconnected" in process.stdout.readline()
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(20) == 0

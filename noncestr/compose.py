@@ -23,6 +23,7 @@ from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
+from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Limits, LogTerms, Offer, PayoutTerms, TermsBody
 from nips.pool.views import build_announcement
@@ -34,6 +35,7 @@ from noncestr.demo import DemoMiners
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load_or_create
+from noncestr.lanes import LanePlan, plan_lane
 from noncestr.profiles import pool_profiles
 from noncestr.readmodel import PoolReadModel
 from noncestr.running import leaves, looping, only_one, running
@@ -140,7 +142,9 @@ def _reachable(host: str) -> str:
     return host
 
 
-def terms_body(config: Config, keys: Keys, relays: tuple[str, ...], block_bits: int) -> TermsBody:
+def terms_body(
+    config: Config, keys: Keys, relays: tuple[str, ...], block_bits: int, closed: Mapping[str, Head] | None = None
+) -> TermsBody:
     """What the configuration promises. On regtest the network's work is next to nothing, so that the window's floor is
     reckoned from the demo target instead.
     """
@@ -156,6 +160,7 @@ def terms_body(config: Config, keys: Keys, relays: tuple[str, ...], block_bits: 
             )
         },
         keys=tuple((signer.pubkey, role) for role, signer in keys.roles()),
+        closed=closed or {},
         limits=Limits(
             batch_seconds=terms.batch_seconds,
             heartbeat_seconds=terms.heartbeat_seconds,
@@ -257,7 +262,14 @@ class Pool:
             stack.push_async_callback(self._flush, bridge)
             terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
             await terms.open()
-            await terms.issue(self._terms(terms), self.clock.now_ms())
+            # Batches of a lane that may be given up must have left before its last one is looked for.
+            await bridge.flush(FLUSH_SECONDS)
+            plan = await plan_lane(bridge, self.keys.edge.pubkey, self.address, self.data / "journal")
+            if plan.closed:
+                logger.warning(
+                    "the journal is gone: going on in lane %d, closing %s", plan.lane, ", ".join(plan.closed)
+                )
+            await terms.issue(self._terms(terms, plan), self.clock.now_ms())
             for event in pool_profiles(
                 self.keys.pool,
                 self.config.pool.name,
@@ -268,7 +280,7 @@ class Pool:
             ):
                 await bridge.publish(event)
             chain = await self._start_chain(stack)
-            edge = self._edge(chain, terms, bridge)
+            edge = self._edge(chain, terms, bridge, plan.lane)
             await enter(running(edge.run))
             accounting = Accounting(
                 pool=self.address,
@@ -325,7 +337,7 @@ class Pool:
         await stack.enter_async_context(looping(chain.run))
         return chain
 
-    def _edge(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge) -> Edge:
+    def _edge(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge, lane: int) -> Edge:
         stratum = self.config.stratum
         return Edge(
             source=chain,
@@ -339,6 +351,7 @@ class Pool:
                 host=self.places.stratum.host,
                 port=self.places.stratum.port,
                 offer=OFFER,
+                lane=lane,
                 # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
                 payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
                 pool_tag=stratum.pool_tag.encode("ascii"),
@@ -403,29 +416,30 @@ class Pool:
         app = create_app(site, read_model, RelayProxy(self.relays[0]))
         await stack.enter_async_context(running(serve, app, bind(self.places.web.host, self.places.web.port)))
 
-    def _terms(self, terms: TermsKeeper) -> TermsBody:
-        """The configured terms; the demo target stays where the last run left it."""
-        try:
-            block_bits = terms.current().body.limits.block_bits
-        except LookupError:
-            block_bits = None
+    def _terms(self, terms: TermsKeeper, plan: LanePlan) -> TermsBody:
+        """The configured terms; what was closed stays closed, and the demo target where the last run left it."""
+        block_bits, closed = None, dict(plan.closed)
+        if terms.issued:
+            last = terms.current().body
+            block_bits, closed = last.limits.block_bits, {**plan.closed, **last.closed}
         if block_bits is None:
             hashrate = max(1, self.config.demo.miners) * self.config.demo.hashes_per_second
             # The first mark is half as hard as the hashrate asks for, so that a newcomer sees a block soon.
             block_bits = block_bits_for(hashrate, max(1, self.config.chain.block_seconds // 2))
-        return terms_body(self.config, self.keys, self.relays, block_bits)
+        return terms_body(self.config, self.keys, self.relays, block_bits, closed)
 
     async def _follow_hashrate(self, edge: Edge, terms: TermsKeeper, bridge: RelayBridge) -> None:
         while True:
             await anyio.sleep(TARGET_CHECK_SECONDS)
-            bits = terms.current().body.limits.block_bits
+            last = terms.current().body
+            bits = last.limits.block_bits
             assert bits is not None
             status = edge.status()
             if status.accepted < TARGET_SHARES:
                 continue
             wanted = adjusted_block_bits(bits, status.hashrate_hs, self.config.chain.block_seconds)
             if wanted is not None:
-                body = terms_body(self.config, self.keys, self.relays, wanted)
+                body = terms_body(self.config, self.keys, self.relays, wanted, last.closed)
                 await terms.issue(body, self.clock.now_ms())
                 await self._announce(bridge, terms)
                 logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))

@@ -85,6 +85,11 @@ class TermsKeeper:
             file.flush()
             os.fsync(file.fileno())
 
+    @property
+    def issued(self) -> bool:
+        """Whether there are terms at all."""
+        return bool(self._terms)
+
     def current(self) -> Terms:
         """The terms in force. Raises LookupError before the first were issued."""
         if not self._terms:

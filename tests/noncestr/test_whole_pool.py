@@ -6,6 +6,7 @@ Everything is as `noncestr up` runs it, only faster: blocks every few seconds, t
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from relay_bridge.service import fetch_events
 
 ROOT = Path(__file__).parents[2]
 # Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.
-PATIENCE = 100
+PATIENCE = 200
 FAST = {
     "NONCESTR_STRATUM_PORT": "0",
     "NONCESTR_RELAY_PORT": "0",
@@ -232,3 +233,29 @@ def test_a_second_pool_on_the_same_folder_is_refused(tmp_path: Path, pools: Call
     assert "another noncestr is running" in done.stderr
     assert "Traceback" not in done.stderr
     assert pool.stop() == 0
+
+
+@pytest.mark.timeout(600)
+def test_a_lost_journal_opens_a_new_lane_and_a_lost_ledger_is_rebuilt(
+    tmp_path: Path, pools: Callable[[Path], Up]
+) -> None:
+    data = tmp_path / "data"
+    pool = pools(data)
+    wait_for(pool, lambda found: any(e.kind == kinds.PAYOUT for e in found))
+    assert pool.stop() == 0
+    shutil.rmtree(data / "journal")
+    for path in data.glob("ledger.sqlite*"):
+        path.unlink()
+    (data / "terms.jsonl").unlink()
+    again = pools(data)
+
+    def went_on(found: list[VerifiedEvent]) -> bool:
+        late = [parse_receipt(e) for e in found if e.kind == kinds.RECEIPT and e.tag_value("lane") == "1"]
+        newest = max((receipt.to_ms for receipt in late if receipt.count), default=0)
+        statements = [parse_statement(e) for e in found if e.kind == kinds.STATEMENT]
+        return any(s.reward.found_ms < newest and any("/1" in lane for lane in s.window.heads) for s in statements)
+
+    wait_for(again, went_on)
+    status, report = verify(again)
+    assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+    assert again.stop() == 0

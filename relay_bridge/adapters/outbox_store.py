@@ -92,10 +92,9 @@ class OutboxStore:
         """Commit (seq, relay, accepted, message) answers, and (settled_ms, seq) of entries that have their quorum."""
         async with self._transaction():
             await self._db.executemany(
-                "INSERT INTO answer(seq, relay, accepted, message) SELECT ?1, ?2, ?3, ?4"
-                " WHERE EXISTS (SELECT 1 FROM entry WHERE seq = ?1)"
+                "INSERT INTO answer(seq, relay, accepted, message) SELECT seq, ?, ?, ? FROM entry WHERE seq = ?"
                 " ON CONFLICT(seq, relay) DO UPDATE SET accepted = excluded.accepted, message = excluded.message",
-                answers,
+                [(relay, accepted, message, seq) for seq, relay, accepted, message in answers],
             )
             await self._db.executemany("UPDATE entry SET settled_ms = ? WHERE seq = ?", settled)
 

@@ -65,6 +65,8 @@ class HttpClient:
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise AddressRefused(host, "a URL is printable ASCII")
         if parts.scheme not in ("https", "http") or not host:
             raise AddressRefused(host, "only http and https are asked")
         if host.endswith(".onion"):
@@ -93,17 +95,17 @@ class HttpClient:
         return await self._get_from(addresses[-1], url, host)
 
     async def _get_from(self, address: str, url: str, host: str) -> bytes:
-        target = httpx.URL(url)
+        parts = urlsplit(url)
         request = self._client.build_request(
             "GET",
-            target.copy_with(host=address),
-            headers={
-                "Host": target.netloc.decode("ascii"),
-                "Accept-Encoding": "identity",
-                "Accept": "application/json",
+            httpx.URL(scheme=parts.scheme, host=address, port=parts.port),
+            headers={"Host": parts.netloc, "Accept-Encoding": "identity", "Accept": "application/json"},
+            extensions={
+                # TLS still asks for, and checks, the certificate of the name.
+                "sni_hostname": host,
+                # The path and query to the letter: httpx would escape a second time what is escaped.
+                "target": f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}".encode("ascii"),
             },
-            # TLS still asks for, and checks, the certificate of the name.
-            extensions={"sni_hostname": host},
         )
         response = await self._client.send(request, stream=True)
         try:

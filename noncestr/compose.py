@@ -255,8 +255,7 @@ class Pool:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            if self.places.relay is not None:
-                await self._start_relay(stack)
+            counts = await self._start_relay(stack)
             bridge = RelayBridge(self.relays, outbox_path=self.data / "outbox.sqlite", quorum=self.config.relay.quorum)
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
@@ -295,7 +294,7 @@ class Pool:
             miners = self._demo_miners(bridge)
             zapper = await self._start_payouts(stack, bridge, accounting, miners.users())
             books = AccountingReadModel(accounting)
-            read_model = PoolReadModel(books, edge.status, bridge.status, lambda: zapper.status)
+            read_model = PoolReadModel(books, edge.status, bridge.status, lambda: zapper.status, lambda: counts)
             await self._start_web(stack, read_model)
             await self._announce(bridge, terms)
             await enter(looping(self._follow_hashrate, edge, terms, bridge))
@@ -306,8 +305,10 @@ class Pool:
             self.say("stopping ...")
         self.say("stopped; everything is kept in " + str(self.data))
 
-    async def _start_relay(self, stack: AsyncExitStack) -> None:
-        assert self.places.relay is not None
+    async def _start_relay(self, stack: AsyncExitStack) -> Mapping[str, int]:
+        """The embedded relay, if there is one; what it counts."""
+        if self.places.relay is None:
+            return {}
         store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
         keys = frozenset(signer.pubkey for _, signer in self.keys.roles())
         server = RelayServer(
@@ -324,6 +325,7 @@ class Pool:
             ),
         )
         await stack.enter_async_context(running(server.run))
+        return server.stats
 
     async def _start_chain(self, stack: AsyncExitStack) -> EmbeddedChain:
         seconds = self.config.chain.network_block_seconds

@@ -1,6 +1,6 @@
 """What the web server reads: the accounting's numbers, and beside them how the other parts are doing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from relay_bridge.service import RelayStatus
@@ -30,14 +30,19 @@ class PoolReadModel:
         edge: Callable[[], EdgeStatus],
         relays: Callable[[], list[RelayStatus]],
         zapper: Callable[[], ZapperStatus],
+        relay_counts: Callable[[], Mapping[str, int]],
     ) -> None:
+        """`relay_counts`: what the embedded relay took, refused and could not read; empty without one."""
         self._books = books
         self._edge = edge
         self._relays = relays
         self._zapper = zapper
+        self._relay_counts = relay_counts
 
     async def pool(self) -> dict[str, Any]:
-        """The books, and the edge now: connections, shares refused by Stratum code, lines it could not read."""
+        """The books, and the edge now: connections, shares refused by Stratum code, lines it could not
+        read; and what the embedded relay counted.
+        """
         edge = self._edge()
         return {
             **await self._books.pool(),
@@ -53,6 +58,7 @@ class PoolReadModel:
                 "height": edge.height,
                 "job": edge.job,
             },
+            "relay": dict(sorted(self._relay_counts().items())),
         }
 
     async def miner(self, pubkey_hex: str) -> dict[str, Any] | None:

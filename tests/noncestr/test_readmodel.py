@@ -38,19 +38,22 @@ async def health(
 ) -> dict[str, Any]:
     fake = FakeBooks()
     fake.ok = books
-    return await PoolReadModel(fake, lambda: edge, lambda: [relay], lambda: zapper or ZapperStatus()).health()
+    return await PoolReadModel(fake, lambda: edge, lambda: [relay], lambda: zapper or ZapperStatus(), dict).health()
 
 
 async def test_a_pool_shows_what_its_edge_refused() -> None:
-    pool = await PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], ZapperStatus).pool()
+    pool = await PoolReadModel(
+        FakeBooks(), lambda: EDGE, lambda: [RELAY], ZapperStatus, lambda: {"b": 2, "a": 1}
+    ).pool()
     assert pool["shares"] == 9
     assert pool["edge"]["rejected"] == {"21": 2, "23": 1}
+    assert list(pool["relay"].items()) == [("a", 1), ("b", 2)]
     assert (pool["edge"]["bad_lines"], pool["edge"]["hashrate_hs"]) == (4, "5")
 
 
 async def test_a_miner_reads_why_it_is_not_paid() -> None:
     status = ZapperStatus(why_unpaid={MINER: "no lightning address in the profile"})
-    model = PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], lambda: status)
+    model = PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], lambda: status, dict)
     assert await model.miner(MINER) == {"owed_msat": 1, "unpaid_because": "no lightning address in the profile"}
     assert await model.miner("cd" * 32) is None
 

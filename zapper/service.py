@@ -13,35 +13,28 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskStatus
 
-from nips.bolt11 import decode_invoice
 from nips.errors import NipError
 from nips.keys import Signer
 from nips.lnurl import PayParams
 from nips.nip01 import VerifiedEvent, make_filter
-from nips.nip57 import ZAP_RECEIPT, proves_payment
+from nips.nip57 import ZAP_RECEIPT
 from nips.pool.kinds import PAYOUT
 from zapper.config import ZapperConfig, ZapperStatus
 from zapper.errors import Conflict, HttpFailed, PaymentBlocked, StoreBehind
 from zapper.lnurlpay import ask_for_invoice, fetch_invoice, pay_params
 from zapper.payout import Intent, State, Step
-from zapper.plan import Plan, Planned, after_failure, due_msat, is_surely_unpaid, make_plan
+from zapper.plan import Plan, Planned, after_failure, due_msat, make_plan
 from zapper.ports import (
     EventFeed,
-    FailedPayment,
     Http,
     IntentStore,
     LightningBackend,
-    NotFound,
     Owed,
     OwedSource,
-    Paid,
-    Payee,
-    Pending,
-    Refused,
-    Unclear,
 )
 from zapper.profile import PROFILE, Destination, destination_of, newest_profile
 from zapper.record import check_chain, is_receipt, payout_record
+from zapper.teller import Teller
 
 log = logging.getLogger("zapper")
 
@@ -95,6 +88,7 @@ class Zapper:
         self._http = http
         self._clock = clock
         self._new_id = new_id
+        self._teller = Teller(config, store=store, backend=backend, clock=clock, deadline=anyio.fail_after)
         self.status = ZapperStatus()
         # Miners some task is working for right now: nobody else touches their payouts.
         self._busy: set[str] = set()
@@ -190,7 +184,7 @@ class Zapper:
                 )
                 intent = await self._intend(planned, destination)
                 intent = await self._invoice(intent, destination, params, owed)
-                intent = await self._send(intent)
+                intent = await self._teller.send(intent)
             await self._conclude(intent, wait_s=self._config.receipt_wait_s)
         except (PaymentBlocked, HttpFailed, NipError, Conflict) as error:
             await self._failed(planned.miner, str(error))
@@ -286,63 +280,6 @@ class Zapper:
         line = f"{self._config.pool_name}: {intent.amount_msat // 1000} sat for your mining"
         return f"{line}, statement {owed.statements[0]}" if owed.statements else line
 
-    async def _send(self, intent: Intent) -> Intent:
-        """Pay the stored invoice, once; whatever is not certain is UNKNOWN."""
-        invoice = decode_invoice(intent.invoice or "")
-        if self._clock() // 1000 >= invoice.expires_at:
-            return await self._store.advance(
-                intent, Step.EXPIRE, self._clock(), reason="the invoice expired before it was sent"
-            )
-        intent = await self._store.advance(intent, Step.SEND, self._clock())
-        answer: Paid | Refused | Unclear
-        try:
-            with anyio.fail_after(self._config.pay_timeout_s):
-                answer = await self._backend.pay(invoice, max_fee_msat=intent.max_fee_msat)
-        except Exception as error:  # a backend's own errors, timeouts: the payment may have left all the same
-            answer = Unclear(f"{type(error).__name__} {error}".strip())
-        match answer:
-            case Paid() if proves_payment(answer.preimage, invoice.payment_hash):
-                return await self._settled(intent, answer)
-            case Paid():
-                return await self._unclear(intent, "the wallet showed a preimage that is not the invoice's")
-            case Unclear(reason):
-                return await self._unclear(intent, reason)
-            case Refused(reason):
-                return await self._confirm_refusal(intent, reason)
-
-    async def _confirm_refusal(self, intent: Intent, reason: str) -> Intent:
-        """A wallet that says no is asked once more by payment hash: some say no to a payment that is under way."""
-        match await self._ask(intent):
-            case Paid() as paid:
-                return await self._settled(intent, paid)
-            case NotFound() | FailedPayment():
-                return await self._store.advance(intent, Step.REFUSED, self._clock(), reason=reason)
-            case Pending() | Unclear():
-                return await self._unclear(intent, reason)
-
-    async def _settled(self, intent: Intent, paid: Paid) -> Intent:
-        settled = await self._store.advance(
-            intent, Step.PAID, self._clock(), preimage=paid.preimage, fee_msat=paid.fee_msat, reason=""
-        )
-        await self._store.set_payee(Payee(intent.miner, 0, 0, ""))
-        return settled
-
-    async def _unclear(self, intent: Intent, reason: str) -> Intent:
-        log.warning("payout %s is unknown: %s", intent.payout_id, reason)
-        return await self._store.advance(intent, Step.UNCLEAR, self._clock(), reason=reason)
-
-    async def _ask(self, intent: Intent) -> Paid | Pending | NotFound | FailedPayment | Unclear:
-        """What the wallet knows of a payment. A preimage that proves nothing is no answer."""
-        payment_hash = intent.payment_hash or ""
-        try:
-            with anyio.fail_after(self._config.fetch_timeout_s):
-                answer = await self._backend.lookup(payment_hash)
-        except Exception as error:  # a backend's own errors, timeouts: nothing is known
-            return Unclear(f"{type(error).__name__} {error}".strip())
-        if isinstance(answer, Paid) and not proves_payment(answer.preimage, payment_hash):
-            return Unclear("the wallet showed a preimage that is not the invoice's")
-        return answer
-
     async def _conclude(self, intent: Intent, *, wait_s: float) -> None:
         """After the money: the receipt and the record of a settled payout, the word about any other."""
         if intent.state is State.SETTLED:
@@ -431,9 +368,8 @@ class Zapper:
         try:
             async with slots:
                 # Between the listing and now its own task may have brought it on.
-                intent = await self._store.get(stale.payout_id)
-                if intent is not None and intent.state is stale.state:
-                    await self._resume_from(intent)
+                if stale in await self._store.open_intents() + await self._store.unrecorded():
+                    await self._resume_from(stale)
         except Exception:
             log.exception("payout %s cannot be brought on", stale.payout_id)
         finally:
@@ -445,35 +381,13 @@ class Zapper:
                 # No invoice was stored, so none was paid.
                 await self._store.advance(intent, Step.REJECT, self._clock(), reason="interrupted before its invoice")
             case State.INVOICED:
-                await self._conclude(await self._send(intent), wait_s=self._config.receipt_wait_s)
-            case State.SENDING:
-                await self._resolve(await self._unclear(intent, "interrupted while the payment was sent"))
-            case State.UNKNOWN:
-                await self._resolve(intent)
+                await self._conclude(await self._teller.send(intent), wait_s=self._config.receipt_wait_s)
+            case State.SENDING | State.UNKNOWN:
+                await self._conclude(await self._teller.resolve(intent), wait_s=self._config.receipt_wait_s)
             case State.SETTLED:
                 await self._conclude(intent, wait_s=self._config.receipt_wait_s)
             case State.DUE | State.FAILED:
                 pass
-
-    async def _resolve(self, intent: Intent) -> None:
-        """Ask about an unknown payment; only a certain answer moves it."""
-        answer = await self._ask(intent)
-        if isinstance(answer, Paid):
-            await self._conclude(await self._settled(intent, answer), wait_s=self._config.receipt_wait_s)
-            return
-        failed = isinstance(answer, FailedPayment)
-        if not failed and isinstance(answer, Pending | NotFound):
-            failed = is_surely_unpaid(
-                answer,
-                expires_at=intent.expires_at or 0,
-                grace_s=self._config.unknown_grace_s,
-                now_s=self._clock() // 1000,
-            )
-        if failed:
-            reason = answer.reason if isinstance(answer, FailedPayment) else "the wallet never saw the payment"
-            await self._conclude(
-                await self._store.advance(intent, Step.REFUSED, self._clock(), reason=reason), wait_s=0
-            )
 
     async def _compare_chain(self) -> None:
         """Once a start: an intent store older than our own records on the relays must not pay."""

@@ -16,16 +16,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from nips.bolt11 import decode_invoice
-from nips.nip01 import VerifiedEvent, make_filter
+from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool import kinds
 from nips.pool.payout import parse_payout
 from nips.pool.receipt import parse_receipt
 from nips.pool.statement import parse_statement
 from noncestr.keyfiles import load_or_create
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.policy import OpenPolicy
+from relay_bridge.ports import Outcome
 from relay_bridge.service import fetch_events
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +171,41 @@ def credited(events: list[VerifiedEvent], miner: str) -> Counter[tuple[str, str,
     return found
 
 
+def tampered(events: list[VerifiedEvent], keys: Path) -> list[VerifiedEvent]:
+    """The log with one statement that gives its first row one msat more, signed anew by the accounting itself."""
+    at = next(n for n, event in enumerate(events) if event.kind == kinds.STATEMENT)
+    event = events[at]
+    content = json.loads(event.content)
+    content["rows"][0][1] += 1
+    content["fee_msat"] -= 1
+    text = json.dumps(content, separators=(",", ":"))
+    forged = load_or_create(keys, "accounting").sign(UnsignedEvent(event.kind, event.created_at, event.tags, text))
+    return [*events[:at], forged, *events[at + 1 :]]
+
+
+def verify_copy(pool: Up, events: list[VerifiedEvent], path: Path) -> tuple[int, dict]:
+    """What the command says of a log that another relay serves."""
+
+    async def run() -> tuple[int, dict]:
+        async with SqliteEventStore(path) as store, RelayServer("127.0.0.1", 0, store, OpenPolicy()) as server:
+            left = len(events)
+            stored = anyio.Event()
+
+            def done(outcome: Outcome) -> None:
+                nonlocal left
+                assert outcome is Outcome.STORED
+                left -= 1
+                if not left:
+                    stored.set()
+
+            for event in events:
+                store.put(event, done)
+            await stored.wait()
+            return await anyio.to_thread.run_sync(lambda: verify(pool, relay=server.url))
+
+    return anyio.run(run)
+
+
 @pytest.mark.timeout(600)
 def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Callable[[Path], Up]) -> None:
     """Mine with a new npub, be credited, see a block split and paid; kill everything; nothing acknowledged is lost."""
@@ -219,6 +259,12 @@ def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Call
     assert max(got.values()) == 1
     status, report = verify(again)
     assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+
+    log = [event for event in read_log(again) if event.kind in kinds.LEDGER_KINDS]
+    assert verify_copy(again, log, tmp_path / "copy.sqlite")[0] == 0
+    status, report = verify_copy(again, tampered(log, data / "keys"), tmp_path / "tampered.sqlite")
+    assert status == 1
+    assert "statement-split" in {found["code"] for found in report["findings"]}
     assert again.stop() == 0
 
 

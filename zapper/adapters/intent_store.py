@@ -18,7 +18,7 @@ import anyio
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.chain import Head
 from zapper.errors import Conflict, StoreInUse
-from zapper.payout import FINAL, HOLDING, OPEN, Intent, State, Step
+from zapper.payout import HOLDING, OPEN, Intent, State, Step
 from zapper.ports import ChainHead, Payee
 
 _COLUMNS = tuple(field.name for field in fields(Intent))
@@ -217,13 +217,6 @@ class SqliteIntentStore:
         """The relay bridge has taken this record over."""
         async with self._transaction():
             await self._db.execute("UPDATE records SET published = 1 WHERE event_id = ?", (event_id,))
-
-    async def final_counts(self) -> dict[str, tuple[int, int]]:
-        """How many payouts ended settled and failed, and their msat: for reports."""
-        rows = await self._rows(
-            f"SELECT state, COUNT(*), SUM(amount_msat) FROM intents WHERE state IN ({_states(FINAL)}) GROUP BY state"  # noqa: S608 - constants
-        )
-        return {state: (count, total) for state, count, total in rows}
 
 
 def _take_lock(path: Path) -> TextIO:

@@ -3,9 +3,8 @@
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,25 +17,23 @@ from client_web.adapters.http_server import bind, serve
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.server import create_app
 from client_web.site import RELAY_PATH, Site
-from nips.keys import SecretKey
-from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
-from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import Limits, LogTerms, Offer, PayoutTerms, TermsBody
+from nips.pool.terms import TermsBody
 from nips.pool.views import build_announcement
 from noncestr import __version__
-from noncestr.addresses import Bound, free_port, lan_address
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo import DemoMiners
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
-from noncestr.keyfiles import load_or_create
+from noncestr.joints import ChainHeights, OwedByAccounting, ReceiptsToRelays
 from noncestr.lanes import LanePlan, plan_lane
+from noncestr.places import ANYWHERE, find_places, reachable
 from noncestr.profiles import pool_profiles
+from noncestr.promises import OFFER, Keys, terms_body
 from noncestr.readmodel import PoolReadModel
 from noncestr.running import leaves, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
@@ -56,13 +53,10 @@ from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
 from zapper.errors import ZapperError
 from zapper.plan import PlanLimits
-from zapper.ports import Owed
 from zapper.service import Zapper
 
 logger = logging.getLogger("noncestr")
 
-OFFER = "main"
-ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, on the operator's word
 # How long the last events may take to reach the relays when the pool stops.
 FLUSH_SECONDS = 5.0
 # How often the demo target is compared with the hashrate; terms change only when it is off by a factor.
@@ -72,154 +66,6 @@ TARGET_SHARES = 20
 Say = Callable[[str], None]
 # What an operator can mend: said in one line. Anything else is a fault of ours and shows where it happened.
 MENDABLE = (EdgeError, AccountingError, RelayBridgeError, ZapperError, NoncestrError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The pool's keys, one a role."""
-
-    pool: SecretKey
-    edge: SecretKey
-    accounting: SecretKey
-    zapper: SecretKey
-    wallet: SecretKey
-
-    @classmethod
-    def load(cls, directory: Path) -> "Keys":
-        """From files, made at the first start. Raises KeyFileError."""
-        return cls(*(load_or_create(directory, name) for name in cls.__slots__))
-
-    def roles(self) -> tuple[tuple[str, SecretKey], ...]:
-        """The delegated keys and what they may sign."""
-        return (("edge", self.edge), ("accounting", self.accounting), ("zapper", self.zapper))
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the parts listen."""
-
-    relay: Bound | None
-    stratum: Bound
-    web: Bound
-    lightning: Bound
-
-    def moved(self) -> list[str]:
-        """A sentence for each port that was busy."""
-        named = (
-            ("relay", self.relay),
-            ("Stratum", self.stratum),
-            ("web", self.web),
-            ("demo Lightning", self.lightning),
-        )
-        return [
-            f"port {bound.asked} is busy: the {name} port is {bound.port}"
-            for name, bound in named
-            if bound is not None and bound.moved
-        ]
-
-
-def find_places(config: Config, *, lan: bool) -> Places:
-    """Free ports for all parts, near those asked for. Raises NoFreePort."""
-    taken: set[int] = set()
-
-    def place(host: str, port: int) -> Bound:
-        bound = free_port(host, port, frozenset(taken))
-        taken.add(bound.port)
-        return bound
-
-    return Places(
-        relay=place(config.relay.host, config.relay.port) if config.relay.embedded else None,
-        stratum=place(ANYWHERE if lan else config.stratum.host, config.stratum.port),
-        web=place(ANYWHERE if lan else config.web.host, config.web.port),
-        lightning=place("127.0.0.1", config.demo.lightning_port),
-    )
-
-
-def _reachable(host: str) -> str:
-    """The host to tell people: the wildcard is no address to connect to."""
-    if host in (ANYWHERE, "::"):
-        return lan_address() or "127.0.0.1"
-    return host
-
-
-def terms_body(
-    config: Config, keys: Keys, relays: tuple[str, ...], block_bits: int, closed: Mapping[str, Head] | None = None
-) -> TermsBody:
-    """What the configuration promises. On regtest the network's work is next to nothing, so that the window's floor is
-    reckoned from the demo target instead.
-    """
-    terms = config.terms
-    return TermsBody(
-        offers={
-            OFFER: Offer(
-                scheme="pplns",
-                fee_ppm=terms.fee_ppm,
-                window_milli=terms.window_milli,
-                window_min_work=terms.window_milli * work_from_bits(block_bits) // 1000,
-                window_max_ms=terms.window_max_seconds * 1000,
-            )
-        },
-        keys=tuple((signer.pubkey, role) for role, signer in keys.roles()),
-        closed=closed or {},
-        limits=Limits(
-            batch_seconds=terms.batch_seconds,
-            heartbeat_seconds=terms.heartbeat_seconds,
-            maturity_blocks=terms.maturity_blocks,
-            block_bits=block_bits,
-        ),
-        payouts=PayoutTerms(
-            minimum_msat=terms.minimum_payout_sat * 1000, interval_s=config.payouts.interval_seconds, network_fee="pool"
-        ),
-        log=LogTerms(relays=relays),
-    )
-
-
-class ChainHeights:
-    """The chain as the accounting sees it."""
-
-    def __init__(self, chain: EmbeddedChain) -> None:
-        self._chain = chain
-
-    async def confirmations(self, block_hash: bytes) -> int | None:
-        """1 for the tip, -1 off the chain, None if unknown."""
-        return await self._chain.confirmations(block_hash)
-
-    def height(self) -> int:
-        """The tip's height."""
-        return self._chain.tip().height
-
-
-class OwedByAccounting:
-    """The accounting as the zapper sees it."""
-
-    def __init__(self, accounting: Accounting) -> None:
-        self._accounting = accounting
-
-    async def owed(self) -> Sequence[Owed]:
-        """Every miner with matured earnings; none before the log is read whole: payouts could be missing in it."""
-        if not self._accounting.condition().synced:
-            return []
-        balances = await self._accounting.balances()
-        return [
-            Owed(
-                miner=miner,
-                earned_msat=balance.earned_msat,
-                applied=self._accounting.applied_payouts(miner),
-            )
-            for miner, balance in sorted(balances.items())
-            if balance.earned_msat > 0
-        ]
-
-
-class ReceiptsToRelays:
-    """The demo wallet's zap receipts go where its requests ask: here, the pool's relays."""
-
-    def __init__(self, bridge: RelayBridge) -> None:
-        self._bridge = bridge
-
-    async def publish_receipt(self, event: VerifiedEvent, *, relays: Sequence[str]) -> None:  # noqa: ARG002 - the port's
-        """Through the pool's own outbox, which holds the same relays."""
-        await self._bridge.publish(event)
 
 
 class Pool:
@@ -244,12 +90,12 @@ class Pool:
     @property
     def stratum_url(self) -> str:
         """What a miner enters."""
-        return f"stratum+tcp://{_reachable(self.places.stratum.host)}:{self.places.stratum.port}"
+        return f"stratum+tcp://{reachable(self.places.stratum.host)}:{self.places.stratum.port}"
 
     @property
     def web_url(self) -> str:
         """What a browser enters."""
-        return f"http://{_reachable(self.places.web.host)}:{self.places.web.port}"
+        return f"http://{reachable(self.places.web.host)}:{self.places.web.port}"
 
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
@@ -493,7 +339,7 @@ class Pool:
             self.say(f"  {name + ':':<11}{value}")
         self.say("")
         self.say("Point a miner at it: the user name is your npub and a name for the device, the password is x.")
-        self.say(f"  Bitaxe:    host {_reachable(self.places.stratum.host)}, port {self.places.stratum.port},")
+        self.say(f"  Bitaxe:    host {reachable(self.places.stratum.host)}, port {self.places.stratum.port},")
         self.say("             user <your npub>.bitaxe, password x")
         self.say(f"  CPU:       .venv/bin/noncestr miner --url {self.stratum_url} --user <your npub>.cpu")
         if self.places.stratum.host not in (ANYWHERE, "::"):

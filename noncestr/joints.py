@@ -1,0 +1,57 @@
+"""Where two parts meet that know nothing of each other: each class is one part in the shape another asks for."""
+
+from collections.abc import Sequence
+
+from accounting.service import Accounting
+from nips.nip01 import VerifiedEvent
+from relay_bridge.service import RelayBridge
+from stratum_edge.adapters.embedded_chain import EmbeddedChain
+from zapper.ports import Owed
+
+
+class ChainHeights:
+    """The chain as the accounting sees it."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self._chain = chain
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """1 for the tip, -1 off the chain, None if unknown."""
+        return await self._chain.confirmations(block_hash)
+
+    def height(self) -> int:
+        """The tip's height."""
+        return self._chain.tip().height
+
+
+class OwedByAccounting:
+    """The accounting as the zapper sees it."""
+
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+
+    async def owed(self) -> Sequence[Owed]:
+        """Every miner with matured earnings; none before the log is read whole: payouts could be missing in it."""
+        if not self._accounting.condition().synced:
+            return []
+        balances = await self._accounting.balances()
+        return [
+            Owed(
+                miner=miner,
+                earned_msat=balance.earned_msat,
+                applied=self._accounting.applied_payouts(miner),
+            )
+            for miner, balance in sorted(balances.items())
+            if balance.earned_msat > 0
+        ]
+
+
+class ReceiptsToRelays:
+    """The demo wallet's zap receipts go where its requests ask: here, the pool's relays."""
+
+    def __init__(self, bridge: RelayBridge) -> None:
+        self._bridge = bridge
+
+    async def publish_receipt(self, event: VerifiedEvent, *, relays: Sequence[str]) -> None:  # noqa: ARG002 - the port's
+        """Through the pool's own outbox, which holds the same relays."""
+        await self._bridge.publish(event)

@@ -1,0 +1,56 @@
+"""Where the parts of one pool listen, and what people are told of it."""
+
+from dataclasses import dataclass
+
+from noncestr.addresses import Bound, free_port, lan_address
+from noncestr.config import Config
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, or on the operator's word
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts listen."""
+
+    relay: Bound | None
+    stratum: Bound
+    web: Bound
+    lightning: Bound
+
+    def moved(self) -> list[str]:
+        """A sentence for each port that was busy."""
+        named = (
+            ("relay", self.relay),
+            ("Stratum", self.stratum),
+            ("web", self.web),
+            ("demo Lightning", self.lightning),
+        )
+        return [
+            f"port {bound.asked} is busy: the {name} port is {bound.port}"
+            for name, bound in named
+            if bound is not None and bound.moved
+        ]
+
+
+def find_places(config: Config, *, lan: bool) -> Places:
+    """Free ports for all parts, near those asked for. Raises NoFreePort."""
+    taken: set[int] = set()
+
+    def place(host: str, port: int) -> Bound:
+        bound = free_port(host, port, frozenset(taken))
+        taken.add(bound.port)
+        return bound
+
+    return Places(
+        relay=place(config.relay.host, config.relay.port) if config.relay.embedded else None,
+        stratum=place(ANYWHERE if lan else config.stratum.host, config.stratum.port),
+        web=place(ANYWHERE if lan else config.web.host, config.web.port),
+        lightning=place("127.0.0.1", config.demo.lightning_port),
+    )
+
+
+def reachable(host: str) -> str:
+    """The host to tell people: the wildcard is no address to connect to."""
+    if host in (ANYWHERE, "::"):
+        return lan_address() or "127.0.0.1"
+    return host

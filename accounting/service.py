@@ -145,6 +145,10 @@ class Accounting:
         """
         return dict(self.fold.ledger.applied(miner))
 
+    def statements_of(self, miner: str) -> tuple[str, ...]:
+        """The ids of the statements with a row of this miner, newest first."""
+        return tuple(reward.statement.id for reward in reversed(self.fold.ledger.rewards_of(miner)))
+
     def condition(self) -> Condition:
         """How it stands now."""
         grades: dict[str, int] = {}

@@ -228,6 +228,7 @@ class Pool:
             port=self.places.lightning.port,
         )
         await enter(running(wallet.run))
+        provider = f"{self.places.lightning.host}:{self.places.lightning.port}"
         zapper = Zapper(
             ZapperConfig(
                 pool=self.address,
@@ -244,7 +245,7 @@ class Pool:
             store=await enter(open_intent_store(self.data / "payouts.sqlite")),
             backend=node,
             feed=BridgeFeed(bridge),
-            http=await enter(open_http_client(HttpLimits(allow_private=True))),
+            http=await enter(open_http_client(HttpLimits(private_hosts=frozenset({provider})))),
             clock=self.clock.now_ms,
         )
         await enter(running(zapper.run))

@@ -8,6 +8,9 @@ from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
 from zapper.ports import Owed
 
+# The line in a zap names the newest statement only.
+NAMED_STATEMENTS = 1
+
 
 class ChainHeights:
     """The chain as the accounting sees it."""
@@ -40,6 +43,7 @@ class OwedByAccounting:
                 miner=miner,
                 earned_msat=balance.earned_msat,
                 applied=self._accounting.applied_payouts(miner),
+                statements=self._accounting.statements_of(miner)[:NAMED_STATEMENTS],
             )
             for miner, balance in sorted(balances.items())
             if balance.earned_msat > 0

@@ -21,9 +21,13 @@ class FakeAccounting:
     def applied_payouts(self, miner: str) -> dict[str, int]:
         return {"p1": 2_000}
 
+    def statements_of(self, miner: str) -> tuple[str, ...]:
+        return ("newest", "older")
+
 
 @pytest.mark.anyio
 async def test_the_zapper_hears_of_matured_earnings_once_the_log_is_read() -> None:
     assert await OwedByAccounting(FakeAccounting(False)).owed() == []
     (owed,) = await OwedByAccounting(FakeAccounting(True)).owed()
     assert (owed.miner, owed.earned_msat, owed.applied) == ("b" * 64, 7_000, {"p1": 2_000})
+    assert owed.statements == ("newest",)

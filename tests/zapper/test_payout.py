@@ -1,6 +1,7 @@
 """The payout's table: no way around an unknown outcome, no way out of an end."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,8 @@ def test_a_step_changes_what_it_is_told_and_nothing_else() -> None:
     assert (after.state, after.step_ms, after.created_ms, after.invoice) == (State.INVOICED, 9, 1, "lnbcrt1")
     assert intent.state is State.INTENT
     assert (intent.method, after.method) == ("lnurl", "lnurl")
+
+
+def test_the_docs_show_the_table() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "payouts.md"
+    assert diagram().strip() in docs.read_text("utf-8")

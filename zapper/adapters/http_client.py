@@ -27,11 +27,19 @@ USER_AGENT = "noncestr-zapper"
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What is asked of servers. `allow_private`: addresses of this machine and network too (demo, tests)."""
+    """What is asked of servers. `allow_private`: addresses of this machine and network too, over plain HTTP (tests).
+    `private_hosts`: only these of them, as "host:port" (the demo's wallet provider): a miner's profile must not make
+    the pool ask whatever else listens here.
+    """
 
     timeout_s: float = TIMEOUT_S
     max_body: int = MAX_BODY
     allow_private: bool = False
+    private_hosts: frozenset[str] = frozenset()
+
+    def may_be_private(self, host: str, port: int) -> bool:
+        """Whether this server may have a private address and speak plain HTTP."""
+        return self.allow_private or f"{host}:{port}" in self.private_hosts
 
 
 async def _resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
@@ -71,11 +79,15 @@ class HttpClient:
             raise AddressRefused(host, "only http and https are asked")
         if host.endswith(".onion"):
             raise AddressRefused(host, "onion addresses need a Tor proxy, and none is configured")
-        if parts.scheme == "http" and not self._limits.allow_private:
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise AddressRefused(host, "the port is not a number up to 65535") from None
+        if parts.scheme == "http" and not self._limits.may_be_private(host, port):
             raise AddressRefused(host, "only https is asked")
         try:
             with anyio.fail_after(self._limits.timeout_s):
-                body = await self._get(url, host, parts.port or (443 if parts.scheme == "https" else 80))
+                body = await self._get(url, host, port)
         except TimeoutError:
             raise HttpFailed(host, f"no whole answer within {self._limits.timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -86,7 +98,7 @@ class HttpClient:
             raise HttpFailed(host, "the answer is not JSON") from None
 
     async def _get(self, url: str, host: str, port: int) -> bytes:
-        addresses = await _resolve(host, port, allow_private=self._limits.allow_private)
+        addresses = await _resolve(host, port, allow_private=self._limits.may_be_private(host, port))
         for address in addresses[:-1]:
             try:
                 return await self._get_from(address, url, host)

@@ -194,3 +194,21 @@ async def test_a_dead_address_gives_way_to_the_next(monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(anyio, "getaddrinfo", resolve)
         assert await http.get_json(url.replace("127.0.0.1", "twice.example")) == 7
+
+
+async def test_only_the_named_private_host_is_asked() -> None:
+    async with serving(reply(b"1")) as (url, _), serving(reply(b"2")) as (other, asked):
+        limits = HttpLimits(private_hosts=frozenset({url.split("/")[2]}))
+        async with open_http_client(limits) as http:
+            assert await http.get_json(url) == 1
+            with pytest.raises(AddressRefused, match="only https"):
+                await http.get_json(other)
+            with pytest.raises(AddressRefused, match="not a public address"):
+                await http.get_json(other.replace("http:", "https:"))
+    assert asked == []
+
+
+async def test_a_port_beyond_65535_is_refused() -> None:
+    async with open_http_client(LOCAL) as http:
+        with pytest.raises(AddressRefused, match="port"):
+            await http.get_json("https://x.example:99999/")

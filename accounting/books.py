@@ -25,6 +25,11 @@ class Paid:
     payout: Payout
     taken_msat: int
 
+    @property
+    def fee_msat(self) -> int:
+        """The network fee that the miner bore."""
+        return self.taken_msat - self.payout.amount_msat
+
 
 @dataclass(slots=True)
 class Books:

@@ -6,6 +6,7 @@ from accounting.facts import CLAIMED, Fact
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
+from accounting.rewards import may_leave_out
 from accounting.shares import RATIO_BITS
 from nips.pool.hashing import display, sha256d
 from nips.pool.statement import Statement
@@ -130,7 +131,7 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
             first = lane.batches[0]
             if str(key) in statement.window.heads or first.from_ms > block.found_ms:
                 continue
-            if lane.ended and lane.past(block.found_ms) is None and lane.watermark_ms < statement.window.from_ms:
+            if may_leave_out(lane, statement, block):
                 continue
             # A lane that was only just opened wronged nobody.
             if not lane.has_work(block.offer, block.found_ms):
@@ -182,6 +183,10 @@ def _payouts(log: PoolLog) -> Iterator[Finding]:
     if claimed:
         text = f"{len(claimed)} of {len(log.books.grades)} payouts are claimed, neither proven nor attested"
         yield finding(Code.PAYOUT_CLAIMED, text, *sorted(claimed)[:EXAMPLES])
+    fees = {event: paid.fee_msat for event, paid in log.books.payouts.items() if paid.fee_msat}
+    if fees:
+        text = f"{sum(fees.values())} msat of network fees, which miners bore, are the pool's word"
+        yield finding(Code.PAYOUT_CLAIMED, text, *sorted(fees)[:EXAMPLES])
 
 
 def _not_checked(log: PoolLog) -> Iterator[Finding]:
@@ -192,23 +197,30 @@ def _not_checked(log: PoolLog) -> Iterator[Finding]:
 
 def _overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     """Blocks that nobody announced, and announced ones without a statement in time."""
-    announced = {
-        *log.blocks,
-        *log.mining.refused_blocks,
-        *(block.block for block in log.mining.waiting_blocks.values()),
-    }
+    # A stranger's 4213 announces nothing: else anybody could let the pool keep a block.
+    waiting = {block.block for block in log.mining.waiting_blocks.values() if log.terms.roles_of(block.signer)}
+    announced = {*log.blocks, *log.mining.refused_blocks, *waiting}
     for (receipt, index), (solution, _, batch) in sorted(log.mining.solutions.items()):
         block = display(sha256d(solution.header))
-        if not solution.late and block not in announced and now_ms > batch.created_at * 1000 + BLOCK_GRACE_MS:
+        # One that came too late to be credited may be the chain's all the same.
+        if block not in announced and now_ms > batch.created_at * 1000 + BLOCK_GRACE_MS:
             text = f"share {index} of its receipt is block {block}"
             yield finding(Code.BLOCK_UNTOLD, text, receipt, miner=solution.miner)
     told = {event.reward.block for event in _statements(log)}
     for block in sorted(log.blocks):
         seen = log.blocks[block]
-        if block in told or not log.ready(seen.found_ms):
+        if block in told:
+            continue
+        limits, behind = seen.terms.body.limits, log.lanes.behind(seen.found_ms)
+        if behind is not None:
+            # A lane that falls silent must not hold up its statements for good: no job may name a batch that old.
+            if now_ms > seen.found_ms + limits.anchor_ms + limits.statement_ms:
+                text = f"block {block}, found at {seen.found_ms}, waits for lane {behind}, which is silent since"
+                text = f"{text} {log.lanes[behind].watermark_ms}"
+                yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)
             continue
         known_ms = max(batch.created_at for batch in log.lanes.cuts(seen.found_ms).values()) * 1000
-        if now_ms > known_ms + seen.terms.body.limits.statement_ms:
+        if now_ms > known_ms + limits.statement_ms:
             text = f"block {block}, whose work was known at {known_ms}"
             yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)
 

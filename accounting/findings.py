@@ -137,7 +137,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.PAYOUT_PROOF: (CONTRADICTED, "A payout's proof does not hold."),
     Code.PAYOUT_TWICE: (CONTRADICTED, "A payout's name or payment serves twice."),
     Code.PAYOUT_REVERSAL: (CONTRADICTED, "A payout reverses none, another miner's, or more than was paid."),
-    Code.PAYOUT_CLAIMED: (NOT_CHECKED, "Payouts whose proof is the payer's own word."),
+    Code.PAYOUT_CLAIMED: (NOT_CHECKED, "Payouts, or fees that miners bore, whose proof is the payer's own word."),
     Code.OVERPAID: (CONTRADICTED, "A miner was paid more than had matured by then."),
     Code.NOTHING_FOUND: (MISSING, "No terms of this pool are on the relays asked."),
 }

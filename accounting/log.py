@@ -25,7 +25,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lanes, heads_of
 from accounting.mining import Mining
 from accounting.payout_proof import check_proof
-from accounting.rewards import NotYet, compare_statement, expected_statement, missing_heads
+from accounting.rewards import NotYet, compare_reward, compare_statement, expected_statement, missing_heads
 from accounting.shares import CheckedShares
 from accounting.termsbook import TermsBook
 from nips.errors import InvalidPoolEvent
@@ -262,7 +262,8 @@ class PoolLog:
         try:
             wrong = None if missing else compare_statement(self.lanes, statement, block)
         except UnsupportedOffer as error:
-            return [*found, finding(Code.STATEMENT_SCHEME, str(error), statement.id)]
+            wrong = list(compare_reward(statement, block))
+            found.append(finding(Code.STATEMENT_SCHEME, str(error), statement.id))
         if wrong is None:
             text = "part of the work that it may count is missing"
             return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]

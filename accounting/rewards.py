@@ -7,7 +7,7 @@ from accounting.apportion import split
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.findings import Code
-from accounting.lanes import Batch, LaneKey, Lanes, heads_of
+from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
 from accounting.schemes import pplns
 from accounting.window import Counted, Selection, newest_first
 from nips.pool.chain import Head
@@ -34,15 +34,23 @@ def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch]) -> Cou
     offer, end_ms = block.terms.body.offers[block.offer], block.found_ms
     if offer.scheme != "pplns":
         raise UnsupportedOffer(block.offer, offer.scheme)
-    wanted = Selection(block.offer, end_ms, block.block.height, pplns.oldest_ms(offer, end_ms))
-    return pplns.count(offer, block.job.nbits, end_ms, newest_first(lanes, cuts, wanted))
+    return pplns.count(offer, block.job.nbits, end_ms, newest_first(lanes, cuts, _selection(block)))
+
+
+def _selection(block: BlockSeen) -> Selection:
+    oldest = pplns.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
+    return Selection(block.offer, block.found_ms, block.block.height, oldest)
+
+
+def _reward(block: BlockSeen) -> BlockReward:
+    return BlockReward(block.block.block, block.block.height, block.found_ms, block.gross_msat)
 
 
 def _statement(block: BlockSeen, counted: Counted, cuts: Mapping[LaneKey, Batch]) -> StatementBody:
     """The statement of a block's reward by the work counted; its heads are the cuts."""
     parts = split(block.gross_msat, block.terms.body.offers[block.offer].fee_ppm, counted.work)
     return StatementBody(
-        reward=BlockReward(block.block.block, block.block.height, block.found_ms, block.gross_msat),
+        reward=_reward(block),
         terms=block.terms.id,
         offer=block.offer,
         window=Window(
@@ -89,6 +97,29 @@ def named_cuts(lanes: Lanes, statement: Statement) -> dict[LaneKey, Batch]:
     return cuts
 
 
+def may_leave_out(lane: Lane, statement: Statement, block: BlockSeen) -> bool:
+    """Whether a statement need not name a lane: it ended before the window, and nothing of it would have counted. That
+    the told window begins later proves nothing unless it is full: leaving a lane out moves it.
+    """
+    if not lane.ended or lane.past(block.found_ms) is not None or lane.watermark_ms >= statement.window.from_ms:
+        return False
+    offer = block.terms.body.offers[block.offer]
+    if offer.scheme != "pplns" or statement.window.work >= pplns.window_work(offer, block.job.nbits):
+        return True
+    shares = newest_first({lane.key: lane}, {lane.key: lane.batches[-1]}, _selection(block))
+    return next(shares, None) is None
+
+
+def compare_reward(statement: Statement, block: BlockSeen) -> Iterator[tuple[Code, str]]:
+    """What a statement tells wrongly of the reward itself, whatever the scheme."""
+    reward = _reward(block)
+    if statement.reward != reward:
+        yield Code.STATEMENT_REWARD, f"the reward is told as {statement.reward}, the block says {reward}"
+    if (statement.terms, statement.offer) != (block.terms.id, block.offer):
+        text = f"split by {statement.terms} {statement.offer}, mined under {block.terms.id} {block.offer}"
+        yield Code.STATEMENT_TERMS, text
+
+
 def _compare_heads(
     lanes: Lanes, statement: Statement, cuts: Mapping[LaneKey, Batch], end_ms: int
 ) -> Iterator[tuple[Code, str]]:
@@ -118,17 +149,13 @@ def compare_statement(lanes: Lanes, statement: Statement, block: BlockSeen) -> l
     whole_from = max((lanes[key].whole_from(batch.seq) for key, batch in cuts.items()), default=0)
     if whole_from > (counted.from_ms if counted.full else oldest):
         return None
-    return list(_differences(lanes, statement, cuts, _statement(block, counted, cuts)))
+    body = _statement(block, counted, cuts)
+    return [*compare_reward(statement, block), *_differences(lanes, statement, cuts, body)]
 
 
 def _differences(
     lanes: Lanes, statement: Statement, cuts: Mapping[LaneKey, Batch], body: StatementBody
 ) -> Iterator[tuple[Code, str]]:
-    if statement.reward != body.reward:
-        yield Code.STATEMENT_REWARD, f"the reward is told as {statement.reward}, the block says {body.reward}"
-    if (statement.terms, statement.offer) != (body.terms, body.offer):
-        text = f"split by {statement.terms} {statement.offer}, mined under {body.terms} {body.offer}"
-        yield Code.STATEMENT_TERMS, text
     yield from _compare_heads(lanes, statement, cuts, body.reward.found_ms)
     told, found = statement.window, body.window
     if (told.from_ms, told.work) != (found.from_ms, found.work):

@@ -9,6 +9,9 @@ import pytest
 from accounting.completeness import complete
 from accounting.findings import Code
 from accounting.log import PoolLog
+from accounting.verifier import audit
+from nips.pool.receipt import LATE_BLOCK
+from nips.pool.terms import Offer
 
 
 def folded(story: Any, *without: str) -> PoolLog:
@@ -38,22 +41,15 @@ def test_nothing_is_overdue_without_a_clock(story: Any) -> None:
     assert log.findings == []
 
 
-def test_a_statement_is_not_due_while_a_lane_is_behind(story: Any) -> None:
+def test_a_statement_is_not_due_while_a_lane_is_behind_but_silence_excuses_nothing(story: Any) -> None:
+    """The first block is found at 25.299 s; anchor_ms is 120 s, statement_ms 600 s."""
     left_out = [label for label in story.events if label.startswith(("statement", "status", "payout"))]
-    log = folded(
-        story,
-        *left_out,
-        "batch 1/5",
-        "batch 1/4",
-        "batch 1/3",
-        "batch 1/2",
-        "batch 0/4",
-        "batch 0/5",
-        "block 1",
-        "block 2",
-    )
-    complete(log, story.t0 + 10**9)
-    assert codes(log) <= {Code.CHAIN_FACTS, Code.MISSING_BATCH}
+    left_out += ["batch 1/5", "batch 1/4", "batch 1/3", "batch 1/2", "batch 0/4", "batch 0/5", "block 1", "block 2"]
+    due_ms = 25_299 + 120_000 + 600_000
+    for after_ms, overdue in ((due_ms, set()), (due_ms + 1, {Code.STATEMENT_OVERDUE})):
+        log = folded(story, *left_out)
+        complete(log, story.t0 + after_ms)
+        assert codes(log) - {Code.CHAIN_FACTS, Code.MISSING_BATCH} == overdue
 
 
 @pytest.mark.parametrize(("ratio", "found"), [(500, False), (446, False), (444, True), (250, True), (556, True)])
@@ -77,6 +73,97 @@ def test_hashes_that_are_too_good_for_their_target(story: Any, ratio: int, found
                 other.shares = replace(other.shares, session=array("H"), ratios=())
     complete(log, None)
     assert (Code.HARDER_WORK in codes(log)) is found
+
+
+def judged(log: Any) -> set[Code]:
+    """What an audit long after finds wrong or missing."""
+    report = audit(log.all(), [], log.pool, now_ms=log.t0 + 10**8)
+    return {found.code for found in report.findings if found.grade != "not checked"}
+
+
+def one_block(log: Any, story: Any, *, status: int = 0) -> Any:
+    """A pool whose first share is a block that nobody has announced. The share."""
+    log.terms(0, story.bodies["terms 0"])
+    log.batch(0, 0, 10_000)
+    block = log.mine(log.job("A", 10_500, (0,)), log.keys.alice, 12_000, block=True, status=status)
+    log.batch(0, 10_000, 12_001, [block])
+    log.batch(0, 12_001, 40_000)
+    return block
+
+
+@pytest.mark.parametrize("status", [0, LATE_BLOCK])
+def test_a_block_nobody_announced_is_missing_even_if_told_as_too_late(builder: Any, story: Any, status: int) -> None:
+    """Else the pool had only to call a block late to keep its reward."""
+    one_block(builder, story, status=status)
+    assert judged(builder) == {Code.BLOCK_UNTOLD}
+
+
+def test_a_block_that_only_a_stranger_announced_is_missing(builder: Any, story: Any) -> None:
+    builder.signers = {"block 0": builder.keys.stranger}
+    builder.block("batch 0/1", one_block(builder, story), 0)
+    assert judged(builder) == {Code.BLOCK_UNTOLD}
+
+
+def two_lanes(log: Any, offer: Offer, story: Any, *, leave_out: bool) -> Any:
+    """Alice works in lane 0, which ends; bob in lane 1, where the block is. The statement may leave lane 0 out."""
+    alice, bob = log.keys.alice, log.keys.bob
+    log.terms(0, replace(story.bodies["terms 0"], offers={"main": offer}))
+    log.batch(0, 0, 10_000)
+    a = log.job("A", 10_500, (0,))
+    log.batch(0, 10_000, 20_000, [log.mine(a, alice, ms) for ms in (11_000, 12_000)], fin=True)
+    log.batch(1, 20_000, 30_000)
+    b = log.job("B", 30_500, (1,))
+    block = log.mine(b, bob, 35_000, block=True)
+    log.batch(1, 30_000, 35_001, [log.mine(b, bob, 33_000), block])
+    log.block("batch 1/1", block, 1)
+    if leave_out:
+        log.told = [told for told in log.told if told.lane == 1]
+        del log.windows[0]
+    log.statement("block 0", block, 41_000)
+    return log
+
+
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_a_finished_lane_whose_work_counts_must_not_be_left_out(builder: Any, story: Any, leave_out: bool) -> None:
+    """Without lane 0 the window would begin after its end, which is no excuse while the window is not full."""
+    log = two_lanes(builder, Offer(window_min_work=100_000), story, leave_out=leave_out)
+    assert judged(log) == ({Code.STATEMENT_HEADS} if leave_out else set())
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        pytest.param(Offer(window_min_work=100), id="a full window"),
+        pytest.param(Offer(window_min_work=100_000, window_max_ms=15_000), id="a window bounded in time"),
+        pytest.param(Offer(window_min_work=100_000, window_max_ms=20_000), id="a lane that ended without work"),
+    ],
+)
+def test_a_finished_lane_without_work_that_counts_may_be_left_out(builder: Any, story: Any, offer: Offer) -> None:
+    assert judged(two_lanes(builder, offer, story, leave_out=True)) == set()
+
+
+def test_a_scheme_that_is_not_computed_leaves_the_reward_to_be_checked(builder: Any, story: Any) -> None:
+    """Whatever the split, a statement tells the block's own worth."""
+    offer = Offer(scheme="solo", window_min_work=100_000)
+    builder.change = {
+        "statement 0": lambda body: replace(body, reward=replace(body.reward, gross_msat=body.fee_msat), rows=())
+    }
+    assert judged(two_lanes(builder, offer, story, leave_out=False)) == {Code.STATEMENT_REWARD}
+
+
+def test_fees_that_miners_bore_are_said_to_be_the_pools_word(tell: Any, story: Any) -> None:
+    """No proof holds what a payment cost on its way, yet it leaves the balance."""
+    terms = story.bodies["terms 0"]
+    changed = {
+        "terms 0": lambda body: replace(body, payouts=replace(terms.payouts, network_fee="miner")),
+        "terms 1": lambda body: replace(body, payouts=replace(terms.payouts, network_fee="miner")),
+        "payout 1": lambda body: replace(body, network_fee_msat=77_000),
+    }
+    log = tell(changed)
+    report = audit(log.all(), [], log.pool, now_ms=None)
+    told = [found for found in report.findings if found.code is Code.PAYOUT_CLAIMED]
+    assert [found.events for found in told] == [(log.events["payout 1"].id,)]
+    assert told[0].text.startswith("77000 msat")
 
 
 def test_it_says_each_thing_once(story: Any) -> None:

@@ -8,6 +8,9 @@ from accounting.ledger import PENDING, REWARD_STATES
 from nips.pool.payout import Payout
 from nips.pool.statement import MATURED, VOID, RewardStatus, Statement
 
+# Accounting and zapper date by their own clocks, and a clock may be set back: paid so little early accuses nobody.
+CLOCKS_APART_S = 600
+
 
 @dataclass(slots=True)
 class Reward:
@@ -105,14 +108,16 @@ class Books:
     def overpaid(self) -> Iterator[Finding]:
         """No miner's payouts may pass what had matured by then; the whole log must have been read.
 
-        Both chains are dated in seconds: within one, what matured comes first.
+        Both chains are dated in seconds: within one, what matured comes first, and up to `CLOCKS_APART_S` later.
         """
         # (created_at, payouts after the rest, miner, msat, payout's id)
         entries: list[tuple[int, int, str, int, str]] = []
         for reward in self.rewards.values():
             for created_at, old, new in reward.moves:
                 sign = (new == MATURED) - (old == MATURED)
-                entries += [(created_at, 0, row.miner, sign * row.msat, "") for row in reward.statement.rows if sign]
+                # Only the first time: else a reward that goes to and fro would count twice in between.
+                known = created_at - CLOCKS_APART_S if old == PENDING else created_at
+                entries += [(known, 0, row.miner, sign * row.msat, "") for row in reward.statement.rows if sign]
         for event, paid in self.payouts.items():
             entries.append((paid.payout.created_at, 1, paid.payout.miner, -paid.taken_msat, event))
         owed: dict[str, int] = {}

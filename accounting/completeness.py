@@ -28,7 +28,7 @@ def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
     facts = log.settle()
     while _force(log):
         facts += log.settle()
-    for check in (_unread, _unsealed, _heads_left_out, _keys_left_open, _luck, _payouts, _not_checked):
+    for check in (_unread, _unsealed, _heights, _heads_left_out, _keys_left_open, _luck, _payouts, _not_checked):
         for found in check(log):
             log.report(found)
     if now_ms is not None:
@@ -118,6 +118,21 @@ def _unsealed(log: PoolLog) -> Iterator[Finding]:
             continue
         text = f"the batch of lane {key} that a job names"
         yield finding(Code.MISSING_BATCH, text, job, head)
+
+
+def _heights(log: PoolLog) -> Iterator[Finding]:
+    """What is mined on one block has one height. A greater one would keep a miner's work out of the rewards it belongs
+    to, and it needs no headers to see.
+    """
+    on_block: dict[bytes, dict[int, str]] = {}
+    for job_id, judged in sorted(log.mining.jobs.items()):
+        if judged.problem is None:
+            on_block.setdefault(judged.job.prevhash, {}).setdefault(judged.job.height, job_id)
+    for prevhash, by_height in sorted(on_block.items()):
+        if len(by_height) > 1:
+            told = sorted(by_height)
+            text = f"on {display(prevhash)}, for heights {' and '.join(map(str, told[:EXAMPLES]))}"
+            yield finding(Code.JOB_HEIGHT, text, *(by_height[height] for height in told[:EXAMPLES]))
 
 
 def _heads_left_out(log: PoolLog) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ class Code(StrEnum):
     JOB_SIGNER = "job-signer"
     JOB_COINBASE = "job-coinbase"
     JOB_NBITS = "job-nbits"
+    JOB_HEIGHT = "job-height"
     JOB_HEAD = "job-head"
     STALE_HEAD = "stale-head"
     UPSTREAM = "upstream-binding"
@@ -95,6 +96,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.JOB_SIGNER: (CONTRADICTED, "A job was not signed by the receipt's signer, an edge of the job's terms."),
     Code.JOB_COINBASE: (CONTRADICTED, "A job's coinbase has not the one shape, or another height."),
     Code.JOB_NBITS: (CONTRADICTED, "A job's nbits is no target of its network."),
+    Code.JOB_HEIGHT: (CONTRADICTED, "Two jobs on one block are for different heights: one keeps work out of rewards."),
     Code.JOB_HEAD: (CONTRADICTED, "A job names no earlier batch of the lane that uses it."),
     Code.STALE_HEAD: (CONTRADICTED, "A job names a batch that had ended more than anchor_ms before."),
     Code.UPSTREAM: (NOT_CHECKED, "A job's coinbase is an upstream pool's: its shares are the edge's word."),

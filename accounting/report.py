@@ -20,7 +20,8 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "jobs": frozenset(
         {Code.MISSING_TERMS, Code.MISSING_JOB, Code.MISSING_BATCH, Code.JOB_TERMS, Code.JOB_OFFER, Code.JOB_SIGNER}
-        | {Code.JOB_COINBASE, Code.JOB_NBITS, Code.JOB_HEAD, Code.STALE_HEAD, Code.UPSTREAM}
+        | {Code.JOB_COINBASE, Code.JOB_NBITS, Code.JOB_HEIGHT, Code.JOB_HEAD, Code.STALE_HEAD}
+        | {Code.UPSTREAM}
     ),
     "shares' work and binding": frozenset(
         {Code.WORK_TAG, Code.SHARE_JOB, Code.SHARE_WORK, Code.SHARE_TIME, Code.SHARE_NTIME, Code.SHARE_VERSION}

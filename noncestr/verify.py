@@ -140,6 +140,8 @@ async def run_verify(relay: str, pool: str, network: str, *, since: str | None, 
     """The whole command; its exit status. Raises NoncestrError for what was asked wrongly."""
     urls, address = _urls(relay), _address(pool, network)
     since_s = None if since is None else parse_since(since, int(time.time()))
+    # What is overdue is judged by when the log was asked for: reading a long one may take longer than a block's grace.
+    now_ms = time.time_ns() // 1_000_000
     with _Shown() as shown:
         result = await _fetch(urls, address, timeout_s, shown)
         for asked in result.relays:
@@ -153,7 +155,7 @@ async def run_verify(relay: str, pool: str, network: str, *, since: str | None, 
             Unverified(url, event.id if event else None, reason, _pretends(event, address))
             for url, event, reason in result.unverified
         ]
-        report = audit(result.events, unverified, address, now_ms=time.time_ns() // 1_000_000, progress=shown.checked)
+        report = audit(result.events, unverified, address, now_ms=now_ms, progress=shown.checked)
     if since_s is not None:
         report = _only_since(report, result.events, since_s)
     if as_json:

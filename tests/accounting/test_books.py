@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from accounting.books import Books
+from accounting.books import CLOCKS_APART_S, Books
 from accounting.findings import Code
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, Link
@@ -81,7 +81,7 @@ def test_statuses_follow_each_other() -> None:
 def matured(**rows: int) -> Books:
     books = Books()
     list(books.add_statement(statement("one", **rows)))
-    list(books.add_status(status("one", "matured", 10)))
+    list(books.add_status(status("one", "matured", 10 + CLOCKS_APART_S)))
     return books
 
 
@@ -95,6 +95,14 @@ def test_paid_within_what_matured_by_then() -> None:
     pay(books, payout("2", "b", 7, 11))
     assert list(books.overpaid()) == []
     assert books.paid_msat() == {"a": 5, "b": 7}
+
+
+def test_a_reward_that_goes_to_and_fro_counts_once() -> None:
+    books = matured(a=5)
+    list(books.add_status(status("one", "orphaned", 11 + CLOCKS_APART_S)))
+    list(books.add_status(status("one", "matured", 12 + CLOCKS_APART_S)))
+    pay(books, payout("1", "a", 6, 13))
+    assert [each.code for each in books.overpaid()] == [Code.OVERPAID]
 
 
 def test_paid_too_much_too_early_or_with_a_fee_on_top() -> None:

@@ -10,6 +10,7 @@ from accounting.completeness import complete
 from accounting.findings import Code
 from accounting.log import PoolLog
 from accounting.verifier import audit
+from nips.pool.coinbase import build_coinb1, push_data, push_height
 from nips.pool.receipt import LATE_BLOCK
 from nips.pool.terms import Offer
 
@@ -102,6 +103,25 @@ def test_a_block_that_only_a_stranger_announced_is_missing(builder: Any, story: 
     builder.signers = {"block 0": builder.keys.stranger}
     builder.block("batch 0/1", one_block(builder, story), 0)
     assert judged(builder) == {Code.BLOCK_UNTOLD}
+
+
+def test_jobs_on_one_block_for_two_heights_are_named(builder: Any, story: Any) -> None:
+    """Else alice's work, told as mined on top of the block, would be left out of its split."""
+    builder.terms(0, story.bodies["terms 0"])
+    builder.batch(0, 0, 10_000)
+    a = builder.job("A", 10_500, (0,))
+    builder.change = {
+        "job B": lambda body: replace(
+            body, height=102, coinb1=build_coinb1(2, push_height(102) + push_data(b"/noncestr/"))
+        )
+    }
+    b = builder.job("B", 10_600, (0,))
+    block = builder.mine(a, builder.keys.bob, 15_000, block=True)
+    builder.batch(0, 10_000, 15_001, [builder.mine(b, builder.keys.alice, 12_000), block])
+    builder.batch(0, 15_001, 40_000)
+    builder.block("batch 0/1", block, 1)
+    builder.statement("block 0", block, 41_000)
+    assert judged(builder) == {Code.JOB_HEIGHT}
 
 
 def two_lanes(log: Any, offer: Offer, story: Any, *, leave_out: bool) -> Any:

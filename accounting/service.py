@@ -360,25 +360,35 @@ class Accounting:
         for statement in list(self.fold.ledger.rewards):
             # Looked up each time: what is signed here may fold the books anew.
             booked = self.fold.ledger.rewards.get(statement)
-            if booked is None or self._refusal() is not None:
+            if booked is None or self._refusal() is not None or not self._answers_for(booked.statement.signer):
                 continue
             reward = booked.statement.reward
-            maturity = self._maturity(booked.statement.terms)
+            terms = self.fold.log.terms_by_id.get(booked.statement.terms)
+            if terms is None:
+                # Not a statement that the log bears out: one of a stolen key, say.
+                continue
+            maturity = terms.body.limits.maturity_blocks
             # What matured or was orphaned long ago is no longer looked at, what pends always is.
             if booked.state != PENDING and tip > reward.height + 2 * UNSEEN_MATURITIES * maturity:
                 continue
             confirmations = await self.chain.confirmations(from_display(reward.block))
             status = due_status(booked.state, confirmations, height=reward.height, tip=tip, maturity_blocks=maturity)
-            if status is not None and booked.statement.signer == self._signer.pubkey:
+            if status is not None:
                 link, second = self._own.next_place(self.clock.now_ms())
                 await self._sign(store, build_status(self.pool, link, booked.statement.id, status, second))
                 logger.info("the reward of block %s is %s", reward.block, status)
         self._tip = tip
 
-    def _maturity(self, terms_id: str) -> int:
-        terms = self.fold.log.terms_by_id.get(terms_id)
-        assert terms is not None, "a statement is booked after its terms"
-        return terms.body.limits.maturity_blocks
+    def _answers_for(self, signer: str) -> bool:
+        """Whether the statuses of a key's statements are ours to give: our own, and of a key whose chain the terms
+        have closed, else its rewards would pend for good. Of several heirs one acts, the first by key.
+        """
+        if signer == self._signer.pubkey:
+            return True
+        chain, terms = self.fold.log.accounting.get(signer), self.fold.terms
+        heirs = set() if terms is None else set(terms.body.keys_of("accounting"))
+        open_heirs = [key for key in sorted(heirs) if f"{key}/{ownchain.NAME}" not in self.fold.log.terms.closed]
+        return chain is not None and chain.is_ended and open_heirs[:1] == [self._signer.pubkey]
 
     async def _publish_chain(self, store: AccountingStore) -> None:
         """Hand our chain's events to the feed, in order, until it has taken each."""

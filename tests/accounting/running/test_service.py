@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from accounting.errors import UnsupportedOffer
+from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.pool.chain import Head, link_of, next_link
 from nips.pool.kinds import BALANCE, STATEMENT, STATISTICS, STATUS
@@ -100,6 +101,32 @@ async def test_an_orphan_is_reversed(pool, eventually, seen, tip):
         await eventually(lambda: pool.relay.of_kind(STATUS))
         assert statuses(pool) == ["orphaned"]
         assert set(accounting.fold.ledger.accounts.values()) == {0}
+        await stop(tasks)
+
+
+async def test_a_new_key_matures_what_a_closed_one_has_split(pool, eventually, tmp_path: Path):
+    """Else the miners of the last blocks before a key is changed would never be paid."""
+    block = mined(pool)
+    pool.tell()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(pool.accounting().run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        await stop(tasks)
+    old = pool.log.accounting
+    statement = pool.relay.of_kind(STATEMENT)[0]
+    pool.log.accounting = SecretKey(bytes([7] * 32))
+    pool.log.terms(closed={f"{old.pubkey}/accounting": Head(0, statement.id)})
+    pool.tell()
+    pool.chain.seen[pool.log.block_hash(block)] = 6
+    pool.chain.tip = 106
+    accounting = pool.accounting(tmp_path / "new.sqlite")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: statuses(pool) == ["matured"])
+        assert pool.relay.of_kind(STATUS)[0].pubkey == pool.log.accounting.pubkey
+        assert accounting.balance(pool.log.bob).owed_msat
+        assert accounting.condition().findings == {}
+        assert len(pool.relay.of_kind(STATEMENT)) == 1
         await stop(tasks)
 
 

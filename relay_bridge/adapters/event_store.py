@@ -1,7 +1,9 @@
 """The event store in SQLite: write-ahead log, one writer thread that commits in groups, two readers."""
 
 import asyncio
+import contextlib
 import functools
+import logging
 import queue
 import re
 import sqlite3
@@ -21,6 +23,7 @@ from relay_bridge.ports import Outcome
 from relay_bridge.query import count_query, page_query
 from relay_bridge.relay import expiration
 
+_log = logging.getLogger("relay_bridge")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event(
     row INTEGER PRIMARY KEY,
@@ -240,9 +243,11 @@ class SqliteEventStore:
             db.execute("BEGIN IMMEDIATE")
             outcomes = [self._insert(event) for event, _ in group]
             db.execute("COMMIT")
-        except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+        except Exception:  # whatever an event does to us, the one writer must live on for the others
+            _log.exception("a group of %d events could not be stored", len(group))
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
             return [Outcome.FAILED] * len(group)
         stored = {event.kind for (event, _), outcome in zip(group, outcomes, strict=True) if outcome is Outcome.STORED}
         if not stored <= self._known_kinds:
@@ -350,5 +355,6 @@ class SqliteEventStore:
                 self._remove(row, text)
             db.execute("COMMIT")
         except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")

@@ -4,13 +4,14 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import anyio
 
 from nips.nip01 import VerifiedEvent
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.relay_connection import RelayConnection, RelayLink
-from relay_bridge.errors import RelayGone
+from relay_bridge.errors import RelayGone, StoreError
 from relay_bridge.messages import RelayOk
 from relay_bridge.outbox import Entry, Outbox, Verdict
 
@@ -20,10 +21,19 @@ _CACHE_SIZE = 16 * 1024 * 1024
 # Settled entries are kept this long: for relays that were away, and so that a repeated publish is known as one.
 KEEP_MS = 24 * 3600 * 1000
 _PRUNE_SECONDS = 600.0
+# Until answers that the disk did not take are written again: a full disk is no reason to end the pool.
+_RETRY_SECONDS = 1.0
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class _Commit:
+    """What came of a group's commit, for each who waited for it."""
+
+    error: StoreError | None = None
 
 
 class Publisher:
@@ -33,7 +43,7 @@ class Publisher:
         self._store = store
         self._outbox = outbox
         self._connections = connections
-        self._waiting: list[tuple[VerifiedEvent, str]] = []
+        self._waiting: list[tuple[Sequence[tuple[VerifiedEvent, str]], _Commit]] = []
         self._committing = anyio.Lock()
         self._seqs: dict[str, int] = {}
         self._texts: OrderedDict[str, str] = OrderedDict()
@@ -69,14 +79,23 @@ class Publisher:
 
     async def publish(self, events: Sequence[tuple[VerifiedEvent, str]]) -> None:
         """Commit (event, chain) pairs, in one commit with whatever else waits. Raises StoreError."""
-        self._waiting.extend(events)
-        # Whoever gets the lock first commits for all who wait behind it.
+        mine = _Commit()
+        self._waiting.append((events, mine))
+        # Whoever gets the lock first commits for all who wait behind it, and they share what comes of it.
         with anyio.CancelScope(shield=True):
             async with self._committing:
+                if mine.error is not None:
+                    raise StoreError(str(mine.error)) from mine.error
                 group, self._waiting = self._waiting, []
                 if not group:
                     return
-                for entry, text in await self._store.add(group):
+                try:
+                    added = await self._store.add([pair for pairs, _ in group for pair in pairs])
+                except StoreError as error:
+                    for _, commit in group:
+                        commit.error = error
+                    raise
+                for entry, text in added:
                     self._seqs[entry.event_id] = entry.seq
                     self._outbox.add(entry)
                     self._remember(entry.event_id, text)
@@ -182,18 +201,32 @@ class Publisher:
         while True:
             await self._answered.wait()
             self._answered = anyio.Event()
-            await self._record()
+            if not await self._record():
+                await anyio.sleep(_RETRY_SECONDS)
+                self._answered.set()
 
-    async def _record(self) -> None:
+    async def _record(self) -> bool:
+        """Write down the answers that came; False if the disk does not take them now: they are kept."""
         answers, self._answers = self._answers, []
         settled, self._settled = self._settled, []
-        if answers or settled:
-            await self._store.record(answers, settled)
+        try:
+            if answers or settled:
+                await self._store.record(answers, settled)
+        except StoreError as error:
+            # What is lost with the process is asked again at the next start: relays know their duplicates.
+            _log.error("the answers of relays can't be stored, trying again: %s", error)
+            self._answers[:0] = answers
+            self._settled[:0] = settled
+            return False
+        return True
 
     async def _prune_often(self) -> None:
         while True:
             await anyio.sleep(_PRUNE_SECONDS)
-            await self._prune()
+            try:
+                await self._prune()
+            except StoreError as error:
+                _log.error("the outbox can't be pruned, trying again: %s", error)
 
     async def _prune(self) -> None:
         for event_id in await self._store.prune(_now_ms() - KEEP_MS):

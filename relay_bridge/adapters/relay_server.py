@@ -332,7 +332,11 @@ class Connection:
                     return
                 for _, text in stored:
                     await self._wait_drained()
+                    if self._queries.get(query.sub_id) is not scope:
+                        break
                     self._push(event_frame(query.sub_id, text))
+            if self._queries.get(query.sub_id) is not scope:
+                return  # ended or asked anew just when the answer came, too late for the cancellation to be felt
             self._server.stats["events_sent_stored"] += len(stored)
             del self._queries[query.sub_id]
             self._push(encode_relay_message(RelayEose(query.sub_id)))

@@ -196,7 +196,10 @@ class Desk:
     def time_for(self, key: SessionKey, live: LiveJob, now: int) -> int:
         """The time of a share that arrives now, with room for it in the open batch."""
         lane = self.lane
-        if not lane.fits(key, live.job.id) or now - lane.from_ms > live.terms.body.limits.anchor_ms:
+        if not lane.fits(key, live.job.id):
+            self.seal(now)
+        while lane.at(now) - lane.from_ms > live.terms.body.limits.anchor_ms:
+            # More than once only after a leap of the clock beyond what one window can bridge (49 days).
             self.seal(now)
         return lane.at(now)
 

@@ -60,6 +60,8 @@ COST_OVERSIZE: Final = 5.0
 COST_BAD_LINE: Final = 1.0
 COST_UNAUTHORIZED: Final = 2.0
 COST_BAD_SHARE: Final = 0.2
+# A wish that changes the difficulty makes a job of its own, kept for twenty minutes: honest miners have two or three.
+COST_WISH: Final = 1.0
 MAX_COST: Final = 25.0
 COST_DECAY_PER_MS: Final = 0.5 / 1000
 # A proxy may have many workers behind one connection; names beyond this are refused, since each takes memory.
@@ -321,7 +323,10 @@ class Session:
         return Policy(policy.shares_per_minute, self._lowest, policy.highest)
 
     def _wish(self, wish: Fraction, mono: int) -> None:
-        self._change(self._policy().admit(wish), mono)
+        wanted = self._policy().admit(wish)
+        if wanted != self._history.difficulty:
+            self._pay(COST_WISH, mono)
+        self._change(wanted, mono)
 
     def _retarget(self, mono: int) -> None:
         wanted = retarget(self._history, mono, self._policy())

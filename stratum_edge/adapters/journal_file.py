@@ -50,6 +50,7 @@ class JournalFile:
         self._dirty = anyio.Event()
         self._progress = anyio.Event()
         self._failed = False
+        self._torn = False
         # Segments a newer one replaces, to go once it is on the disk; None: the directory has not changed.
         self._superfluous: list[Path] | None = None
 
@@ -118,9 +119,15 @@ class JournalFile:
             return not self._failed
         data = b"".join(self._queue) if len(self._queue) > 1 else self._queue[0]
         try:
+            if self._torn:
+                os.ftruncate(self._fd, self._size)
+                self._torn = False
             written = os.write(self._fd, data)
             if written != len(data):
+                # Cut off now or, if even that fails, before the next try: what follows must begin at a record.
+                self._torn = True
                 os.ftruncate(self._fd, self._size)
+                self._torn = False
                 raise OSError(28, f"only {written} of {len(data)} bytes could be written")
         except OSError as error:
             if not self._failed:

@@ -185,7 +185,7 @@ class StratumServer:
         for count, connection in enumerate(list(self.connections), 1):
             if self.desk.book.current is not live:
                 return  # a newer one is going round
-            if connection.session.state is State.MINING:
+            if connection.session.state is State.MINING and not connection.session.closing:
                 connection.session.assign(live, clean)
                 connection.send()
             if count % JOB_CHUNK == 0:
@@ -195,7 +195,10 @@ class StratumServer:
         """Look at every connection's difficulty, and let those go that did not log in."""
         mono = self.mono()
         for connection in list(self.connections):
-            if connection.session.state is State.MINING:
+            if connection.session.closing:
+                # It was told, and still holds the connection open: it does not read.
+                connection.drop("it does not take its leave")
+            elif connection.session.state is State.MINING:
                 connection.session.tick(mono)
                 connection.send()
             elif mono >= connection.deadline:

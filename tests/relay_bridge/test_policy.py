@@ -87,3 +87,10 @@ def test_strangers_have_a_rate_and_the_pool_none(sign) -> None:
     assert charge(STRANGER, NOW + 1_000) == "rate-limited"
     assert charge(MINER, NOW + 1_000, source="5.6.7.8") == ""
     assert [charge(POOL, NOW) for _ in range(50)] == [""] * 50
+
+
+def test_the_log_may_be_ahead_of_a_clock_that_was_set_back(policy, sign) -> None:
+    a = ("a", f"34210:{sign(who=POOL).pubkey}:regtest")
+    assert screen(policy, sign(kinds.RECEIPT, at=7200, tags=(a,), who=EDGE)) == ""
+    assert "ahead" in screen(policy, sign(0, at=7200, who=EDGE))
+    assert "ahead" in screen(policy, sign(kinds.RECEIPT, at=7200, tags=(a,), who=MINER))

@@ -1,5 +1,7 @@
 """The desk: what it journals is what a restart finds, at every byte it could have stopped at."""
 
+from itertools import pairwise
+
 import pytest
 
 from nips.errors import InvalidEvent
@@ -158,6 +160,23 @@ def test_a_leap_of_the_clock_makes_old_jobs_stale_and_closes_the_window(edge):
     assert peer.submit(edge.NPUB, peer.find())["result"] is True
     bench.desk.seal(peer.now + 10)
     assert len(edge.good_shares(bench.events(), bench.terms)) == 1
+
+
+def test_a_late_block_after_a_leap_of_years_is_still_written_down(edge):
+    bench = edge.Bench(edge.make_terms(block_bits=edge.EASY_BLOCK))
+    peer = bench.peer()
+    peer.login(edge.NPUB)
+    found = edge.mine(peer.notifies[0], peer.extranonce1, BLOCK_TARGET)
+    peer.now += 5 * 365 * 86_400_000
+    assert peer.submit(edge.NPUB, found)["error"][0] == 21
+    assert len(bench.desk.found) == 1
+    windows = [
+        parse_receipt(publication.events[-2 if publication.seq == bench.desk.lane.head.seq else -1])
+        for publication in bench.desk.outbox
+    ]
+    assert len(windows) > 30
+    for before, after in pairwise(windows):
+        assert before.to_ms == after.from_ms
 
 
 def test_a_full_batch_is_sealed_by_the_share_that_does_not_fit(edge):

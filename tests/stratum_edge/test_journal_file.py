@@ -177,3 +177,22 @@ async def test_a_failed_write_is_tried_again_by_the_sync_loop(journal, monkeypat
             await journal.synced()
         assert not journal.failed
         group.cancel_scope.cancel()
+
+
+async def test_half_a_write_that_can_not_be_cut_off_is_cut_off_later(journal, tmp_path, monkeypatch):
+    write, truncate = os.write, os.ftruncate
+
+    def refuse(_fd, _size):
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    journal.put(SHARE)
+    assert not journal.flush()
+    monkeypatch.setattr(os, "write", write)
+    assert not journal.flush()
+    monkeypatch.setattr(os, "ftruncate", truncate)
+    assert journal.flush()
+    again = reopened(journal, tmp_path)
+    assert len(again.recover().shares) == 1
+    again.close()

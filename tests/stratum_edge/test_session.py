@@ -342,6 +342,21 @@ def test_who_only_errs_pays_and_who_errs_slowly_stays(edge, bench):
     assert "too long" in long.raw(None)[0]["error"][1]
 
 
+def test_endless_wishes_end_the_connection_and_few_or_equal_ones_do_not(edge, bench):
+    fickle = bench.peer()
+    fickle.login(edge.NPUB)
+    for number in range(100):
+        line = b'{"id":1,"method":"mining.suggest_difficulty","params":[%d]}' % (1000 + number)
+        fickle.raw(line)
+    assert fickle.session.closing == "too many errors"
+    assert len(fickle.session._assigned) < 30
+    steady = bench.peer()
+    steady.login(edge.NPUB)
+    for _ in range(100):
+        steady.raw(b'{"id":1,"method":"mining.suggest_difficulty","params":[0.001]}')
+    assert steady.session.closing == ""
+
+
 def test_a_full_disk_stops_the_counting_but_no_block(edge):
     bench = edge.Bench(edge.make_terms(block_bits=edge.EASY_BLOCK))
     peer = bench.peer()

@@ -156,7 +156,8 @@ class Pool:
         if self.places.relay is None:
             return {}
         store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
-        keys = frozenset(signer.pubkey for _, signer in self.keys.roles())
+        # The demo wallet's receipts come from our own address, as many as there are payouts.
+        keys = frozenset({*(signer.pubkey for _, signer in self.keys.roles()), self.keys.wallet.pubkey})
         server = RelayServer(
             self.places.relay.host,
             self.places.relay.port,

@@ -89,6 +89,14 @@ def test_strangers_have_a_rate_and_the_pool_none(sign) -> None:
     assert [charge(POOL, NOW) for _ in range(50)] == [""] * 50
 
 
+def test_a_wallet_provider_signs_as_many_receipts_as_there_are_payouts(sign) -> None:
+    limits = PolicyLimits(author_rate=(3, 1_000), source_rate=(20, 1_000))
+    policy = PoolPolicy(sign(who=POOL).pubkey, "regtest", frozenset, lambda key: True, limits)
+    answers = [policy.charge(sign(9735, who=STRANGER), source="1.2.3.4", now_ms=NOW) for _ in range(21)]
+    assert answers[:20] == [None] * 20
+    assert answers[20] is not None
+
+
 def test_the_log_may_be_ahead_of_a_clock_that_was_set_back(policy, sign) -> None:
     a = ("a", f"34210:{sign(who=POOL).pubkey}:regtest")
     assert screen(policy, sign(kinds.RECEIPT, at=7200, tags=(a,), who=EDGE)) == ""

@@ -393,7 +393,8 @@ class Zapper:
         """Once a start: an intent store older than our own records on the relays must not pay."""
         if self._compared:
             return
-        wanted = make_filter(authors=[self._signer.pubkey], kinds=[PAYOUT], limit=COMPARED_RECORDS)
+        tags = {"a": [str(self._config.pool)]}
+        wanted = make_filter(authors=[self._signer.pubkey], kinds=[PAYOUT], tags=tags, limit=COMPARED_RECORDS)
         try:
             events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
         except Exception as error:  # each bridge has its own; all mean that no relay answered

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from nips.bolt11 import decode_invoice
+from nips.nip01 import MAX_SAFE_INTEGER
 from nips.nip57 import proves_payment
 from zapper.config import ZapperConfig
 from zapper.payout import Intent, State, Step
@@ -104,8 +105,10 @@ class Teller:
         return answer
 
     async def _settle(self, intent: Intent, paid: Paid) -> Intent:
+        # Some wallets write fees as negative; one that no record can hold would break the chain of records for good.
+        fee_msat = min(abs(paid.fee_msat), MAX_SAFE_INTEGER)
         settled = await self._store.advance(
-            intent, Step.PAID, self._clock(), preimage=paid.preimage, fee_msat=paid.fee_msat, reason=""
+            intent, Step.PAID, self._clock(), preimage=paid.preimage, fee_msat=fee_msat, reason=""
         )
         await self._store.set_payee(Payee(intent.miner, 0, 0, ""))
         return settled

@@ -167,6 +167,7 @@ class Wallet:
     failed: dict[str, str] = field(default_factory=dict)
     pay_calls: list[str] = field(default_factory=list)
     balance: int = 10**15
+    fee: int = 21
     name: str = "scripted"
 
     def _pay(self, payment_hash: str) -> str:
@@ -218,7 +219,7 @@ class Wallet:
                 return Unclear("still trying")
             case "hang":
                 await anyio.sleep_forever()
-        return Paid(self._pay(key), 21)
+        return Paid(self._pay(key), self.fee)
 
     async def lookup(self, payment_hash: str) -> Paid | Pending | NotFound | FailedPayment:
         await anyio.lowlevel.checkpoint()
@@ -229,7 +230,7 @@ class Wallet:
                 case "wrong":
                     return Paid("11" * 32, 0)
         if payment_hash in self.paid:
-            return Paid(self._pay(payment_hash), 21)
+            return Paid(self._pay(payment_hash), self.fee)
         if payment_hash in self.under_way:
             return Pending()
         if payment_hash in self.failed:

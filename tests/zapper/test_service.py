@@ -11,6 +11,7 @@ import pytest
 from nips.bolt11 import decode_invoice
 from nips.nip01 import UnsignedEvent, encode_event, parse_event, verify
 from nips.nip57 import check_zap_request, proves_payment
+from nips.pool.address import PoolAddress
 from nips.pool.payout import parse_payout
 from zapper.payout import State
 
@@ -329,6 +330,28 @@ async def test_a_lost_intent_store_pays_nothing(around: Any) -> None:
         await zapper.reconcile()
         assert "restore the newest intent store" in (zapper.why_unpaid(miner) or "")
     assert len(around.wallet.pay_calls) == 1
+
+
+async def test_records_of_another_network_do_not_stand_against_ours(around: Any) -> None:
+    """One key may zap for a pool on two networks: each has its chain, and its store."""
+    around.miner("alice", 2_000_000)
+    async with around.open() as (zapper, _):
+        await zapper.pay_round()
+    around.path.unlink()
+    around.address = PoolAddress(around.address.pubkey, "signet")
+    async with around.open() as (zapper, _):
+        await zapper.reconcile()
+        assert zapper.status.blocked == ""
+
+
+@pytest.mark.parametrize(("told", "recorded"), [(-1000, 1000), (1 << 70, (1 << 53) - 1)])
+async def test_a_fee_that_no_record_can_hold_does_not_break_the_chain(around: Any, told: int, recorded: int) -> None:
+    """Some wallets write fees as negative; a record that nobody can read would be a hole for good."""
+    around.miner("alice", 2_000_000)
+    around.wallet.fee = told
+    async with around.open() as (zapper, _):
+        await zapper.pay_round()
+    assert [record.network_fee_msat for record in around.records()] == [recorded]
 
 
 async def test_with_no_relay_nothing_is_paid(around: Any) -> None:

@@ -67,9 +67,11 @@ def up(
 ) -> None:
     """Run the whole pool in this terminal: chain, relay, Stratum, accounting, payouts, web page. Ctrl-C stops it."""
     from noncestr.compose import run_pool  # the heavy imports are for this command alone
+    from noncestr.running import raise_file_limit
 
     loaded = _load(config)
     _set_up_logging(loaded.log.level)
+    raise_file_limit()
     anyio.run(
         lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True)),
         backend_options=BACKEND_OPTIONS,

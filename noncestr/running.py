@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 import anyio
 
 from noncestr.errors import NoncestrError
+
+# Miners, relay clients and browsers each hold a socket. A usual soft limit is 1024, which one address alone may use up
+# (Stratum's connections_per_address): then neither journal nor databases could be opened.
+OPEN_FILES = 65_536
 
 
 @asynccontextmanager
@@ -52,6 +57,17 @@ def only_one(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def raise_file_limit(wanted: int = OPEN_FILES) -> int:
+    """Allow this process more open files, up to what the system lets it; returns how many it may have now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(soft, most)
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

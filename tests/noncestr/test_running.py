@@ -1,12 +1,13 @@
 """Parts stop in reverse order; a failing part takes the rest down; a data folder has one pool."""
 
+import resource
 from pathlib import Path
 
 import anyio
 import pytest
 
 from noncestr.errors import NoncestrError
-from noncestr.running import leaves, looping, only_one, running
+from noncestr.running import leaves, looping, only_one, raise_file_limit, running
 
 
 def part(name: str, log: list[str]):
@@ -52,3 +53,15 @@ def test_a_data_folder_has_one_pool(tmp_path: Path) -> None:
 def test_leaves_of_nested_groups() -> None:
     one, two, three = OSError("a"), ValueError("b"), KeyError("c")
     assert leaves(ExceptionGroup("x", [one, ExceptionGroup("y", [two]), three])) == [one, two, three]
+
+
+def test_the_file_limit_rises_to_what_is_allowed_and_never_falls() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        assert raise_file_limit(600) == 600
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (600, before[1])
+        assert raise_file_limit(100) == 600
+        assert raise_file_limit(before[1] + 1) == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

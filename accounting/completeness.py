@@ -28,7 +28,17 @@ def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
     facts = log.settle()
     while _force(log):
         facts += log.settle()
-    for check in (_unread, _unsealed, _heights, _heads_left_out, _keys_left_open, _luck, _payouts, _not_checked):
+    for check in (
+        _unread,
+        _unsealed,
+        _heights,
+        _found_later,
+        _heads_left_out,
+        _keys_left_open,
+        _luck,
+        _payouts,
+        _not_checked,
+    ):
         for found in check(log):
             log.report(found)
     if now_ms is not None:
@@ -133,6 +143,16 @@ def _heights(log: PoolLog) -> Iterator[Finding]:
             told = sorted(by_height)
             text = f"on {display(prevhash)}, for heights {' and '.join(map(str, told[:EXAMPLES]))}"
             yield finding(Code.JOB_HEIGHT, text, *(by_height[height] for height in told[:EXAMPLES]))
+
+
+def _found_later(log: PoolLog) -> Iterator[Finding]:
+    """A block's share told again, at a later time, is no later block: its window ends when it was first told."""
+    for (receipt, index), (solution, _, _) in sorted(log.mining.solutions.items()):
+        block = log.blocks.get(display(sha256d(solution.header)))
+        if block is not None and solution.t < block.found_ms:
+            text = f"share {index} of a batch is block {block.block.block}, announced as found {block.found_ms} "
+            text += f"and told at {solution.t}"
+            yield finding(Code.BLOCK_MISMATCH, text, block.block.id, receipt, miner=solution.miner)
 
 
 def _heads_left_out(log: PoolLog) -> Iterator[Finding]:

@@ -244,7 +244,9 @@ class Mining:
             self.refused_blocks.add(block.block)
             self.report(finding(Code.BLOCK_MISMATCH, text, block.id, block.receipt, miner=block.finder))
             return
-        if block.block in self.blocks:
+        known_block = self.blocks.get(block.block)
+        # Announced twice, by two records of one share: the earlier tells when it was found.
+        if known_block is not None and known_block.found_ms <= solution.t:
             return
         seen = BlockSeen(
             block=block,

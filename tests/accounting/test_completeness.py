@@ -105,6 +105,20 @@ def test_a_block_that_only_a_stranger_announced_is_missing(builder: Any, story: 
     assert judged(builder) == {Code.BLOCK_UNTOLD}
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_a_block_is_found_when_its_share_is_first_told(builder: Any, story: Any, both: bool) -> None:
+    """Told again as too late and announced there, it would end alice's window after the work of others."""
+    block = one_block(builder, story)
+    again = block._replace(t=block.t + 30_000, record=block.record._replace(status=LATE_BLOCK))
+    builder.batch(0, 40_000, 50_000, [again])
+    builder.batch(0, 50_000, 60_000)
+    builder.block("batch 0/3", again, 0)
+    if both:
+        builder.block("batch 0/1", block, 0)
+    builder.statement("block 0", block if both else again, 61_000)
+    assert judged(builder) == (set() if both else {Code.BLOCK_MISMATCH})
+
+
 def test_jobs_on_one_block_for_two_heights_are_named(builder: Any, story: Any) -> None:
     """Else alice's work, told as mined on top of the block, would be left out of its split."""
     builder.terms(0, story.bodies["terms 0"])

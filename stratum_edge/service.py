@@ -357,7 +357,8 @@ class Edge:
             try:
                 await act()
             except Exception:  # whatever the adapter raises, the event stays ours until it is taken
-                log.exception("%s failed, trying again in %.1f s", name, wait)
+                # Where it failed is told once: a disk may be full for hours.
+                log.error("%s failed, trying again in %.1f s", name, wait, exc_info=wait == FIRST_RETRY_S)
                 await anyio.sleep(wait)
                 wait = min(wait * 2, LAST_RETRY_S)
             else:

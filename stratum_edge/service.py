@@ -117,6 +117,8 @@ class Edge:
         self._known: Terms | None = None
         self._wake = anyio.Event()
         self._published = anyio.Event()
+        # Blocks on their way to the chain.
+        self._submitting = 0
 
     @property
     def port(self) -> int:
@@ -161,6 +163,8 @@ class Edge:
                 kept = [
                     await background.start(_shielded, journal.run),
                     await background.start(_shielded, partial(self._publish_all, journal)),
+                    # A block found in the last moment is worth most: it goes to the chain before we go.
+                    await background.start(_shielded, self._submit_all),
                 ]
                 self._server = StratumServer(
                     self._desk,
@@ -185,7 +189,6 @@ class Edge:
             serving.start_soon(self._follow)
             serving.start_soon(self._seal_when_due)
             serving.start_soon(self._sweep)
-            serving.start_soon(self._submit_all)
             task_status.started()
 
     # Start and end
@@ -228,17 +231,21 @@ class Edge:
             raise OSError(f"no journal can be begun in {self._journal_dir}")
 
     async def _go_down(self) -> None:
-        """Stop accepting, seal what is there, hand it to the outbox, within SHUTDOWN_S."""
+        """Stop accepting, seal what is there, hand it to the outbox, and blocks to the chain, within SHUTDOWN_S."""
         with anyio.move_on_after(SHUTDOWN_S):
             await self._server.close()
             self._desk.seal(self._clock.now_ms())
             self._desk.journal.flush()
             self._look()
-            while self._desk.unpublished:
+            while self._desk.unpublished or self._desk.found or self._submitting:
                 await self._published.wait()
             self._desk.journal.flush()
             return
-        log.warning("%d batches did not reach the outbox in time: the next start sends them", self._desk.unpublished)
+        log.warning(
+            "%d batches did not reach the outbox and %d blocks the chain in time: the next start sends them",
+            self._desk.unpublished,
+            len(self._desk.found) + self._submitting,
+        )
 
     def _look(self) -> None:
         """Wake whoever takes from the desk's outbox and its found blocks."""
@@ -347,9 +354,13 @@ class Edge:
                     for event in publication.events:
                         await self._publish(event, chain)
                     desk.published(publication)
-                published, self._published = self._published, anyio.Event()
-                published.set()
+                self._tell_done()
             await self._wake.wait()
+
+    def _tell_done(self) -> None:
+        """Wake `_go_down`: a publication or a submission is done with."""
+        published, self._published = self._published, anyio.Event()
+        published.set()
 
     async def _retry(self, act: Callable[[], Awaitable[None]], name: str) -> None:
         wait = FIRST_RETRY_S
@@ -370,6 +381,7 @@ class Edge:
         async with anyio.create_task_group() as submissions:
             while True:
                 while self._desk.found:
+                    self._submitting += 1
                     submissions.start_soon(self._submit, self._desk.found.popleft())
                 await self._wake.wait()
 
@@ -396,3 +408,5 @@ class Edge:
         await self._retry(hand_in, f"submitting block {name}")
         self._desk.resolved(block)
         self._desk.journal.flush()
+        self._submitting -= 1
+        self._tell_done()

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from nips.pool.block import parse_block
-from nips.pool.hashing import display, from_display
+from nips.pool.hashing import display, from_display, sha256d
 from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
@@ -153,6 +153,21 @@ async def test_a_block_is_submitted_sealed_announced_and_noted(edge, tmp_path):
     assert edge.NPUB in note.content
     assert announced.block in note.content
     assert "200" in note.content
+
+
+async def test_a_block_found_in_the_last_moment_reaches_the_chain_before_the_edge_is_gone(edge, tmp_path):
+    """The node is away at first: the edge goes down only after it has answered."""
+    rig = Rig(edge, tmp_path, edge.make_terms(block_bits=edge.EASY_BLOCK))
+    rig.source.answers = [OSError("the node is away"), OSError("the node is away"), Submitted(True, "")]
+    async with rig.running(), client(edge, rig.edge.port) as miner:
+        await miner.login(edge.NPUB)
+        found, reply = await miner.share(edge.NPUB)
+        assert reply["result"] is True
+    assert rig.edge.status().blocks == {"accepted": 1}
+    header, _ = parse_wire_block(rig.source.blocks[-1])
+    assert sha256d(header) == found.hash
+    assert len(rig.publisher.of(edge.KINDS.BLOCK)) == 1
+    assert len(rig.publisher.of(1)) == 1
 
 
 async def test_a_late_block_is_submitted_and_announced_but_not_credited(edge, tmp_path):

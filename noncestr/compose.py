@@ -344,6 +344,8 @@ class Pool:
         self.say(f"  Bitaxe:    host {reachable(self.places.stratum.host)}, port {self.places.stratum.port},")
         self.say("             user <your npub>.bitaxe, password x")
         self.say(f"  CPU:       .venv/bin/noncestr miner --url {self.stratum_url} --user <your npub>.cpu")
+        if self.places.web.host in (ANYWHERE, "::"):
+            self.say(f"From your network the relay is {self.web_url.replace('http', 'ws', 1)}{RELAY_PATH}")
         if self.places.stratum.host not in (ANYWHERE, "::"):
             self.say("  Only this machine can connect; `make up LAN=1` lets your network in.")
         self.say("Check what it says, trusting nobody:")

@@ -23,3 +23,12 @@ def test_the_banner_names_the_pool_first_and_says_what_moved(tmp_path: Path) -> 
     assert npub.split()[:2] == ["pool", "npub:"]
     for part in ("Stratum", "relay", "web"):
         assert sum(line.strip().startswith(part + ":") for line in said) == 1
+
+
+def test_with_lan_the_banner_names_the_relay_of_the_network(tmp_path: Path) -> None:
+    said: list[str] = []
+    pool = Pool(Config(), tmp_path, lan=True, demo=False, say=said.append)
+    pool.banner()
+    (line,) = [line for line in said if line.startswith("From your network the relay is ws://")]
+    assert line.endswith(f":{pool.places.web.port}/relay")
+    assert not any("Only this machine" in line for line in said)

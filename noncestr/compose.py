@@ -74,7 +74,6 @@ class Pool:
     def __init__(self, config: Config, data: Path, *, lan: bool, demo: bool, say: Say) -> None:
         self.config = config
         self.data = data
-        self.lan = lan
         self.demo = demo and config.demo.miners > 0
         self.say = say
         self.clock = WallClock()

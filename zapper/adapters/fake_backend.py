@@ -17,6 +17,7 @@ import anyio
 from bolt11 import Bolt11, Feature, FeatureExtra, Features, FeatureState, MilliSatoshi, TagChar, Tags, encode
 
 from nips.bolt11 import Invoice
+from zapper.adapters.transactions import transaction
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 
 # Play money: a hundred bitcoin, more than a demo pays in years at its default reward.
@@ -77,18 +78,6 @@ class FakeLightning:
         """For people and logs."""
         return "fake Lightning (demo)"
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        with anyio.CancelScope(shield=True):
-            async with self._lock:
-                await self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    await self._db.execute("ROLLBACK")
-                    raise
-                await self._db.execute("COMMIT")
-
     # The node that issues invoices
 
     async def create_invoice(
@@ -113,7 +102,7 @@ class FakeLightning:
                 Bolt11(currency="bcrt", date=self._clock(), amount_msat=MilliSatoshi(amount_msat), tags=tags), self._key
             )
         )
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute(
                 "INSERT INTO invoices (payment_hash, preimage, amount_msat, account, text, zap_request)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -140,12 +129,12 @@ class FakeLightning:
 
     async def keep_receipt(self, payment_hash: str, receipt: bytes) -> None:
         """Store the signed receipt before it goes out: one payment has one receipt."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE invoices SET receipt = ? WHERE payment_hash = ?", (receipt, payment_hash))
 
     async def mark_receipt_sent(self, payment_hash: str) -> None:
         """The receipt is with a relay."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE invoices SET receipt_sent = 1 WHERE payment_hash = ?", (payment_hash,))
 
     def next_settled(self) -> anyio.Event:
@@ -157,7 +146,7 @@ class FakeLightning:
     async def pay(self, invoice: Invoice, *, max_fee_msat: int) -> Paid | Refused | Unclear:  # noqa: ARG002 - the port's; this route costs nothing
         """Pay the invoice; a second time it only repeats the answer."""
         answer: Paid | Refused = Refused("no route: this node did not issue the invoice")
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             async with self._db.execute(
                 "SELECT preimage, amount_msat, account, paid_at FROM invoices WHERE payment_hash = ? AND text = ?",
                 (invoice.payment_hash, invoice.text),

@@ -17,6 +17,7 @@ import anyio
 
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.chain import Head
+from zapper.adapters.transactions import transaction
 from zapper.errors import Conflict, StoreInUse
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
 from zapper.ports import ChainHead, Payee
@@ -97,19 +98,6 @@ class SqliteIntentStore:
         # One connection, one transaction at a time.
         self._lock = anyio.Lock()
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        """All or nothing, cancelled or not: a half-told step would be worse than a late one."""
-        with anyio.CancelScope(shield=True):
-            async with self._lock:
-                await self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    await self._db.execute("ROLLBACK")
-                    raise
-                await self._db.execute("COMMIT")
-
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         rows: list[Any] = []
         with anyio.CancelScope(shield=True):
@@ -121,7 +109,7 @@ class SqliteIntentStore:
         """A new payout in state INTENT. Raises Conflict."""
         if intent.state is not State.INTENT:
             raise Conflict(f"a payout begins as an intent, not {intent.state.value}")
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             try:
                 await self._db.execute(_INSERT, _row(intent))
             except sqlite3.IntegrityError as error:
@@ -131,7 +119,7 @@ class SqliteIntentStore:
         """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""
         after = seen.after(step, now_ms, **changes)
         update = ", ".join(f'"{name}" = ?' for name in _COLUMNS)
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             try:
                 cursor = await self._db.execute(
                     f"UPDATE intents SET {update} WHERE payout_id = ? AND state = ?",  # noqa: S608 - constant names
@@ -145,7 +133,7 @@ class SqliteIntentStore:
 
     async def set_receipt(self, payout_id: str, receipt: str) -> None:
         """Remember the id of the zap receipt."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE intents SET receipt = ? WHERE payout_id = ?", (receipt, payout_id))
 
     async def get(self, payout_id: str) -> Intent | None:
@@ -173,7 +161,7 @@ class SqliteIntentStore:
 
     async def set_payee(self, payee: Payee) -> None:
         """Remember it."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute(
                 "INSERT OR REPLACE INTO payees VALUES (?, ?, ?, ?)",
                 (payee.miner, payee.failures, payee.not_before_ms, payee.reason),
@@ -191,7 +179,7 @@ class SqliteIntentStore:
 
     async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
         """The signed payout record of a settled payout, as the next of the chain. Raises Conflict."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             async with self._db.execute("SELECT state FROM intents WHERE payout_id = ?", (payout_id,)) as cursor:
                 found = await cursor.fetchone()
             if found is None or found[0] != State.SETTLED.value:
@@ -215,7 +203,7 @@ class SqliteIntentStore:
 
     async def mark_published(self, event_id: str) -> None:
         """The relay bridge has taken this record over."""
-        async with self._transaction():
+        async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE records SET published = 1 WHERE event_id = ?", (event_id,))
 
 

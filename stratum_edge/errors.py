@@ -5,6 +5,7 @@
      +-- SourceUnavailable     no template can be had now (the node is away, still syncing)
      +-- ChainStoreError       the embedded chain's own block file can't be used
      +-- MalformedLine         a line from a miner that is not a Stratum request (theirs)
+     +-- NameRefused           a NIP-05 address that can't be resolved, or whose answer changed (theirs)
      +-- JournalError          the journal can't be used
      |    +-- JournalDamaged   a record before the journal's end is broken
      |    +-- JournalInUse     another process has it
@@ -35,6 +36,10 @@ class ChainStoreError(EdgeError):
 
 class MalformedLine(EdgeError):
     """A line from a miner that is not a Stratum V1 request."""
+
+
+class NameRefused(EdgeError):
+    """A NIP-05 address can't be resolved, or answers otherwise than it did; the text is for the miner."""
 
 
 class JournalError(EdgeError):

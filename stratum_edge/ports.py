@@ -66,8 +66,19 @@ class TemplateSource(Protocol):
         """Return the tip as soon as its hash is not `known` (at once, if it is not already)."""
         ...
 
+    async def quick_template(self) -> Template | None:
+        """On a tip just seen: a template without transactions, had faster than `template()`; None when there is none.
+
+        Its coinbase pays the subsidy alone, so miners leave the old tip at once while the full template is made.
+        """
+        ...
+
     def tip(self) -> Tip:
         """The newest tip this source has seen; raises `SourceUnavailable` before the first."""
+        ...
+
+    def lost_s(self) -> float:
+        """Seconds since a node last answered; 0.0 while one does."""
         ...
 
     async def submit(self, block: bytes) -> Submitted:
@@ -104,6 +115,34 @@ class Publisher(Protocol):
 
     async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
         """Take an event over; durable when this returns. Events of one `chain` are sent in the order they came."""
+        ...
+
+
+class Names(Protocol):
+    """Who is behind a NIP-05 address."""
+
+    async def resolve(self, address: str) -> str:
+        """The public key (hex) of `name@domain`; raises `NameRefused` with a sentence for the miner."""
+        ...
+
+
+class Payability(Protocol):
+    """Whether a miner can be paid."""
+
+    async def advice(self, miner: str) -> str | None:
+        """What to tell a miner (hex key) whose profile names no way to be paid; None when it does, or is not known."""
+        ...
+
+
+class Bans(Protocol):
+    """Addresses that are not let in for a while."""
+
+    def until(self, address: str, now: int) -> int:
+        """When the ban on an address ends (Unix ms); 0 when there is none at `now`."""
+        ...
+
+    def ban(self, address: str, now: int, until: int, reason: str) -> None:
+        """Keep an address out until then; kept across restarts."""
         ...
 
 

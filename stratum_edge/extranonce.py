@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 RESUME_MS: Final = 600_000
 # A reconnecting crowd may not grow the list for ever: beyond this the oldest is forgotten.
 MAX_RESUMABLE: Final = 100_000
+# The first byte says which of an edge's processes gave it out: 16 million each, a thousand times what one can serve.
+MAX_PROCESSES: Final = 256
+_COUNT_MASK: Final = (1 << 24) - 1
 
 
 class Seat(NamedTuple):
@@ -20,9 +23,16 @@ class Seat(NamedTuple):
 class Seats:
     """Hands out seats; `seed` (32 random bytes) keeps session ids unguessable. `now` is monotonic ms."""
 
-    def __init__(self, seed: bytes) -> None:
+    def __init__(self, seed: bytes, process: int = 0) -> None:
+        """`process`: which of the processes that share an edge key this is; no two hand out the same extranonce1.
+
+        Raises ValueError from MAX_PROCESSES on.
+        """
+        if not 0 <= process < MAX_PROCESSES:
+            raise ValueError(f"an edge has at most {MAX_PROCESSES} processes, {process} is none of them")
         self._seed = seed
-        self._count = int.from_bytes(seed[:4], "big")
+        self._process = process << 24
+        self._count = int.from_bytes(seed[:3], "big")
         self._taken: set[bytes] = set()
         self._resumable: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
 
@@ -32,8 +42,8 @@ class Seats:
         if session_id is not None and (kept := self._resumable.pop(session_id, None)) is not None:
             return Seat(session_id, kept[0])
         while True:
-            self._count = (self._count + 1) & 0xFFFFFFFF
-            extranonce1 = self._count.to_bytes(4, "big")
+            self._count = (self._count + 1) & _COUNT_MASK
+            extranonce1 = (self._process | self._count).to_bytes(4, "big")
             if extranonce1 not in self._taken:
                 break
         self._taken.add(extranonce1)

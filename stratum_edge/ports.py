@@ -9,6 +9,7 @@ from typing import Protocol
 
 from nips.nip01 import VerifiedEvent
 from nips.pool.terms import Terms
+from stratum_edge.bans import BanRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,12 @@ class Bans(Protocol):
         """When the ban on an address ends (Unix ms); 0 when there is none at `now`."""
         ...
 
-    def ban(self, address: str, now: int, until: int, reason: str) -> None:
-        """Keep an address out until then; kept across restarts."""
+    def strike(self, address: str, now: int, rule: BanRule, reason: str) -> int:
+        """A connection of the address had to be ended; when the ban this brings ends (Unix ms), 0 for none yet."""
+        ...
+
+    def refresh(self, now: int) -> None:
+        """Keep what is new across restarts, and learn what other lanes banned and the operator cleared."""
         ...
 
 

@@ -14,7 +14,6 @@ import json
 import resource
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import anyio
@@ -23,21 +22,23 @@ import uvloop
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.nip19 import encode_npub
+from nips.pool import terms as pool_terms
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST
 from nips.pool.hashing import sha256d
-from nips.pool.terms import Limits, Offer, Terms, TermsBody, build_terms, parse_terms
+from nips.pool.terms import Offer, Terms, TermsBody, build_terms, parse_terms
 from stratum_edge.adapters.journal_file import JournalFile
+from stratum_edge.config import EdgeConfig, Limits, PortConfig
 from stratum_edge.desk import Desk, House
 from stratum_edge.extranonce import Seats
 from stratum_edge.framing import LineBuffer
 from stratum_edge.jobs import Payout
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Submitted, Template, Tip
-from stratum_edge.service import Edge, EdgeConfig
+from stratum_edge.service import Edge
 from stratum_edge.session import Session
 from stratum_edge.status import Counts
-from stratum_edge.vardiff import EASIEST, Policy
+from stratum_edge.vardiff import EASIEST
 
 POOL_KEY, EDGE_KEY, MINER = (SecretKey(bytes([n]) * 32) for n in (1, 2, 3))
 POOL = PoolAddress(POOL_KEY.pubkey, "regtest")
@@ -52,7 +53,9 @@ def now_ms() -> int:
 
 
 def make_terms() -> Terms:
-    body = TermsBody(offers={"main": Offer()}, keys=((EDGE_KEY.pubkey, "edge"),), limits=Limits(block_bits=NO_BLOCK))
+    body = TermsBody(
+        offers={"main": Offer()}, keys=((EDGE_KEY.pubkey, "edge"),), limits=pool_terms.Limits(block_bits=NO_BLOCK)
+    )
     return parse_terms(POOL_KEY.sign(build_terms(POOL, FIRST, now_ms() // 1000, body)))
 
 
@@ -76,16 +79,17 @@ def baseline() -> float:
 def share_path(branches: int, seconds: float, directory: Path) -> float:
     """Accepted submits a second."""
     journal = JournalFile(directory)
-    house = House(POOL, "main", Payout(b"\x51", b"/bench/"), Policy(12, EASIEST, EASIEST), EASIEST)
-    desk = Desk(house, EDGE_KEY, journal, Lane(POOL, 0, now_ms()), Seats(b"\x07" * 32), Counts(0))
+    house = House(POOL, Payout(b"\x51", b"/bench/"))
+    port = PortConfig(start_difficulty=EASIEST, fixed=True)
+    desk = Desk(house, EDGE_KEY, journal, Lane(POOL, 0, now_ms()), Seats(b"\x07" * 32), Counts(0), [port.offer])
     desk.begin_segment()
     desk.renew(make_template(branches), make_terms(), now_ms())
     user = encode_npub(MINER.pubkey)
     peers = []
     for _ in range(SESSIONS):
-        session = Session(desk, 0)
+        session = Session(desk, port, 0)
         login = [("mining.subscribe", []), ("mining.authorize", [user, "x"])]
-        session.receive([json.dumps({"id": 1, "method": m, "params": p}).encode() for m, p in login], now_ms(), 0)
+        session.receive([json.dumps({"id": 1, "method": m, "params": p}).encode() for m, p in login], 0)
         notify = json.loads(session.take_output().splitlines()[-1])["params"]
         peers.append((session, LineBuffer(), notify[0], notify[7]))
     began = time.perf_counter()
@@ -99,7 +103,8 @@ def share_path(branches: int, seconds: float, directory: Path) -> float:
         )
         number += LINES_A_READ
         start = time.perf_counter_ns()
-        session.receive(buffer.feed(read), now_ms(), int((time.perf_counter() - began) * 1000))
+        session.receive(buffer.feed(read), int((time.perf_counter() - began) * 1000))
+        desk.turn.settle(now_ms(), int((time.perf_counter() - began) * 1000))
         desk.journal.flush()
         session.take_output()
         spent += time.perf_counter_ns() - start
@@ -124,6 +129,12 @@ class BenchChain:
     async def wait_tip(self, known: bytes) -> Tip:
         await anyio.sleep_forever()
         raise AssertionError(known)
+
+    async def quick_template(self) -> Template | None:
+        return None
+
+    def lost_s(self) -> float:
+        return 0.0
 
     def tip(self) -> Tip:
         return Tip(199, self._template.prevhash)
@@ -175,15 +186,13 @@ async def serve(branches: int, port: int, directory: Path) -> None:
         clock=Wall(),
         config=EdgeConfig(
             payout_script=b"\x51",
-            port=port,
-            start_difficulty=EASIEST,
-            max_difficulty=Fraction(EASIEST),
-            max_per_address=100_000,
+            ports=(PortConfig(port=port, start_difficulty=EASIEST, fixed=True),),
+            limits=Limits(max_connections=100_000, max_per_address=100_000),
         ),
     )
     async with anyio.create_task_group() as group:
         await group.start(edge.run)
-        print(f"stratum+tcp://127.0.0.1:{edge.port} user {encode_npub(MINER.pubkey)}", flush=True)
+        print(f"stratum+tcp://127.0.0.1:{edge.ports['main']} user {encode_npub(MINER.pubkey)}", flush=True)
         while True:
             await anyio.sleep(2)
             status = edge.status()

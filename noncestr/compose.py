@@ -43,9 +43,10 @@ from relay_bridge.errors import RelayBridgeError
 from relay_bridge.policy import PoolPolicy
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
+from stratum_edge.config import EdgeConfig, Limits, PortConfig
 from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
 from stratum_edge.errors import EdgeError
-from stratum_edge.service import Edge, EdgeConfig
+from stratum_edge.service import Edge
 from zapper.adapters.demo_lightning import DemoLightning
 from zapper.adapters.fake_backend import open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
@@ -196,18 +197,22 @@ class Pool:
             journal_dir=self.data / "journal",
             clock=self.clock,
             config=EdgeConfig(
-                host=self.places.stratum.host,
-                port=self.places.stratum.port,
-                offer=OFFER,
+                ports=(
+                    PortConfig(
+                        host=self.places.stratum.host,
+                        port=self.places.stratum.port,
+                        offer=OFFER,
+                        start_difficulty=Fraction(stratum.start_difficulty),
+                        min_difficulty=Fraction(stratum.min_difficulty),
+                        max_difficulty=Fraction(stratum.max_difficulty),
+                        shares_per_minute=stratum.shares_per_minute,
+                    ),
+                ),
+                limits=Limits(max_per_address=stratum.connections_per_address),
                 lane=lane,
                 # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
                 payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
                 pool_tag=stratum.pool_tag.encode("ascii"),
-                start_difficulty=Fraction(stratum.start_difficulty),
-                min_difficulty=Fraction(stratum.min_difficulty),
-                max_difficulty=Fraction(stratum.max_difficulty),
-                shares_per_minute=stratum.shares_per_minute,
-                max_per_address=stratum.connections_per_address,
             ),
             note_signer=self.keys.pool,
         )

@@ -5,8 +5,8 @@ published. The desk does no I/O: the journal is a port, and `outbox` and `found`
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 from nips.keys import Signer
@@ -37,7 +37,7 @@ from stratum_edge.lane import Entry, Lane, SessionKey
 from stratum_edge.ports import Journal, Template
 from stratum_edge.shares import Assigned, Submission, Verdict
 from stratum_edge.status import Counts
-from stratum_edge.vardiff import Policy
+from stratum_edge.turn import Turn
 
 # A segment is replaced once it is this large: replaying it takes about a second.
 SEGMENT_BYTES: Final = 16 << 20
@@ -45,27 +45,34 @@ SEGMENT_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What is the same for the edge's whole life: whose it is, what it offers, what it pays, how hard it starts."""
+    """What is the same for the edge's whole life: whose it is, and what its coinbases pay."""
 
     pool: PoolAddress
-    offer: str
     payout: Payout
-    policy: Policy
-    start_difficulty: Fraction
 
 
 class Desk:
     """One lane's share path. `now` is the wall clock in Unix ms, `mono` a monotonic clock in ms."""
 
     def __init__(
-        self, house: House, signer: Signer, journal: Journal, lane: Lane, seats: Seats, counts: Counts
+        self,
+        house: House,
+        signer: Signer,
+        journal: Journal,
+        lane: Lane,
+        seats: Seats,
+        counts: Counts,
+        offers: Sequence[str],
     ) -> None:
+        """`offers`: what of the terms the ports promise; each has its own jobs."""
         self.house = house
         self.lane = lane
         self.seats = seats
         self.counts = counts
         self.journal = journal
-        self.book = JobBook()
+        self.books: dict[str, JobBook] = {}
+        self.promise(offers)
+        self.turn = Turn()
         self.outbox: deque[Publication] = deque()
         self.found: deque[FoundBlock] = deque()
         self._signer = signer
@@ -169,26 +176,52 @@ class Desk:
 
     # Jobs
 
+    def promise(self, offers: Sequence[str]) -> None:
+        """Have jobs for these offers from the next template on; others live on without new ones while shares come."""
+        for offer in offers:
+            self.books.setdefault(offer, JobBook())
+        self.offers = tuple(dict.fromkeys(offers))
+
+    def current(self, offer: str) -> LiveJob | None:
+        """The newest job of an offer that is promised."""
+        book = self.books.get(offer)
+        return None if book is None else book.current
+
+    def knows(self, job: str) -> bool:
+        """Whether a job is still kept."""
+        return any(book.knows(job) for book in self.books.values())
+
     def renew(self, template: Template, terms: Terms, now: int) -> bool:
-        """Make the template the current job; True when its prevhash is new. Raises InvalidPoolEvent."""
+        """Make the template the current job of every offer; True when its prevhash is new.
+
+        Raises InvalidPoolEvent.
+        """
         half_anchor = terms.body.limits.anchor_ms // 2
         while self.lane.at(now) - self.lane.from_ms > half_anchor:
             # A job's head may be anchor_ms old at most: after a suspend the chain is brought up to date first.
             self.seal(now)
         # A job that ends others is dated after every share so far: those were made while their jobs lived.
         ms = self.lane.after(now)
-        body = job_body(
-            template,
-            terms=terms.id,
-            offer=self.house.offer,
-            heads={self.lane.number: self.lane.head_id},
-            ms=ms,
-            payout=self.house.payout,
-        )
-        event = self._signer.sign(build_job(self.house.pool, body))
-        is_new = self.book.add(LiveJob(event, template, terms, self.book.seen_on(template.prevhash)))
-        self.book.prune(ms)
-        self._announced = {id for id in self._announced if self.book.knows(id)}
+        is_new = False
+        for offer in self.offers:
+            body = job_body(
+                template,
+                terms=terms.id,
+                offer=offer,
+                heads={self.lane.number: self.lane.head_id},
+                ms=ms,
+                payout=self.house.payout,
+            )
+            event = self._signer.sign(build_job(self.house.pool, body))
+            book = self.books[offer]
+            is_new |= book.add(LiveJob(event, template, terms, book.seen_on(template.prevhash)))
+        for offer, book in list(self.books.items()):
+            if offer not in self.offers:
+                book.retire(template.prevhash, ms)
+            book.prune(ms)
+            if not len(book):
+                del self.books[offer]
+        self._announced = {id for id in self._announced if self.knows(id)}
         return is_new
 
     # Shares

@@ -155,15 +155,24 @@ class JobBook:
     def add(self, live: LiveJob) -> bool:
         """Make a job the current one; True when its prevhash is new, which ends the others' life after stale_ms."""
         before = self.current
-        for old in self._jobs.values():
-            if old.job.prevhash != live.job.prevhash:
-                old.dies_at = min(old.dies_at, live.job.ms + old.terms.body.limits.stale_ms)
+        self.end(live.job.prevhash, live.job.ms)
         self._jobs[live.job.id] = live
         self.current = live
         return before is None or before.job.prevhash != live.job.prevhash
 
+    def end(self, prevhash: bytes, ms: int) -> None:
+        """A job on `prevhash` came at `ms`: the life of all on others ends, after their terms' stale_ms."""
+        for old in self._jobs.values():
+            if old.job.prevhash != prevhash:
+                old.dies_at = min(old.dies_at, ms + old.terms.body.limits.stale_ms)
+
+    def retire(self, prevhash: bytes, ms: int) -> None:
+        """No more jobs come; shares on those handed out may."""
+        self.end(prevhash, ms)
+        self.current = None
+
     def prune(self, now: int) -> None:
-        """Forget jobs too old even for a late block."""
+        """Forget jobs too old even for a late block; the current one stays while it lives."""
         for id in [id for id, live in self._jobs.items() if live.dies_at + LATE_BLOCK_MS <= now]:
             if self._jobs[id] is not self.current:
                 del self._jobs[id]

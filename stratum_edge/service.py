@@ -2,10 +2,7 @@
 
 import logging
 import secrets
-import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,68 +11,30 @@ import anyio
 from anyio.abc import TaskStatus
 
 from nips.keys import Signer
-from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
-from nips.pool.hashing import display
-from nips.pool.targets import check_difficulty
 from nips.pool.terms import Terms
+from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
 from stratum_edge.adapters.journal_file import JournalFile
-from stratum_edge.adapters.stratum_server import Limits, StratumServer
+from stratum_edge.adapters.stratum_server import StratumServer
+from stratum_edge.config import EdgeConfig
 from stratum_edge.desk import Desk, House
 from stratum_edge.errors import SourceUnavailable
 from stratum_edge.extranonce import Seats
-from stratum_edge.framing import MAX_LINE
 from stratum_edge.jobs import LiveJob, Payout
-from stratum_edge.journal import FoundBlock
 from stratum_edge.lane import Lane
-from stratum_edge.notes import block_note
-from stratum_edge.ports import Clock, Publisher, TemplateSource, TermsSource
-from stratum_edge.session import State
-from stratum_edge.status import Counts, EdgeStatus
-from stratum_edge.vardiff import EASIEST, Policy
+from stratum_edge.ports import Bans, Clock, Names, Payability, Publisher, Template, TemplateSource, TermsSource
+from stratum_edge.snapshot import edge_status
+from stratum_edge.status import Counts, EdgeStatus, SessionRow
 
 log = logging.getLogger(__name__)
 
-# New transactions and a fresh time for miners, without a new block.
-REFRESH_S: Final = 30.0
 # How often silence and logins are looked at, and whether a batch is due.
 SWEEP_S: Final = 5.0
 SEAL_LOOK_S: Final = 0.25
-# Waiting between tries: a source, a publisher or a block's submission that failed.
-FIRST_RETRY_S: Final = 0.1
-LAST_RETRY_S: Final = 5.0
+# How often it is looked whether a node answers.
+NODE_LOOK_S: Final = 1.0
 # Going down: what is sealed must reach the outbox within this, else the journal has it for the next start.
 SHUTDOWN_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeConfig:
-    """One port's settings. `sock`: a bound socket instead of host and port; port 0 picks a free one. `lane`: its
-    number if the journal is new. Difficulties are whole or 1/2^k.
-    """
-
-    payout_script: bytes
-    host: str = "127.0.0.1"
-    port: int = 3333
-    sock: socket.socket | None = None
-    offer: str = "main"
-    lane: int = 0
-    pool_tag: bytes = b"/noncestr/"
-    start_difficulty: Fraction = Fraction(1024)
-    min_difficulty: Fraction = EASIEST
-    max_difficulty: Fraction = Fraction(1 << 60)
-    shares_per_minute: int = 12
-    max_line: int = MAX_LINE
-    max_per_address: int = 1024
-    login_deadline_s: float = 60.0
-    refresh_s: float = REFRESH_S
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for difficulties the protocol does not have, or bounds that cross."""
-        for difficulty in (self.start_difficulty, self.min_difficulty, self.max_difficulty):
-            check_difficulty(difficulty)
-        if not self.min_difficulty <= self.start_difficulty <= self.max_difficulty:
-            raise ValueError("the start difficulty must lie between the least and the greatest")
 
 
 async def _shielded(
@@ -87,8 +46,20 @@ async def _shielded(
         await run()
 
 
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Return when the first of the waits does."""
+    async with anyio.create_task_group() as group:
+
+        async def wait_for(wait: Callable[[], Awaitable[object]]) -> None:
+            await wait()
+            group.cancel_scope.cancel()
+
+        for wait in waits:
+            group.start_soon(wait_for, wait)
+
+
 class Edge:
-    """A Stratum port with its lane of the log."""
+    """A lane of the log with its Stratum ports."""
 
     def __init__(
         self,
@@ -102,8 +73,13 @@ class Edge:
         clock: Clock,
         config: EdgeConfig,
         note_signer: Signer | None = None,
+        names: Names | None = None,
+        payability: Payability | None = None,
+        bans: Bans | None = None,
     ) -> None:
-        """`signer` holds an edge key of the terms; `note_signer`, if any, posts the kind 1 notes of blocks."""
+        """`signer` holds an edge key of the terms; `note_signer`, if any, posts the kind 1 notes of blocks. Without
+        `names` NIP-05 addresses are refused; without `bans` nobody is banned.
+        """
         self._source = source
         self._signer = signer
         self._pool = pool
@@ -113,65 +89,50 @@ class Edge:
         self._clock = clock
         self._config = config
         self._note_signer = note_signer
-        self._port = 0
+        self._names = names
+        self._payability = payability
+        self._bans = bans
         self._known: Terms | None = None
-        self._wake = anyio.Event()
-        self._published = anyio.Event()
-        # Blocks on their way to the chain.
-        self._submitting = 0
+        self._fin = False
+        self._serving: anyio.CancelScope | None = None
+        self._down = anyio.Event()
 
     @property
-    def port(self) -> int:
-        """The TCP port miners reach; 0 before `run` has started."""
-        return self._port
+    def ports(self) -> dict[str, int]:
+        """The TCP port of each port's name; empty before `run` has started."""
+        return self._server.ports if self._serving is not None else {}
 
     def status(self) -> EdgeStatus:
         """A snapshot; RuntimeError before `run` has started."""
-        if self._port == 0:
+        if self._serving is None:
             raise RuntimeError("the edge has not started")
-        sessions = [c.session for c in self._server.connections if c.session.state is State.MINING]
-        desk, counts = self._desk, self._desk.counts
-        current, head = desk.book.current, desk.lane.head
-        return EdgeStatus(
-            sessions=len(self._server.connections),
-            miners=len({session.miner for session in sessions}),
-            workers=len({name for session in sessions for name in session.users.values()}),
-            hashrate_hs=counts.hashrate.per_second(self._server.mono()),
-            accepted=counts.accepted,
-            rejected=dict(counts.rejected),
-            bad_lines=counts.bad_lines,
-            height=0 if current is None else current.job.height,
-            job="" if current is None else current.job.id,
-            batch_seq=-1 if head is None else head.seq,
-            batch_id=desk.lane.head_id,
-            unpublished=desk.unpublished,
-            stalled=desk.journal.failed,
-            blocks=dict(counts.blocks),
-        )
+        sessions = [connection.session for connection in self._server.connections]
+        return edge_status(self._desk, sessions, self._source.lost_s(), self._server.mono())
+
+    def sessions(self) -> list[SessionRow]:
+        """Every connection, longest first."""
+        mono = self._server.mono()
+        rows = [connection.session.row(connection.address, mono) for connection in self._server.connections]
+        return sorted(rows, key=lambda row: -row.since_ms)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started once miners can connect and the first job is there.
+        """Serve until cancelled or drained; started once miners can connect and the first job is there.
 
-        Raises JournalError, ValueError for terms without this edge's key or offer, OSError for a busy port.
+        Raises JournalError, ValueError for terms without this edge's key or offers, OSError for a busy port.
         """
-        self._check(self._terms.current())
+        self._check(self._terms.current(), self._config)
         journal = JournalFile(self._journal_dir)
         try:
             self._open_desk(journal)
             async with anyio.create_task_group() as background:
-                # They outlive a cancellation from outside: what is sealed on the way down goes through them.
+                # They outlive a cancellation from outside: what is sealed on the way down goes through them. A block
+                # found in the last moment is worth most: it goes to the chain before we go.
                 kept = [
                     await background.start(_shielded, journal.run),
-                    await background.start(_shielded, partial(self._publish_all, journal)),
-                    # A block found in the last moment is worth most: it goes to the chain before we go.
-                    await background.start(_shielded, self._submit_all),
+                    await background.start(_shielded, partial(self._deliveries.publish_all, journal)),
+                    await background.start(_shielded, self._deliveries.submit_all),
                 ]
-                self._server = StratumServer(
-                    self._desk,
-                    Limits(self._config.max_line, self._config.max_per_address, self._config.login_deadline_s),
-                    self._clock.now_ms,
-                    self._look,
-                )
+                self._server = StratumServer(self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look)
                 try:
                     await self._serve(task_status)
                 finally:
@@ -181,43 +142,60 @@ class Edge:
                         scope.cancel()
         finally:
             journal.close()
+            self._down.set()
 
     async def _serve(self, task_status: TaskStatus[None]) -> None:
         await self._renew()
-        self._port = await self._server.listen(self._config.host, self._config.port, self._config.sock)
+        for port in self._config.ports:
+            await self._server.listen(port)
         async with anyio.create_task_group() as serving:
+            self._serving = serving.cancel_scope
             serving.start_soon(self._follow)
+            serving.start_soon(self._watch_nodes)
             serving.start_soon(self._seal_when_due)
             serving.start_soon(self._sweep)
             task_status.started()
 
+    async def drain(self, *, fin: bool = False) -> int:
+        """Let the miners go, seal and publish what is there, and end `run`. With `fin` the lane ends for good.
+
+        How many batches and blocks are left in the journal for the next start: 0 unless relays or nodes are away.
+        """
+        if self._serving is None:
+            raise RuntimeError("the edge has not started")
+        self._fin = fin
+        self._serving.cancel()
+        await self._down.wait()
+        return self._deliveries.open
+
     # Start and end
 
-    def _check(self, terms: Terms) -> None:
+    def _check(self, terms: Terms, config: EdgeConfig) -> None:
         if terms.pool != self._pool:
             raise ValueError(f"the terms are of {terms.pool}, this edge is of {self._pool}")
-        if self._config.offer not in terms.body.offers:
-            raise ValueError(f"the terms have no offer {self._config.offer!r}")
+        for port in config.ports:
+            if port.offer not in terms.body.offers:
+                raise ValueError(f"port {port.name}: the terms have no offer {port.offer!r}")
         if self._signer.pubkey not in terms.body.keys_of("edge"):
             raise ValueError(f"the terms do not name {self._signer.pubkey} as an edge")
 
     def _open_desk(self, journal: JournalFile) -> None:
         config = self._config
-        house = House(
-            self._pool,
-            config.offer,
-            Payout(config.payout_script, config.pool_tag),
-            Policy(config.shares_per_minute, config.min_difficulty, config.max_difficulty),
-            config.start_difficulty,
-        )
         now = self._clock.now_ms()
         recovered = journal.recover()
         if recovered is None:
             lane = Lane(self._pool, config.lane, now)
         else:
             lane = Lane(self._pool, recovered.checkpoint.lane, recovered.from_ms, recovered.head, recovered.newest_s)
-        mono = int(anyio.current_time() * 1000)
-        self._desk = Desk(house, self._signer, journal, lane, Seats(secrets.token_bytes(32)), Counts(mono))
+        self._desk = Desk(
+            House(self._pool, Payout(config.payout_script, config.pool_tag)),
+            self._signer,
+            journal,
+            lane,
+            Seats(secrets.token_bytes(32)),
+            Counts(int(anyio.current_time() * 1000)),
+            [port.offer for port in config.ports],
+        )
         if recovered is not None:
             log.info(
                 "the journal ends at batch %d with %d shares to seal, %d batches to send, %d blocks to ask about",
@@ -229,34 +207,24 @@ class Edge:
             self._desk.take_up(recovered, now)
         if not self._desk.begin_segment():
             raise OSError(f"no journal can be begun in {self._journal_dir}")
+        self._deliveries = Deliveries(self._desk, self._publisher, self._source, self._signer, self._note_signer)
 
     async def _go_down(self) -> None:
         """Stop accepting, seal what is there, hand it to the outbox, and blocks to the chain, within SHUTDOWN_S."""
         with anyio.move_on_after(SHUTDOWN_S):
             await self._server.close()
-            self._desk.seal(self._clock.now_ms())
+            self._desk.seal(self._clock.now_ms(), fin=self._fin)
             self._desk.journal.flush()
-            self._look()
-            while self._desk.unpublished or self._desk.found or self._submitting:
-                await self._published.wait()
+            self._deliveries.look()
+            await self._deliveries.finished()
             self._desk.journal.flush()
             return
-        log.warning(
-            "%d batches did not reach the outbox and %d blocks the chain in time: the next start sends them",
-            self._desk.unpublished,
-            len(self._desk.found) + self._submitting,
-        )
-
-    def _look(self) -> None:
-        """Wake whoever takes from the desk's outbox and its found blocks."""
-        if self._desk.outbox or self._desk.found:
-            wake, self._wake = self._wake, anyio.Event()
-            wake.set()
+        log.warning("%d batches and blocks are not out in time: the next start sends them", self._deliveries.open)
 
     # Jobs
 
-    async def _renew(self) -> None:
-        """A new job from the source's newest template, as soon as there is one."""
+    async def _renew(self) -> bool:
+        """Jobs from the source's newest template, as soon as there is one; True when they are on a new tip."""
         wait = FIRST_RETRY_S
         while True:
             try:
@@ -266,47 +234,54 @@ class Edge:
                 log.warning("no template: %s", error)
                 await anyio.sleep(wait)
                 wait = min(wait * 2, LAST_RETRY_S)
+        return self._take(template)
+
+    def _take(self, template: Template) -> bool:
         terms = self._terms.current()
         if terms is not self._known:
             try:
-                self._check(terms)
+                self._check(terms, self._config)
                 self._known = terms
             except ValueError as error:
                 if self._known is None:
                     raise
                 log.error("the new terms can't be mined under, the old ones stay: %s", error)
         assert self._known is not None
-        self._clean = self._desk.renew(template, self._known, self._clock.now_ms())
+        clean = self._desk.renew(template, self._known, self._clock.now_ms())
         self._desk.journal.flush()
-        self._look()
+        self._deliveries.look()
+        return clean
 
-    async def _first(self, *waits: Callable[[], Awaitable[object]]) -> None:
-        """Return when the first of the waits does."""
-        async with anyio.create_task_group() as group:
-
-            async def wait_for(wait: Callable[[], Awaitable[object]]) -> None:
-                await wait()
-                group.cancel_scope.cancel()
-
-            for wait in waits:
-                group.start_soon(wait_for, wait)
+    async def _announce(self, clean: bool) -> None:
+        lives: dict[str, LiveJob] = {}
+        for offer in self._desk.offers:
+            live = self._desk.current(offer)
+            assert live is not None
+            lives[offer] = live
+        await self._server.announce(lives, clean)
 
     async def _follow(self) -> None:
-        """A new job on a new tip or new terms at once, and every REFRESH_S."""
+        """New jobs on a new tip or new terms at once, and every refresh_s.
+
+        On a new tip an empty one goes out while the full template is made.
+        """
         seen_terms = self._terms.current().id
         while True:
-            current = self._desk.book.current
+            current = self._desk.current(self._desk.offers[0])
             assert current is not None
-            await self._first(
+            await _first(
                 partial(self._source.wait_tip, current.job.prevhash),
                 partial(self._terms.changed, seen_terms),
                 partial(self._until_due, current),
             )
             seen_terms = self._terms.current().id
-            await self._renew()
-            live = self._desk.book.current
-            assert live is not None
-            await self._server.announce(live, self._clean)
+            try:
+                quick = await self._source.quick_template()
+            except SourceUnavailable:
+                quick = None
+            if quick is not None and quick.prevhash != current.job.prevhash:
+                await self._announce(self._take(quick))
+            await self._announce(await self._renew())
 
     async def _until_due(self, live: LiveJob) -> None:
         """Return when a job should be refreshed: after refresh_s, or when a leap of the wall clock ended its life."""
@@ -314,10 +289,22 @@ class Edge:
             while self._clock.now_ms() < live.dies_at:  # noqa: ASYNC110 - the wall clock has no event to wait for
                 await anyio.sleep(SWEEP_S)
 
+    async def _watch_nodes(self) -> None:
+        """Without a node the last job is worth something for a while only; then miners are let go to fail over."""
+        while True:
+            await anyio.sleep(NODE_LOOK_S)
+            lost = self._source.lost_s()
+            if not self._server.shut and lost > self._config.node_grace_s:
+                log.error("no node has answered for %.0f s: the miners are let go until one does", lost)
+                self._server.let_go("no node answers")
+            elif self._server.shut and lost == 0.0:
+                log.warning("a node answers again: miners are let in")
+                self._server.shut = ""
+
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_S)
-            self._server.sweep()
+            await self._server.sweep()
 
     # Batches
 
@@ -335,78 +322,4 @@ class Edge:
             if anyio.current_time() - sealed_at >= due:
                 self._desk.seal(self._clock.now_ms())
                 self._desk.journal.flush()
-                self._look()
-
-    async def _publish(self, event: VerifiedEvent, chain: str) -> None:
-        await self._retry(lambda: self._publisher.publish(event, chain=chain), f"publishing {event.id}")
-
-    async def _publish_all(self, journal: JournalFile) -> None:
-        """Hand batches to the outbox in their order, each once it is on the disk."""
-        desk = self._desk
-        chain = f"{self._signer.pubkey}/{desk.lane.number}"
-        while True:
-            while desk.outbox:
-                # All at hand share one sync: batches come faster than the disk turns when blocks do.
-                publications = list(desk.outbox)
-                desk.outbox.clear()
-                await journal.synced()
-                for publication in publications:
-                    for event in publication.events:
-                        await self._publish(event, chain)
-                    desk.published(publication)
-                self._tell_done()
-            await self._wake.wait()
-
-    def _tell_done(self) -> None:
-        """Wake `_go_down`: a publication or a submission is done with."""
-        published, self._published = self._published, anyio.Event()
-        published.set()
-
-    async def _retry(self, act: Callable[[], Awaitable[None]], name: str) -> None:
-        wait = FIRST_RETRY_S
-        while True:
-            try:
-                await act()
-            except Exception:  # whatever the adapter raises, the event stays ours until it is taken
-                # Where it failed is told once: a disk may be full for hours.
-                log.error("%s failed, trying again in %.1f s", name, wait, exc_info=wait == FIRST_RETRY_S)
-                await anyio.sleep(wait)
-                wait = min(wait * 2, LAST_RETRY_S)
-            else:
-                return
-
-    # Blocks
-
-    async def _submit_all(self) -> None:
-        async with anyio.create_task_group() as submissions:
-            while True:
-                while self._desk.found:
-                    self._submitting += 1
-                    submissions.start_soon(self._submit, self._desk.found.popleft())
-                await self._wake.wait()
-
-    async def _submit(self, block: FoundBlock) -> None:
-        """Hand a block in until the chain answers; an accepted one gets its note."""
-        name = display(block.hash)
-
-        async def hand_in() -> None:
-            submitted = await self._source.submit(block.block)
-            outcome = "accepted" if submitted.accepted else submitted.reason
-            self._desk.counts.blocks[outcome] += 1
-            log.log(
-                logging.INFO if submitted.accepted else logging.WARNING,
-                "block %d %s of %s: %s",
-                block.height,
-                name,
-                block.miner,
-                outcome,
-            )
-            if submitted.accepted and self._note_signer is not None:
-                note = self._note_signer.sign(block_note(self._pool, block))
-                await self._publish(note, "")
-
-        await self._retry(hand_in, f"submitting block {name}")
-        self._desk.resolved(block)
-        self._desk.journal.flush()
-        self._submitting -= 1
-        self._tell_done()
+                self._deliveries.look()

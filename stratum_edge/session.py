@@ -12,6 +12,7 @@ from typing import Any, Final
 from nips.errors import InvalidKey
 from nips.pool.binding import binding
 from stratum_edge import messages, wishes
+from stratum_edge.config import PortConfig
 from stratum_edge.desk import Desk
 from stratum_edge.errors import MalformedLine
 from stratum_edge.extranonce import Seat
@@ -21,7 +22,9 @@ from stratum_edge.lane import SessionKey
 from stratum_edge.messages import NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED, Request, error_reply, reply, true_reply
 from stratum_edge.names import Name, parse_user
 from stratum_edge.shares import EXTRANONCE2_HEX, Assigned, MalformedShare, judge, parse_submission
-from stratum_edge.vardiff import History, Policy, retarget
+from stratum_edge.status import SessionRow
+from stratum_edge.turn import Submit
+from stratum_edge.vardiff import QUICK_SHARES, History, Policy, retarget
 
 
 class State(Enum):
@@ -67,6 +70,8 @@ COST_DECAY_PER_MS: Final = 0.5 / 1000
 # A proxy may have many workers behind one connection; names beyond this are refused, since each takes memory.
 MAX_WORKERS: Final = 1024
 MAX_AGENT: Final = 64
+# Expected hashes for a share of difficulty 1: 2^256 / (0xffff << 208), for people to read.
+HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
 # A jump of so many times makes what the miner holds too easy to be worth its lines: it is told to drop it.
 CLEAN_JUMP: Final = 4
 # Replies a miner may send to questions we don't ask; ESP-Miner writes them as a method.
@@ -74,7 +79,9 @@ _IGNORED: Final = frozenset({"pong", "mining.pong"})
 
 
 class Session:
-    """One connection. `receive` takes its lines; `take_output` gives what to send; `closing` why it must end."""
+    """One connection on a port. `receive` takes its lines; `take_output` gives what to send, once the desk's turn is
+    settled; `closing` says why it must end.
+    """
 
     __slots__ = (
         "_assigned",
@@ -84,33 +91,45 @@ class Session:
         "_desk",
         "_history",
         "_latest",
-        "_lowest",
         "_mask",
         "_out",
+        "_policy",
         "_sent_difficulty",
+        "_since",
+        "accepted",
         "agent",
         "closing",
+        "good_at",
         "miner",
+        "port",
+        "rejected",
         "seat",
         "state",
+        "unsettled",
         "users",
     )
 
-    def __init__(self, desk: Desk, mono: int) -> None:
+    def __init__(self, desk: Desk, port: PortConfig, mono: int) -> None:
+        self.port = port
         self.state = State.CONNECTED
+        # Submits that wait in the desk's turn: their replies are not there yet.
+        self.unsettled = 0
         self.closing = ""
         self.agent = ""
         self.miner = ""
         self.users: dict[str, Name] = {}
         self.seat: Seat | None = None
+        self.accepted = self.rejected = 0
+        # When its last good share came; at first when it connected.
+        self.good_at = self._since = mono
         self._desk = desk
         self._out: list[bytes] = []
         self._mask = 0
         self._configured = False
         self._cost = 0.0
         self._cost_at = mono
-        self._history = History(desk.house.start_difficulty, mono)
-        self._lowest = desk.house.policy.lowest
+        self._history = History(port.start_difficulty, mono)
+        self._policy = port.policy
         # What this session was given, by Stratum job id; shares on anything else are not its own.
         self._assigned: dict[str, Assigned] = {}
         self._latest: Assigned | None = None
@@ -118,8 +137,8 @@ class Session:
 
     # The shell's side
 
-    def receive(self, lines: Sequence[bytes | None], now: int, mono: int) -> None:
-        """Take lines as `LineBuffer` cuts them; `now` is Unix ms, `mono` monotonic ms."""
+    def receive(self, lines: Sequence[bytes | None], mono: int) -> None:
+        """Take lines as `LineBuffer` cuts them; `mono` is monotonic ms. Submits wait in the desk's turn."""
         for line in lines:
             if self.closing:
                 return
@@ -135,10 +154,12 @@ class Session:
             except MalformedLine as error:
                 self._malformed(line, str(error), mono)
                 continue
-            self._handle(request, now, mono)
+            self._handle(request, mono)
 
     def take_output(self) -> bytes:
-        """All there is to send, to be written at once."""
+        """All there is to send, to be written at once; empty while submits are unsettled."""
+        if self.unsettled:
+            return b""
         if not self._out:
             return b""
         data = b"".join(self._out)
@@ -152,6 +173,26 @@ class Session:
             if self.seat is not None:
                 self._desk.seats.leave(self.seat, mono)
             self._assigned.clear()
+
+    def row(self, address: str, mono: int) -> SessionRow:
+        """What the operator sees of it."""
+        history = self._history
+        difficulty = history.difficulty if self._sent_difficulty is None else self._sent_difficulty
+        elapsed = max(mono - history.since_ms, 1)
+        hashes = history.shares * float(history.difficulty) * HASHES_PER_DIFFICULTY
+        return SessionRow(
+            address=address,
+            port=self.port.name,
+            miner=self.miner,
+            workers=tuple(sorted({name.worker for name in self.users.values()})),
+            agent=self.agent,
+            difficulty=str(difficulty),
+            hashrate_hs=int(hashes * 1000 / elapsed),
+            accepted=self.accepted,
+            rejected=self.rejected,
+            since_ms=mono - self._since,
+            idle_ms=mono - self.good_at,
+        )
 
     def tick(self, mono: int) -> None:
         """Look at the difficulty again: silence is only seen by looking."""
@@ -168,7 +209,7 @@ class Session:
             self._out.append(messages.set_difficulty(grade.difficulty))
             self._sent_difficulty = grade.difficulty
         if len(self._assigned) > 1:
-            knows = self._desk.book.knows
+            knows = self._desk.knows
             for id in [id for id, work in self._assigned.items() if not knows(work.live.job.id)]:
                 del self._assigned[id]
         self._latest = Assigned(live, grade, self.miner, self.seat.extranonce1)
@@ -182,14 +223,14 @@ class Session:
         before = self.state
         self.state = TRANSITIONS[before, event]
         if self.state is State.MINING and before is not State.MINING:
-            current = self._desk.book.current
+            current = self._desk.current(self.port.offer)
             assert current is not None, "the edge listens once it has a job"
             self.assign(current, clean=True)
 
-    def _handle(self, request: Request, now: int, mono: int) -> None:
+    def _handle(self, request: Request, mono: int) -> None:
         method = request.method
         if method == "mining.submit":
-            self._submit(request, now, mono)
+            self._submit(request, mono)
             return
         if method is None or method in _IGNORED:
             return
@@ -257,8 +298,8 @@ class Session:
             self._refuse(request, UNAUTHORIZED, f"a connection has at most {MAX_WORKERS} workers")
             return
         if not self.miner:
-            wish = wishes.difficulty_of_password(params[1]) if len(params) > 1 else None
-            start = self._history.difficulty if wish is None else self._policy().admit(wish)
+            wish = wishes.difficulty_of_password(params[1], bare=self.port.bare_password) if len(params) > 1 else None
+            start = self._history.difficulty if wish is None else self._policy.admit(wish)
             self._history.restart(start, mono)
         self.miner = name.miner
         self.users[user] = name
@@ -281,10 +322,8 @@ class Session:
             elif extension == "minimum-difficulty":
                 wish = wishes.difficulty(options.get("minimum-difficulty.value"))
                 if wish is not None:
-                    self._lowest = self._desk.house.policy.admit(wish)
-                    if self._history.difficulty < self._lowest:
-                        self._wish(self._lowest, mono)
-                answer[extension] = wish is not None
+                    self._not_below(wish, mono)
+                answer[extension] = wish is not None and wish <= self._policy.highest
             else:
                 answer[extension] = extension in ("subscribe-extranonce", "info")
         self._out.append(reply(request.id, answer))
@@ -316,20 +355,23 @@ class Session:
 
     # Difficulty
 
-    def _policy(self) -> Policy:
-        policy = self._desk.house.policy
-        if self._lowest == policy.lowest:
-            return policy
-        return Policy(policy.shares_per_minute, self._lowest, policy.highest)
+    def _not_below(self, wish: Fraction, mono: int) -> None:
+        """The miner takes no shares below a difficulty: its own bound within the port's."""
+        policy = self.port.policy
+        self._policy = Policy(policy.shares_per_minute, policy.admit(wish), policy.highest)
+        if self._history.difficulty < self._policy.lowest:
+            self._wish(self._policy.lowest, mono)
 
     def _wish(self, wish: Fraction, mono: int) -> None:
-        wanted = self._policy().admit(wish)
+        wanted = self._policy.admit(wish)
         if wanted != self._history.difficulty:
             self._pay(COST_WISH, mono)
         self._change(wanted, mono)
 
     def _retarget(self, mono: int) -> None:
-        wanted = retarget(self._history, mono, self._policy())
+        if self.port.fixed:
+            return
+        wanted = retarget(self._history, mono, self._policy)
         if wanted is not None:
             self._change(wanted, mono)
 
@@ -339,14 +381,15 @@ class Session:
         self._history.restart(wanted, mono)
         if self.state is not State.MINING or wanted == before:
             return
-        live = self._desk.book.current
-        assert live is not None
+        live = self._desk.current(self.port.offer)
+        if live is None:
+            return  # the port is being closed
         if self._latest is None or live.grade(wanted).difficulty != self._latest.grade.difficulty:
             self.assign(live, clean=wanted >= CLEAN_JUMP * before)
 
     # Shares
 
-    def _submit(self, request: Request, now: int, mono: int) -> None:
+    def _submit(self, request: Request, mono: int) -> None:
         params = request.params
         if self.state is not State.MINING:
             if self.seat is None:
@@ -380,28 +423,42 @@ class Session:
             assert self.seat is not None
             key = SessionKey(name.miner, name.worker, self.seat.extranonce1, work.grade.share_bits)
             work.keys[user] = key
-        desk = self._desk
+        # The reply's place is kept: it is judged with all that came in this turn of the loop.
+        self.unsettled += 1
+        self._out.append(b"")
+        self._desk.turn.put(Submit(self, request.id, len(self._out) - 1, work, key, share, self._mask))
+
+    def settle(self, submit: Submit, digest: bytes, now: int, mono: int) -> None:
+        """Judge a submit of the turn by its header's hash, write it down, and put the reply in its place."""
+        self.unsettled -= 1
+        desk, work, key = self._desk, submit.work, submit.key
         at = desk.time_for(key, work.live, now)
-        verdict = judge(work, share, self._mask, at)
+        verdict = judge(work, submit.share, digest, submit.mask, at)
         if desk.journal.failed and verdict.status is not None and not verdict.is_block:
             work.live.seen.discard(verdict.hash)
-            self._reject(request, None, OTHER, "the pool can't store shares now: not counted")
+            desk.refuse(key, OTHER)
+            self._out[submit.slot] = error_reply(submit.id, OTHER, "the pool can't store shares now: not counted")
             return
         if verdict.status is not None:
-            desk.write(work, key, share, verdict, at, mono)
+            desk.write(work, key, submit.share, verdict, at, mono)
         if verdict.code:
-            self._reject(request, key, verdict.code, verdict.text)
+            self.rejected += 1
+            desk.refuse(key, verdict.code)
+            self._out[submit.slot] = error_reply(submit.id, verdict.code, verdict.text)
             if verdict.code != STALE:
                 # Stale shares are the network's doing, not the miner's.
                 self._pay(COST_BAD_SHARE, mono)
             return
-        self._out.append(true_reply(request.id))
+        self._out[submit.slot] = true_reply(submit.id)
+        self.accepted += 1
+        self.good_at = mono
         history = self._history
         history.count(work.grade.difficulty)
-        if history.shares >= 16.0:
+        if history.shares >= QUICK_SHARES and self.state is State.MINING:
             self._retarget(mono)
 
     def _reject(self, request: Request, key: SessionKey | None, code: int, text: str) -> None:
+        self.rejected += 1
         self._desk.refuse(key, code)
         self._out.append(error_reply(request.id, code, text))
 

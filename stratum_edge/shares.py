@@ -4,7 +4,6 @@ A block is looked for before anything may refuse the share, and the target that 
 session's latest.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -99,13 +98,13 @@ class Assigned:
         return self._bound
 
 
-def judge(work: Assigned, share: Submission, mask: int, now: int) -> Verdict:
-    """Judge a share at `now` (ms on the lane's time line); a good one is noted in its prevhash's seen hashes."""
+def judge(work: Assigned, share: Submission, digest: bytes, mask: int, now: int) -> Verdict:
+    """Judge a share by its header's hash at `now` (ms on the lane's time line); a good one is noted in its prevhash's
+    seen hashes.
+    """
     live = work.live
     job = live.job
-    extranonce2, ntime, nonce, bits = share
-    header = work.bound.header(extranonce2, ntime, nonce, job.version | bits)
-    digest = hashlib.sha256(hashlib.sha256(header).digest()).digest()
+    _, ntime, _, bits = share
     value = int.from_bytes(digest, "little")
     is_block = value <= live.block_target
     if digest in live.seen:

@@ -12,7 +12,7 @@ RATE_STEP_MS: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class EdgeStatus:
     """A snapshot. `hashrate_hs`: hashes a second over five minutes. `rejected`: by Stratum error code. `blocks`: by
-    outcome: "accepted", or the chain's reason.
+    outcome: "accepted", or the chain's reason. `node_lost_s`: seconds since a node last answered, 0.0 while one does.
     """
 
     sessions: int
@@ -29,6 +29,26 @@ class EdgeStatus:
     unpublished: int
     stalled: bool
     blocks: dict[str, int]
+    node_lost_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A connection as the operator sees it. `since_ms`: how long it has been there; `idle_ms`: since its last good
+    share; `hashrate_hs`: reckoned from its good shares since its difficulty last changed, 0 while there are none.
+    """
+
+    address: str
+    port: str
+    miner: str
+    workers: tuple[str, ...]
+    agent: str
+    difficulty: str
+    hashrate_hs: int
+    accepted: int
+    rejected: int
+    since_ms: int
+    idle_ms: int
 
 
 class Hashrate:

@@ -13,9 +13,8 @@ from nips.pool.targets import DIFFICULTY_1_TARGET
 from stratum_edge.jobs import ROLLING_MASK
 
 # "d=N" or "diff=N" between other options; no real wish has more digits than the greatest target.
-_PASSWORD: Final = re.compile(
-    r"(?:^|[,;\s])d(?:iff)?=([0-9]{1,80}(?:\.[0-9]{1,80})?(?:[eE][+-]?[0-9]{1,3})?)(?=$|[,;\s])"
-)
+_NUMBER: Final = re.compile(r"([0-9]{1,80}(?:\.[0-9]{1,80})?(?:[eE][+-]?[0-9]{1,3})?)")
+_PASSWORD: Final = re.compile(rf"(?:^|[,;\s])d(?:iff)?={_NUMBER.pattern}(?=$|[,;\s])")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 
 
@@ -34,9 +33,11 @@ def difficulty_of_target(value: object) -> Fraction | None:
     return Fraction(DIFFICULTY_1_TARGET, target) if target else None
 
 
-def difficulty_of_password(value: object) -> Fraction | None:
-    """The difficulty a password names; its other text is free."""
-    found = _PASSWORD.search(value) if type(value) is str else None
+def difficulty_of_password(value: object, *, bare: bool = False) -> Fraction | None:
+    """The difficulty a password names; its other text is free. `bare`: a number alone is one, too."""
+    if type(value) is not str:
+        return None
+    found = _PASSWORD.search(value) or (_NUMBER.fullmatch(value.strip()) if bare else None)
     if found is None:
         return None
     return Fraction(found[1]) or None

@@ -23,6 +23,7 @@ from nips.pool.kinds import BLOCK, JOB, RECEIPT
 from nips.pool.receipt import parse_receipt
 from nips.pool.targets import target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, Terms, TermsBody, build_terms, parse_terms
+from stratum_edge.config import PortConfig
 from stratum_edge.desk import Desk, House
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
@@ -30,7 +31,7 @@ from stratum_edge.lane import Lane
 from stratum_edge.ports import Submitted, Template, Tip
 from stratum_edge.session import Session
 from stratum_edge.status import Counts
-from stratum_edge.vardiff import EASIEST, Policy
+from stratum_edge.vardiff import EASIEST
 
 POOL_KEY = SecretKey(b"\x01" * 32)
 EDGE_KEY = SecretKey(b"\x02" * 32)
@@ -129,6 +130,8 @@ class FakeSource:
         self.prevhash = b"\xaa" * 32
         self.blocks: list[bytes] = []
         self.answers: list[Submitted | Exception] = []
+        self.quick: Template | None = None
+        self.lost = 0.0
         self._moved = anyio.Event()
 
     def move(self) -> None:
@@ -144,6 +147,12 @@ class FakeSource:
         while self.prevhash == known:
             await self._moved.wait()
         return self.tip()
+
+    async def quick_template(self) -> Template | None:
+        return self.quick
+
+    def lost_s(self) -> float:
+        return self.lost
 
     def tip(self) -> Tip:
         return Tip(self.height - 1, self.prevhash)
@@ -347,7 +356,8 @@ class Peer:
     difficulty: Fraction = Fraction(0)
 
     def raw(self, *lines: bytes | None) -> list[dict[str, Any]]:
-        self.session.receive(lines, self.now, self.mono)
+        self.session.receive(lines, self.mono)
+        self.desk.turn.settle(self.now, self.mono)
         self.desk.journal.flush()
         return self.read()
 
@@ -386,25 +396,22 @@ class Peer:
 class Bench:
     """A desk with a first job, and peers on it."""
 
-    def __init__(self, terms: Terms | None = None, start: Fraction = EASY, **policy: Any) -> None:
+    def __init__(self, terms: Terms | None = None, start: Fraction = EASY, **port: Any) -> None:
         self.terms = terms or make_terms()
         self.clock = FakeClock()
         self.journal = MemoryJournal()
-        house = House(
-            POOL,
-            "main",
-            Payout(b"\x00\x14" + b"\x55" * 20, b"/noncestr/"),
-            Policy(**policy),
-            start,
+        house = House(POOL, Payout(b"\x00\x14" + b"\x55" * 20, b"/noncestr/"))
+        self.port = PortConfig(start_difficulty=start, **port)
+        self.desk = Desk(
+            house, EDGE_KEY, self.journal, Lane(POOL, 0, NOW), Seats(b"\x07" * 32), Counts(0), [self.port.offer]
         )
-        self.desk = Desk(house, EDGE_KEY, self.journal, Lane(POOL, 0, NOW), Seats(b"\x07" * 32), Counts(0))
         self.desk.begin_segment()
         self.template = make_template()
         self.desk.renew(self.template, self.terms, NOW)
         self.peers: list[Peer] = []
 
-    def peer(self) -> Peer:
-        peer = Peer(Session(self.desk, 0), self.desk)
+    def peer(self, **port: Any) -> Peer:
+        peer = Peer(Session(self.desk, replace(self.port, **port), 0), self.desk)
         self.peers.append(peer)
         return peer
 
@@ -413,7 +420,9 @@ class Bench:
         clean = self.desk.renew(template, self.terms, now)
         for peer in self.peers:
             peer.now = now
-            peer.session.assign(self.desk.book.current, clean)
+            live = self.desk.current("main")
+            assert live is not None
+            peer.session.assign(live, clean)
             peer.read()
         return clean
 

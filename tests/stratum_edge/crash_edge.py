@@ -18,8 +18,9 @@ from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.hashing import sha256d
 from nips.pool.terms import Terms, parse_terms
+from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.ports import Submitted, Template, Tip
-from stratum_edge.service import Edge, EdgeConfig
+from stratum_edge.service import Edge
 
 EASIEST = Fraction(1, 1 << 32)
 
@@ -48,6 +49,12 @@ class FileChain:
         while self._tip == known:
             await self._moved.wait()
         return self.tip()
+
+    async def quick_template(self) -> Template | None:
+        return None
+
+    def lost_s(self) -> float:
+        return 0.0
 
     def tip(self) -> Tip:
         return Tip(self._height - 1, self._tip)
@@ -99,11 +106,11 @@ async def main(directory: Path) -> None:
         publisher=FilePublisher(directory / "events.jsonl"),
         journal_dir=directory / "journal",
         clock=Clock(),
-        config=EdgeConfig(payout_script=b"\x51", port=0, start_difficulty=EASIEST, max_difficulty=EASIEST),
+        config=EdgeConfig(payout_script=b"\x51", ports=(PortConfig(port=0, start_difficulty=EASIEST, fixed=True),)),
     )
     async with anyio.create_task_group() as group:
         await group.start(edge.run)
-        sys.stdout.write(f"{edge.port}\n")
+        sys.stdout.write(f"{edge.ports['main']}\n")
         sys.stdout.flush()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, group.cancel_scope.cancel)
 

@@ -13,7 +13,6 @@ from stratum_edge.jobs import Payout
 from stratum_edge.journal import encode_record, read_records, recover
 from stratum_edge.lane import Lane
 from stratum_edge.status import Counts
-from stratum_edge.vardiff import Policy
 
 BLOCK_TARGET = 0x7FFFFF << 232
 
@@ -23,8 +22,8 @@ def restart(edge, stored: bytes, now: int, signer=None):
     recovered = recover(read_records(stored))
     assert recovered is not None
     lane = Lane(edge.POOL, recovered.checkpoint.lane, recovered.from_ms, recovered.head, recovered.newest_s)
-    house = House(edge.POOL, "main", Payout(b"\x51", b""), Policy(), edge.EASY)
-    desk = Desk(house, signer or edge.EDGE_KEY, edge.MemoryJournal(), lane, Seats(b"\x08" * 32), Counts(0))
+    house = House(edge.POOL, Payout(b"\x51", b""))
+    desk = Desk(house, signer or edge.EDGE_KEY, edge.MemoryJournal(), lane, Seats(b"\x08" * 32), Counts(0), ["main"])
     desk.take_up(recovered, now)
     desk.begin_segment()
     return desk
@@ -183,7 +182,6 @@ def test_a_full_batch_is_sealed_by_the_share_that_does_not_fit(edge):
     bench = edge.Bench(start=edge.EASIEST)
     peer = bench.peer()
     peer.login(edge.NPUB)
-    peer.session._lowest = edge.EASIEST
     count = 0
     while len(bench.desk.outbox) < 2:
         notify = peer.notifies[-1]

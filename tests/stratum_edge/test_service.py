@@ -13,9 +13,10 @@ from nips.pool.hashing import display, from_display, sha256d
 from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
+from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.errors import ForeignJournal
 from stratum_edge.ports import Submitted
-from stratum_edge.service import Edge, EdgeConfig
+from stratum_edge.service import Edge
 from stratum_edge.wire import parse_block as parse_wire_block
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,8 @@ class Rig:
         self.source = edge.FakeSource(lambda: int(time.time()))
         self.terms = edge.FakeTerms(terms)
         self.publisher = edge.MemoryPublisher()
-        settings = {"start_difficulty": EASY, "max_difficulty": EASY, "port": 0, **config}
+        port = {"start_difficulty": EASY, "max_difficulty": EASY, "port": 0}
+        port |= {name: config.pop(name) for name in list(config) if name in PortConfig.__slots__}
         self.edge = Edge(
             source=self.source,
             signer=edge.EDGE_KEY,
@@ -44,7 +46,7 @@ class Rig:
             publisher=self.publisher,
             journal_dir=journal_dir,
             clock=WallClock(),
-            config=EdgeConfig(payout_script=SCRIPT, **settings),
+            config=EdgeConfig(payout_script=SCRIPT, ports=(PortConfig(**port),), **config),
             note_signer=edge.POOL_KEY,
         )
 
@@ -110,7 +112,7 @@ async def client(edge, port):
 async def test_shares_become_receipts_and_shutdown_seals_the_rest(edge, tmp_path):
     terms = edge.make_terms(batch_seconds=0)
     rig = Rig(edge, tmp_path, terms)
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB + ".rig")
         hashes = []
         for start in range(5):
@@ -134,7 +136,7 @@ async def test_a_block_is_submitted_sealed_announced_and_noted(edge, tmp_path):
     terms = edge.make_terms(block_bits=edge.EASY_BLOCK)
     rig = Rig(edge, tmp_path, terms)
     rig.source.answers = [OSError("the node is away"), Submitted(True, "")]
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB)
         found, reply = await miner.share(edge.NPUB)
         assert reply["result"] is True
@@ -159,7 +161,7 @@ async def test_a_block_found_in_the_last_moment_reaches_the_chain_before_the_edg
     """The node is away at first: the edge goes down only after it has answered."""
     rig = Rig(edge, tmp_path, edge.make_terms(block_bits=edge.EASY_BLOCK))
     rig.source.answers = [OSError("the node is away"), OSError("the node is away"), Submitted(True, "")]
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB)
         found, reply = await miner.share(edge.NPUB)
         assert reply["result"] is True
@@ -174,7 +176,7 @@ async def test_a_late_block_is_submitted_and_announced_but_not_credited(edge, tm
     terms = edge.make_terms(block_bits=edge.EASY_BLOCK)
     rig = Rig(edge, tmp_path, terms)
     rig.source.answers = [Submitted(False, "inconclusive")]
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB)
         rig.source.move()
         await miner.work(2)
@@ -194,7 +196,7 @@ async def test_a_late_block_is_submitted_and_announced_but_not_credited(edge, tm
 
 async def test_a_new_tip_new_terms_and_a_refresh_each_give_a_new_job(edge, tmp_path):
     rig = Rig(edge, tmp_path, edge.make_terms(), refresh_s=0.2)
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB)
         await miner.work(2)
         assert not miner.notifies[1].clean
@@ -222,7 +224,7 @@ async def test_a_restart_continues_the_chain_and_a_foreign_journal_is_refused(ed
     events = []
     for _ in range(3):
         rig = Rig(edge, tmp_path, terms, lane=7)
-        async with rig.running(), client(edge, rig.edge.port) as miner:
+        async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
             await miner.login(edge.NPUB)
             assert (await miner.share(edge.NPUB))[1]["result"] is True
         events += [event for event, _ in rig.publisher.events]
@@ -238,7 +240,7 @@ async def test_a_publisher_that_fails_gets_the_same_events_again(edge, tmp_path)
     terms = edge.make_terms(batch_seconds=0)
     rig = Rig(edge, tmp_path, terms)
     rig.publisher.failures = [OSError("no disk"), RuntimeError("no relay")]
-    async with rig.running(), client(edge, rig.edge.port) as miner:
+    async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
         await miner.login(edge.NPUB)
         await miner.share(edge.NPUB)
         await rig.publisher.wait(lambda: any(parse_receipt(e).count for e in rig.publisher.of(edge.KINDS.RECEIPT)))
@@ -271,7 +273,7 @@ async def test_blocks_of_the_embedded_chain_are_accepted_by_the_engine(edge, tmp
         rig = Rig(edge, tmp_path / "journal", terms)
         rig.edge._source = chain
         height = chain.tip().height
-        async with rig.running(), client(edge, rig.edge.port) as miner:
+        async with rig.running(), client(edge, rig.edge.ports["main"]) as miner:
             await miner.login(edge.NPUB)
             for count in range(1, 4):
                 _, reply = await miner.share(edge.NPUB)

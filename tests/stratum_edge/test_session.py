@@ -46,7 +46,7 @@ def test_subscribe_authorize_mine(edge, peer):
 
 def test_the_binding_of_the_notified_coinbase_is_the_miners(edge, bench, peer):
     peer.login(edge.NPUB)
-    job = bench.desk.book.current.job
+    job = bench.desk.current("main").job
     bound = binding(bytes.fromhex(job.id), bytes.fromhex(edge.MINER.pubkey), share_bits_from_difficulty(EASY))
     assert peer.notifies[0].coinb1 == job.coinb1 + bound
     assert peer.notifies[0].prevhash == job.prevhash
@@ -252,7 +252,7 @@ def test_senseless_wishes_are_refused(edge, peer, wish):
 
 
 def test_a_suggestion_before_login_is_the_start_and_bounds_hold(edge):
-    peer = edge.Bench(start=Fraction(1), lowest=Fraction(1, 64), highest=Fraction(4)).peer()
+    peer = edge.Bench(start=Fraction(1), min_difficulty=Fraction(1, 64), max_difficulty=Fraction(4)).peer()
     assert peer.call("mining.suggest_target", f"{(0xFFFF << 208) // 2:064x}")["result"] is True
     peer.login(edge.NPUB)
     assert peer.difficulty == 2
@@ -321,7 +321,7 @@ def test_a_session_is_resumed_with_its_extranonce1(edge, bench):
 
 
 def test_http_gets_one_answer_and_the_end(peer):
-    peer.session.receive([b"GET / HTTP/1.1\r", b"Host: x\r", b"\r"], 0, 0)
+    peer.session.receive([b"GET / HTTP/1.1\r", b"Host: x\r", b"\r"], 0)
     assert peer.session.take_output() == HTTP_ANSWER
     assert peer.session.closing
 
@@ -415,11 +415,13 @@ def test_fuzz(edge, data):
     lines = data.draw(st.lists(request_lines(edge.NPUB), max_size=12))
     outputs = []
     for cut in (1 << 20, 7):
-        session = edge.Bench().peer().session
+        bench = edge.Bench()
+        session = bench.peer().session
         buffer, output = LineBuffer(), b""
         stream = b"".join(line + b"\n" for line in lines)
         for at in range(0, len(stream), cut):
-            session.receive(buffer.feed(stream[at : at + cut]), edge.NOW, 0)
+            session.receive(buffer.feed(stream[at : at + cut]), 0)
+            bench.desk.turn.settle(edge.NOW, 0)
             output += session.take_output()
         outputs.append(output)
         if output.endswith(HTTP_ANSWER):

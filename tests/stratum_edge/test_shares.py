@@ -11,7 +11,8 @@ from nips.pool.job import build_job
 from nips.pool.receipt import CREDITED, LATE_BLOCK
 from stratum_edge.jobs import LiveJob, Payout, job_body
 from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, OTHER, STALE, NotifyForm
-from stratum_edge.shares import Assigned, MalformedShare, Submission, judge, parse_submission
+from stratum_edge.shares import Assigned, MalformedShare, Submission, Verdict, parse_submission
+from stratum_edge.shares import judge as judge_hashed
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "stratum"
 BLOCK_TARGET = 0x7FFFFF << 232
@@ -71,6 +72,12 @@ def assigned(edge):
         return Assigned(live, live.grade(edge.EASY), edge.MINER.pubkey, b"\x00\x00\x00\x07")
 
     return make
+
+
+def judge(work: Assigned, share: Submission, mask: int, now: int) -> Verdict:
+    version = work.live.job.version | share.version_bits
+    digest = work.bound.hash(share.extranonce2, share.ntime, share.nonce, version)
+    return judge_hashed(work, share, digest, mask, now)
 
 
 def find(work: Assigned, target: int, above: int = -1, ntime: int | None = None, bits: int = 0) -> Submission:

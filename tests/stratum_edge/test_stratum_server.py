@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from stratum_edge.adapters import stratum_server
-from stratum_edge.adapters.stratum_server import Limits, StratumServer
+from stratum_edge.adapters.stratum_server import StratumServer
+from stratum_edge.config import Limits
 from stratum_edge.framing import HTTP_ANSWER
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.anyio
 async def serving(edge, **limits):
     bench = edge.Bench()
     server = StratumServer(bench.desk, Limits(**limits), lambda: edge.NOW, lambda: None)
-    port = await server.listen("127.0.0.1", 0)
+    port = await server.listen(edge.replace(bench.port, port=0))
     try:
         yield bench, server, port
     finally:
@@ -107,7 +108,7 @@ async def test_who_does_not_log_in_is_dropped_and_who_did_stays(edge):
         ]
         await miner.send(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         await read_line(miner)
-        server.sweep()
+        await server.sweep()
         assert await ended(idle) == b""
         await until(lambda: len(server.connections) == 1)
 
@@ -151,7 +152,7 @@ async def test_a_new_job_reaches_all_in_chunks(edge, monkeypatch):
             group.start_soon(miner, number)
         await until(lambda: sum(c.session.state.value == "mining" for c in server.connections) == 7)
         clean = bench.desk.renew(edge.make_template(height=201, prevhash=b"\xbb" * 32), bench.terms, edge.NOW + 1)
-        await server.announce(bench.desk.book.current, clean)
+        await server.announce({"main": bench.desk.current("main")}, clean)
         await until(lambda: len(notified) == 7)
 
 

@@ -1,30 +1,44 @@
 """Where two parts meet that know nothing of each other: each class is one part in the shape another asks for."""
 
+import logging
 from collections.abc import Sequence
 
 from accounting.service import Accounting
 from nips.nip01 import VerifiedEvent
+from nips.pool.hashing import display
 from relay_bridge.service import RelayBridge
-from stratum_edge.adapters.embedded_chain import EmbeddedChain
+from stratum_edge.errors import SourceUnavailable
+from stratum_edge.ports import TemplateSource
 from zapper.ports import Owed
 
+logger = logging.getLogger("noncestr")
+
+# What the accounting hears of a block while no node can say: on nobody's word is it matured, or orphaned.
+NO_WORD = 0
 # The line in a zap names the newest statement only.
 NAMED_STATEMENTS = 1
 
 
 class ChainHeights:
-    """The chain as the accounting sees it."""
+    """The chain as the accounting sees it: it never fails, and decides nothing while no node answers."""
 
-    def __init__(self, chain: EmbeddedChain) -> None:
+    def __init__(self, chain: TemplateSource) -> None:
         self._chain = chain
 
     async def confirmations(self, block_hash: bytes) -> int | None:
-        """1 for the tip, -1 off the chain, None if unknown."""
-        return await self._chain.confirmations(block_hash)
+        """1 for the tip, -1 off the chain, None if unknown; NO_WORD when no node can say."""
+        try:
+            return await self._chain.confirmations(block_hash)
+        except SourceUnavailable as error:
+            logger.warning("no word on block %s: %s", display(block_hash), error)
+            return NO_WORD
 
     def height(self) -> int:
-        """The tip's height."""
-        return self._chain.tip().height
+        """The height of the newest tip seen; 0 before the first."""
+        try:
+            return self._chain.tip().height
+        except SourceUnavailable:
+            return 0
 
 
 class OwedByAccounting:

@@ -10,6 +10,8 @@
      |    +-- JournalDamaged   a record before the journal's end is broken
      |    +-- JournalInUse     another process has it
      |    +-- ForeignJournal   it is another pool's or another edge key's
+     +-- HouseGone             the process that has the chain and the outbox does not answer
+     +-- HouseRefused          it answered that it can't; its reason is in it
      +-- MinerError            the CPU miner's side of Stratum
           +-- BadReply         what the pool sent is not Stratum V1 (theirs)
           +-- Unauthorized     the pool refused `mining.authorize`; the pool's reason is in it
@@ -56,6 +58,14 @@ class JournalInUse(JournalError):
 
 class ForeignJournal(JournalError):
     """The journal belongs to another pool, network or edge key."""
+
+
+class HouseGone(EdgeError):
+    """The process that has the chain and the outbox is away; asking again later may work."""
+
+
+class HouseRefused(EdgeError):
+    """The process that has the chain and the outbox could not do what it was asked."""
 
 
 class MinerError(EdgeError):

@@ -87,6 +87,7 @@ class Limits:
 class EdgeConfig:
     """An edge's lane with its ports. `lane`: its number if the journal is new.
 
+    `process`: which of the processes that share the edge's key this is, so that no two hand out one extranonce1.
     `node_grace_s`: with no node answering, miners go on with the last job for so long and are then let go, so that
     they fail over to another pool.
     """
@@ -95,6 +96,7 @@ class EdgeConfig:
     ports: tuple[PortConfig, ...] = (PortConfig(),)
     limits: Limits = field(default_factory=Limits)
     lane: int = 0
+    process: int = 0
     pool_tag: bytes = b"/noncestr/"
     refresh_s: float = REFRESH_S
     node_grace_s: float = 120.0

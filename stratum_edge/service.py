@@ -192,7 +192,7 @@ class Edge:
             self._signer,
             journal,
             lane,
-            Seats(secrets.token_bytes(32)),
+            Seats(secrets.token_bytes(32), config.process),
             Counts(int(anyio.current_time() * 1000)),
             [port.offer for port in config.ports],
         )
@@ -207,6 +207,10 @@ class Edge:
             self._desk.take_up(recovered, now)
         if not self._desk.begin_segment():
             raise OSError(f"no journal can be begun in {self._journal_dir}")
+        if recovered is None:
+            # Everybody hears of the lane before it has work: no statement is made without it.
+            self._desk.seal(now)
+            journal.flush()
         self._deliveries = Deliveries(self._desk, self._publisher, self._source, self._signer, self._note_signer)
 
     async def _go_down(self) -> None:

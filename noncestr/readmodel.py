@@ -1,7 +1,9 @@
 """What the web server reads: the accounting's numbers, and beside them how the other parts are doing."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import anyio
 
 from relay_bridge.service import RelayStatus
 from stratum_edge.status import EdgeStatus
@@ -21,6 +23,14 @@ class Books(Protocol):
         """The accounting's health."""
 
 
+# A reader of the page waits no longer for slow relays to say whether a miner can be paid.
+ADVICE_S: Final = 2.0
+
+
+async def _no_advice(_miner: str) -> str | None:
+    return None
+
+
 class PoolReadModel:
     """A `client_web.ports.ReadModel` of a pool whose parts run in one process."""
 
@@ -31,13 +41,17 @@ class PoolReadModel:
         relays: Callable[[], list[RelayStatus]],
         zapper: Callable[[], ZapperStatus],
         relay_counts: Callable[[], Mapping[str, int]],
+        advice: Callable[[str], Awaitable[str | None]] = _no_advice,
     ) -> None:
-        """`relay_counts`: what the embedded relay took, refused and could not read; empty without one."""
+        """`relay_counts`: what the embedded relay took, refused and could not read; empty without one. `advice`: what
+        to tell a miner (hex key) that can't be paid (`stratum_edge.ports.Payability`).
+        """
         self._books = books
         self._edge = edge
         self._relays = relays
         self._zapper = zapper
         self._relay_counts = relay_counts
+        self._advice = advice
 
     async def pool(self) -> dict[str, Any]:
         """The books, and the edge now: connections, shares refused by Stratum code, lines it could not
@@ -62,11 +76,22 @@ class PoolReadModel:
         }
 
     async def miner(self, pubkey_hex: str) -> dict[str, Any] | None:
-        """The books, and why a balance is not paid yet ("" when nothing is in the way)."""
+        """The books, why a balance is not paid yet, and what the miner has to do to be paid ("" when nothing is in the
+        way).
+        """
         found = await self._books.miner(pubkey_hex)
         if found is None:
             return None
-        return {**found, "unpaid_because": self._zapper().why_unpaid.get(pubkey_hex, "")}
+        return {
+            **found,
+            "unpaid_because": self._zapper().why_unpaid.get(pubkey_hex, ""),
+            "cannot_be_paid": await self._what_it_takes(pubkey_hex),
+        }
+
+    async def _what_it_takes(self, miner: str) -> str:
+        with anyio.move_on_after(ADVICE_S):
+            return await self._advice(miner) or ""
+        return ""
 
     async def health(self) -> dict[str, Any]:
         """Well when the books are, shares can be stored, a relay is connected, and payouts are neither blocked nor

@@ -54,8 +54,23 @@ async def test_a_pool_shows_what_its_edge_refused() -> None:
 async def test_a_miner_reads_why_it_is_not_paid() -> None:
     status = ZapperStatus(why_unpaid={MINER: "no lightning address in the profile"})
     model = PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], lambda: status, dict)
-    assert await model.miner(MINER) == {"owed_msat": 1, "unpaid_because": "no lightning address in the profile"}
+    assert await model.miner(MINER) == {
+        "owed_msat": 1,
+        "unpaid_because": "no lightning address in the profile",
+        "cannot_be_paid": "",
+    }
     assert await model.miner("cd" * 32) is None
+
+
+async def test_a_miner_reads_what_it_takes_to_be_paid() -> None:
+    async def advice(miner: str) -> str | None:
+        assert miner == MINER
+        return "your profile names no lightning address"
+
+    model = PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], ZapperStatus, dict, advice)
+    found = await model.miner(MINER)
+    assert found is not None
+    assert found["cannot_be_paid"] == "your profile names no lightning address"
 
 
 async def test_all_well() -> None:

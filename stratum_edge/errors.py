@@ -5,6 +5,8 @@
      +-- SourceUnavailable     no template can be had now (the node is away, still syncing)
      +-- ChainStoreError       the embedded chain's own block file can't be used
      +-- MalformedLine         a line from a miner that is not a Stratum request (theirs)
+     +-- MalformedProxyHeader  what came first on a PROXY port is no PROXY header (theirs)
+     +-- UnusableCertificate   a certificate or key file can't be used; the text says which and why
      +-- NameRefused           a NIP-05 address that can't be resolved, or whose answer changed (theirs)
      +-- JournalError          the journal can't be used
      |    +-- JournalDamaged   a record before the journal's end is broken
@@ -38,6 +40,14 @@ class ChainStoreError(EdgeError):
 
 class MalformedLine(EdgeError):
     """A line from a miner that is not a Stratum V1 request."""
+
+
+class MalformedProxyHeader(EdgeError):
+    """The first bytes on a port behind a proxy are not a PROXY header."""
+
+
+class UnusableCertificate(EdgeError):
+    """A port's certificate and key can't be used."""
 
 
 class NameRefused(EdgeError):

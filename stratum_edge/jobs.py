@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Final
 
 from nips.nip01 import VerifiedEvent
+from nips.pool.binding import binding
 from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_data, push_height
 from nips.pool.job import Job, JobBody, parse_job
 from nips.pool.targets import DIFFICULTY_1_TARGET, share_bits_from_difficulty, target_from_bits
@@ -65,6 +66,7 @@ def job_body(
 class Grade:
     """A job at one target: the difficulty announced, its compact bits, its target and the Stratum job id."""
 
+    live: "LiveJob"
     difficulty: Fraction
     share_bits: int
     target: int
@@ -78,6 +80,7 @@ class LiveJob:
     """
 
     __slots__ = (
+        "_bindings",
         "_grades",
         "_numbers",
         "block_target",
@@ -118,6 +121,17 @@ class LiveJob:
         )
         self._grades: dict[Fraction, Grade] = {}
         self._numbers = 0
+        # Of miners with many connections: one hash for all of them.
+        self._bindings: dict[tuple[str, int], bytes] = {}
+
+    def binding(self, miner: str, share_bits: int) -> bytes:
+        """What ties work on this job to a miner (hex) and a target: 32 bytes (SPEC.md, "The binding")."""
+        found = self._bindings.get((miner, share_bits))
+        if found is None:
+            found = self._bindings[miner, share_bits] = binding(
+                bytes.fromhex(self.job.id), bytes.fromhex(miner), share_bits
+            )
+        return found
 
     def grade(self, wanted: Fraction) -> Grade:
         """The job at the difficulty nearest to `wanted` that it can have."""
@@ -132,7 +146,7 @@ class LiveJob:
         """The same under a new Stratum id: a Bitaxe ignores a notify whose id it already has."""
         self._numbers += 1
         bits = share_bits_from_difficulty(difficulty)
-        return Grade(difficulty, bits, target_from_bits(bits), f"{self.job.id[:8]}-{self._numbers:x}")
+        return Grade(self, difficulty, bits, target_from_bits(bits), f"{self.job.id[:8]}-{self._numbers:x}")
 
 
 class JobBook:

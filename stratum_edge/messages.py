@@ -88,6 +88,11 @@ def set_version_mask(mask: int) -> bytes:
     return b'{"id":null,"method":"mining.set_version_mask","params":["%08x"]}\n' % mask
 
 
+def show_message(text: str) -> bytes:
+    """`client.show_message`: a line for whoever looks at the device."""
+    return b'{"id":null,"method":"client.show_message","params":[' + encode(text) + b"]}\n"
+
+
 def swap_words(prevhash: bytes) -> bytes:
     """The previous hash as notify writes it: serialisation order with each 4-byte word reversed."""
     return b"".join(prevhash[at : at + 4][::-1] for at in range(0, 32, 4))

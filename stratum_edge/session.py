@@ -4,27 +4,29 @@ Which request moves it where stands in TRANSITIONS; which request does what in H
 since the binding is per npub and notify per connection. Nothing is notified before authorize: no npub yet.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from fractions import Fraction
 from typing import Any, Final
 
 from nips.errors import InvalidKey
-from nips.pool.binding import binding
-from stratum_edge import messages, wishes
+from stratum_edge import costs, messages, wishes
 from stratum_edge.config import PortConfig
+from stratum_edge.costs import Meter, Standing
 from stratum_edge.desk import Desk
 from stratum_edge.errors import MalformedLine
 from stratum_edge.extranonce import Seat
 from stratum_edge.framing import HTTP_ANSWER, is_http
+from stratum_edge.handed import Handed
 from stratum_edge.jobs import LiveJob
 from stratum_edge.lane import SessionKey
+from stratum_edge.logins import Login, Logins
 from stratum_edge.messages import NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED, Request, error_reply, reply, true_reply
-from stratum_edge.names import Name, parse_user
-from stratum_edge.shares import EXTRANONCE2_HEX, Assigned, MalformedShare, judge, parse_submission
+from stratum_edge.names import Name
+from stratum_edge.pace import Pace
+from stratum_edge.shares import EXTRANONCE2_HEX, MalformedShare, judge, parse_submission
 from stratum_edge.status import SessionRow
 from stratum_edge.turn import Submit
-from stratum_edge.vardiff import QUICK_SHARES, History, Policy, retarget
 
 
 class State(Enum):
@@ -57,21 +59,7 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     (State.MINING, CLOSE): State.CLOSED,
 }
 
-# A peer that only errs pays: each error costs, the cost decays, and at MAX_COST the connection ends. A miner with a
-# bad chip (some low shares a minute) never gets there; a flood of garbage does within 25 lines.
-COST_OVERSIZE: Final = 5.0
-COST_BAD_LINE: Final = 1.0
-COST_UNAUTHORIZED: Final = 2.0
-COST_BAD_SHARE: Final = 0.2
-# A wish that changes the difficulty makes a job of its own, kept for twenty minutes: honest miners have two or three.
-COST_WISH: Final = 1.0
-MAX_COST: Final = 25.0
-COST_DECAY_PER_MS: Final = 0.5 / 1000
-# A proxy may have many workers behind one connection; names beyond this are refused, since each takes memory.
-MAX_WORKERS: Final = 1024
 MAX_AGENT: Final = 64
-# Expected hashes for a share of difficulty 1: 2^256 / (0xffff << 208), for people to read.
-HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
 # A jump of so many times makes what the miner holds too easy to be worth its lines: it is told to drop it.
 CLEAN_JUMP: Final = 4
 # Replies a miner may send to questions we don't ask; ESP-Miner writes them as a method.
@@ -84,29 +72,25 @@ class Session:
     """
 
     __slots__ = (
-        "_assigned",
         "_configured",
-        "_cost",
-        "_cost_at",
         "_desk",
-        "_history",
-        "_latest",
+        "_handed",
+        "_logins",
         "_mask",
+        "_meter",
         "_out",
-        "_policy",
-        "_sent_difficulty",
+        "_pace",
         "_since",
         "accepted",
         "agent",
         "closing",
         "good_at",
-        "miner",
+        "misbehaved",
         "port",
         "rejected",
         "seat",
         "state",
         "unsettled",
-        "users",
     )
 
     def __init__(self, desk: Desk, port: PortConfig, mono: int) -> None:
@@ -116,8 +100,6 @@ class Session:
         self.unsettled = 0
         self.closing = ""
         self.agent = ""
-        self.miner = ""
-        self.users: dict[str, Name] = {}
         self.seat: Seat | None = None
         self.accepted = self.rejected = 0
         # When its last good share came; at first when it connected.
@@ -126,14 +108,12 @@ class Session:
         self._out: list[bytes] = []
         self._mask = 0
         self._configured = False
-        self._cost = 0.0
-        self._cost_at = mono
-        self._history = History(port.start_difficulty, mono)
-        self._policy = port.policy
-        # What this session was given, by Stratum job id; shares on anything else are not its own.
-        self._assigned: dict[str, Assigned] = {}
-        self._latest: Assigned | None = None
-        self._sent_difficulty: Fraction | None = None
+        self._meter = Meter()
+        self._pace = Pace(port, mono)
+        self._logins = Logins()
+        self._handed = Handed()
+        # Whether it is let go for what it did, which counts against its address.
+        self.misbehaved = False
 
     # The shell's side
 
@@ -145,9 +125,10 @@ class Session:
             if line is None:
                 self._desk.counts.bad_lines += 1
                 self._out.append(error_reply(b"null", OTHER, "line too long"))
-                self._pay(COST_OVERSIZE, mono)
+                self._pay(costs.OVERSIZE_LINE_MS, mono)
                 continue
             if not line or line.isspace():
+                self._pay(costs.IDLE_LINE_MS, mono)
                 continue
             try:
                 request = messages.parse_request(line)
@@ -172,22 +153,42 @@ class Session:
             self._move(CLOSE)
             if self.seat is not None:
                 self._desk.seats.leave(self.seat, mono)
-            self._assigned.clear()
+            self._handed.clear()
+
+    @property
+    def difficulty(self) -> Fraction:
+        """What was announced last, or will be first."""
+        return self._handed.difficulty or self._pace.difficulty
+
+    @property
+    def miner(self) -> str:
+        """The npub (hex) it mines for; "" before its login."""
+        return self._logins.miner
+
+    @property
+    def users(self) -> Mapping[str, Name]:
+        """Its workers, by user name as it came."""
+        return self._logins.users
+
+    def take_questions(self) -> list[str]:
+        """NIP-05 addresses that came up; whoever looks one up gives the `answer`."""
+        questions, self._logins.questions = self._logins.questions, []
+        return questions
+
+    def standing(self, mono: int) -> Standing:
+        """Whether it has behaved well enough to be read from."""
+        return self._meter.standing(mono)
 
     def row(self, address: str, mono: int) -> SessionRow:
         """What the operator sees of it."""
-        history = self._history
-        difficulty = history.difficulty if self._sent_difficulty is None else self._sent_difficulty
-        elapsed = max(mono - history.since_ms, 1)
-        hashes = history.shares * float(history.difficulty) * HASHES_PER_DIFFICULTY
         return SessionRow(
             address=address,
             port=self.port.name,
             miner=self.miner,
             workers=tuple(sorted({name.worker for name in self.users.values()})),
             agent=self.agent,
-            difficulty=str(difficulty),
-            hashrate_hs=int(hashes * 1000 / elapsed),
+            difficulty=str(self.difficulty),
+            hashrate_hs=self._pace.hashrate(mono),
             accepted=self.accepted,
             rejected=self.rejected,
             since_ms=mono - self._since,
@@ -200,22 +201,8 @@ class Session:
             self._retarget(mono)
 
     def assign(self, live: LiveJob, clean: bool) -> None:
-        """Give the session a job at its difficulty, with a set_difficulty right before where that is new to it."""
-        assert self.seat is not None
-        grade = live.grade(self._history.difficulty)
-        if grade.stratum_id in self._assigned:
-            grade = live.fresh_grade(grade.difficulty)
-        if grade.difficulty != self._sent_difficulty:
-            self._out.append(messages.set_difficulty(grade.difficulty))
-            self._sent_difficulty = grade.difficulty
-        if len(self._assigned) > 1:
-            knows = self._desk.knows
-            for id in [id for id, work in self._assigned.items() if not knows(work.live.job.id)]:
-                del self._assigned[id]
-        self._latest = Assigned(live, grade, self.miner, self.seat.extranonce1)
-        self._assigned[grade.stratum_id] = self._latest
-        bound = binding(bytes.fromhex(live.job.id), bytes.fromhex(self.miner), grade.share_bits)
-        self._out.append(live.form.line(grade.stratum_id, bound, clean))
+        """Give the session a job at its difficulty."""
+        self._out.append(self._handed.add(live, self._pace.difficulty, self.miner, clean, self._desk.knows))
 
     # The machine
 
@@ -233,16 +220,18 @@ class Session:
             self._submit(request, mono)
             return
         if method is None or method in _IGNORED:
+            self._pay(costs.IDLE_LINE_MS, mono)
             return
         handler = HANDLERS.get(method)
         if handler is None:
-            # An error, never a disconnect: firmwares ask for all sorts of things.
+            # An error, not a disconnect: firmwares ask for all sorts of things, each once.
             self._refuse(request, OTHER, "unknown method")
+            self._pay(costs.UNKNOWN_METHOD_MS, mono)
             return
         params = request.params if request.params is not None else []
         if type(params) is not list:
             self._refuse(request, OTHER, "params must be an array")
-            self._pay(COST_BAD_LINE, mono)
+            self._pay(costs.BAD_LINE_MS, mono)
             return
         handler(self, request, params, mono)
 
@@ -256,14 +245,13 @@ class Session:
             self.closing = "HTTP on the Stratum port"
             return
         self._out.append(error_reply(b"null", OTHER, text))
-        self._pay(COST_BAD_LINE, mono)
+        self._pay(costs.BAD_LINE_MS, mono)
 
-    def _pay(self, cost: float, mono: int) -> None:
-        self._cost = max(0.0, self._cost - (mono - self._cost_at) * COST_DECAY_PER_MS) + cost
-        self._cost_at = mono
-        if self._cost >= MAX_COST:
+    def _pay(self, cost: int, mono: int) -> None:
+        if self._meter.pay(cost, mono) is Standing.CLOSE and not self.closing:
             self._out.append(error_reply(b"null", OTHER, "too many errors, closing the connection"))
             self.closing = "too many errors"
+            self.misbehaved = True
 
     # Requests other than submit
 
@@ -272,7 +260,9 @@ class Session:
             resume = params[1] if len(params) > 1 and type(params[1]) is str else None
             self.seat = self._desk.seats.take(mono, resume)
             if params and type(params[0]) is str:
-                self.agent = params[0][:MAX_AGENT]
+                self.agent = "".join(sign for sign in params[0][:MAX_AGENT] if sign.isprintable())
+        else:
+            self._pay(costs.REPEATED_REQUEST_MS, mono)
         # Some clients subscribe twice: the answer is the same.
         id = self.seat.session_id
         channels = [["mining.set_difficulty", id], ["mining.notify", id]]
@@ -282,29 +272,47 @@ class Session:
     def _authorize(self, request: Request, params: list[Any], mono: int) -> None:
         if not params or type(params[0]) is not str:
             self._refuse(request, UNAUTHORIZED, "mining.authorize takes [user, password]")
-            self._pay(COST_UNAUTHORIZED, mono)
+            self._pay(costs.UNAUTHORIZED_MS, mono)
             return
-        user = params[0]
+        login = Login(request.id, params[0], params[1] if len(params) > 1 else None)
         try:
-            name = parse_user(user)
+            name = self._logins.parse(login)
         except InvalidKey as error:
             self._refuse(request, UNAUTHORIZED, str(error))
-            self._pay(COST_UNAUTHORIZED, mono)
+            self._pay(costs.UNAUTHORIZED_MS, mono)
             return
-        if self.miner and name.miner != self.miner:
-            self._refuse(request, UNAUTHORIZED, "open another connection: this one mines for another npub")
+        if name is not None:
+            self._admit(login, name, mono)
+
+    def answer(self, address: str, miner: str, refusal: str, mono: int) -> None:
+        """What became of a question: the address's key (hex), or "" and the reason for the miner."""
+        for login, worker in self._logins.take_waiting(address):
+            if self.closing or self.state is State.CLOSED:
+                return
+            if miner:
+                self._admit(login, Name(miner, worker), mono)
+            else:
+                self._out.append(error_reply(login.id, UNAUTHORIZED, refusal))
+                self._pay(costs.UNAUTHORIZED_MS, mono)
+
+    def _admit(self, login: Login, name: Name, mono: int) -> None:
+        is_first, is_again = not self.miner, login.user in self.users
+        refusal = self._logins.admit(login, name)
+        if refusal:
+            self._out.append(error_reply(login.id, UNAUTHORIZED, refusal))
+            self._pay(costs.UNAUTHORIZED_MS, mono)
             return
-        if user not in self.users and len(self.users) >= MAX_WORKERS:
-            self._refuse(request, UNAUTHORIZED, f"a connection has at most {MAX_WORKERS} workers")
-            return
-        if not self.miner:
-            wish = wishes.difficulty_of_password(params[1], bare=self.port.bare_password) if len(params) > 1 else None
-            start = self._history.difficulty if wish is None else self._policy.admit(wish)
-            self._history.restart(start, mono)
-        self.miner = name.miner
-        self.users[user] = name
-        self._out.append(true_reply(request.id))
+        if is_again:
+            self._pay(costs.REPEATED_REQUEST_MS, mono)
+        if is_first:
+            wish = wishes.difficulty_of_password(login.password, bare=self.port.bare_password)
+            self._pace.restart(self._pace.difficulty if wish is None else self._pace.admit(wish), mono)
+        self._out.append(true_reply(login.id))
         self._move(AUTHORIZE)
+
+    def tell(self, text: str) -> None:
+        """Show the miner's owner a sentence, where the device can."""
+        self._out.append(messages.show_message(text))
 
     def _configure(self, request: Request, params: list[Any], mono: int) -> None:
         extensions = params[0] if params and type(params[0]) is list else []
@@ -322,8 +330,10 @@ class Session:
             elif extension == "minimum-difficulty":
                 wish = wishes.difficulty(options.get("minimum-difficulty.value"))
                 if wish is not None:
-                    self._not_below(wish, mono)
-                answer[extension] = wish is not None and wish <= self._policy.highest
+                    least = self._pace.not_below(wish)
+                    if self._pace.difficulty < least:
+                        self._wish(least, mono)
+                answer[extension] = wish is not None and wish <= self._pace.highest
             else:
                 answer[extension] = extension in ("subscribe-extranonce", "info")
         self._out.append(reply(request.id, answer))
@@ -350,42 +360,41 @@ class Session:
     def _extranonce_subscribe(self, request: Request, _params: list[Any], _mono: int) -> None:
         self._out.append(true_reply(request.id))
 
-    def _ping(self, request: Request, _params: list[Any], _mono: int) -> None:
+    def _ping(self, request: Request, _params: list[Any], mono: int) -> None:
         self._out.append(reply(request.id, "pong"))
+        self._pay(costs.PING_MS, mono)
 
     # Difficulty
 
-    def _not_below(self, wish: Fraction, mono: int) -> None:
-        """The miner takes no shares below a difficulty: its own bound within the port's."""
-        policy = self.port.policy
-        self._policy = Policy(policy.shares_per_minute, policy.admit(wish), policy.highest)
-        if self._history.difficulty < self._policy.lowest:
-            self._wish(self._policy.lowest, mono)
+    def move(self, port: PortConfig, mono: int) -> None:
+        """The port's settings have changed; what it promises has not."""
+        self.port = port
+        self._set(self._pace.move(port, mono), clean=False)
 
     def _wish(self, wish: Fraction, mono: int) -> None:
-        wanted = self._policy.admit(wish)
-        if wanted != self._history.difficulty:
-            self._pay(COST_WISH, mono)
+        wanted = self._pace.admit(wish)
+        if wanted != self._pace.difficulty:
+            self._pay(costs.WISH_MS, mono)
         self._change(wanted, mono)
 
     def _retarget(self, mono: int) -> None:
-        if self.port.fixed:
-            return
-        wanted = retarget(self._history, mono, self._policy)
+        wanted = self._pace.retarget(mono)
         if wanted is not None:
             self._change(wanted, mono)
 
     def _change(self, wanted: Fraction, mono: int) -> None:
+        before = self._pace.difficulty
+        self._pace.restart(wanted, mono)
+        self._set(wanted, clean=wanted >= CLEAN_JUMP * before)
+
+    def _set(self, wanted: Fraction, *, clean: bool) -> None:
         """A new difficulty is a new Stratum job id over the same job event; shares on older ones keep their own."""
-        before = self._history.difficulty
-        self._history.restart(wanted, mono)
-        if self.state is not State.MINING or wanted == before:
-            return
         live = self._desk.current(self.port.offer)
-        if live is None:
-            return  # the port is being closed
-        if self._latest is None or live.grade(wanted).difficulty != self._latest.grade.difficulty:
-            self.assign(live, clean=wanted >= CLEAN_JUMP * before)
+        if self.state is not State.MINING or live is None:
+            return
+        latest = self._handed.latest
+        if latest is None or live.grade(wanted).difficulty != latest.difficulty:
+            self.assign(live, clean=clean)
 
     # Shares
 
@@ -396,7 +405,7 @@ class Session:
                 self._reject(request, None, NOT_SUBSCRIBED, "not subscribed")
             else:
                 self._reject(request, None, UNAUTHORIZED, "not authorized")
-            self._pay(COST_BAD_LINE, mono)
+            self._pay(costs.BAD_LINE_MS, mono)
             return
         try:
             if type(params) is not list:
@@ -405,22 +414,22 @@ class Session:
         except MalformedShare as error:
             self._desk.counts.bad_lines += 1
             self._reject(request, None, OTHER, str(error))
-            self._pay(COST_BAD_LINE, mono)
+            self._pay(costs.BAD_LINE_MS, mono)
             return
         user, id = params[0], params[1]
-        name = self.users.get(user) if type(user) is str else None
+        name = self._logins.users.get(user) if type(user) is str else None
         if name is None:
             self._reject(request, None, UNAUTHORIZED, "this worker is not authorized on this connection")
-            self._pay(COST_BAD_SHARE, mono)
+            self._pay(costs.BAD_SHARE_MS, mono)
             return
-        work = self._assigned.get(id) if type(id) is str else None
+        assert self.seat is not None
+        work = self._handed.find(id, name.miner, self.seat.extranonce1) if type(id) is str else None
         if work is None:
             self._reject(request, None, STALE, "job not found")
-            self._pay(COST_BAD_SHARE, mono)
+            self._pay(costs.BAD_SHARE_MS, mono)
             return
         key = work.keys.get(user)
         if key is None:
-            assert self.seat is not None
             key = SessionKey(name.miner, name.worker, self.seat.extranonce1, work.grade.share_bits)
             work.keys[user] = key
         # The reply's place is kept: it is judged with all that came in this turn of the loop.
@@ -447,14 +456,12 @@ class Session:
             self._out[submit.slot] = error_reply(submit.id, verdict.code, verdict.text)
             if verdict.code != STALE:
                 # Stale shares are the network's doing, not the miner's.
-                self._pay(COST_BAD_SHARE, mono)
+                self._pay(costs.BAD_SHARE_MS, mono)
             return
         self._out[submit.slot] = true_reply(submit.id)
         self.accepted += 1
         self.good_at = mono
-        history = self._history
-        history.count(work.grade.difficulty)
-        if history.shares >= QUICK_SHARES and self.state is State.MINING:
+        if self._pace.count(work.grade.difficulty) and self.state is State.MINING:
             self._retarget(mono)
 
     def _reject(self, request: Request, key: SessionKey | None, code: int, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from nips.pool.binding import BoundWork
 from nips.pool.receipt import CREDITED, LATE_BLOCK
-from stratum_edge.jobs import Grade, LiveJob
+from stratum_edge.jobs import Grade
 from stratum_edge.lane import SessionKey
 from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, OTHER, STALE
 
@@ -79,23 +79,15 @@ def parse_submission(params: Sequence[object], mask: int | None) -> Submission:
 class Assigned:
     """A job as one session was given it: what its shares are judged by."""
 
-    __slots__ = ("_bound", "_extranonce1", "_miner", "grade", "keys", "live")
+    __slots__ = ("bound", "grade", "keys", "live")
 
-    def __init__(self, live: LiveJob, grade: Grade, miner: str, extranonce1: bytes) -> None:
-        self.live = live
+    def __init__(self, grade: Grade, miner: str, extranonce1: bytes) -> None:
+        self.live = grade.live
         self.grade = grade
-        self._miner = miner
-        self._extranonce1 = extranonce1
-        self._bound: BoundWork | None = None
+        # With its SHA-256 midstate.
+        self.bound = BoundWork(grade.live.job, miner, grade.share_bits, extranonce1)
         # Receipt sessions by user name, made at a worker's first share.
         self.keys: dict[str, SessionKey] = {}
-
-    @property
-    def bound(self) -> BoundWork:
-        """The work with its SHA-256 midstate, made at the first share: most jobs of most sessions never have one."""
-        if self._bound is None:
-            self._bound = BoundWork(self.live.job, self._miner, self.grade.share_bits, self._extranonce1)
-        return self._bound
 
 
 def judge(work: Assigned, share: Submission, digest: bytes, mask: int, now: int) -> Verdict:

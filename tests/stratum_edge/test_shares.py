@@ -69,7 +69,7 @@ def assigned(edge):
         )
         event = edge.EDGE_KEY.sign(build_job(edge.POOL, body))
         live = LiveJob(event, template, edge.make_terms(block_bits=block_bits), set())
-        return Assigned(live, live.grade(edge.EASY), edge.MINER.pubkey, b"\x00\x00\x00\x07")
+        return Assigned(live.grade(edge.EASY), edge.MINER.pubkey, b"\x00\x00\x00\x07")
 
     return make
 

@@ -1,0 +1,59 @@
+"""Who mines on a connection: one npub with its workers, since the binding is per npub and notify per connection."""
+
+from typing import Any, Final, NamedTuple
+
+from nips.errors import InvalidKey
+from stratum_edge.names import Name, parse_login
+
+# A proxy may have many workers behind one connection; names beyond this are refused, since each takes memory.
+MAX_WORKERS: Final = 1024
+# NIP-05 names a connection may have looked up at the same time.
+MAX_ASKING: Final = 4
+
+
+class Login(NamedTuple):
+    """An authorize request: the reply's id, the user name and password as they came."""
+
+    id: bytes
+    user: str
+    password: Any
+
+
+class Logins:
+    """The users let in on one connection, and those whose NIP-05 names are being looked up."""
+
+    __slots__ = ("_asking", "miner", "questions", "users")
+
+    def __init__(self) -> None:
+        # The x-only key (hex) of the one npub; "" before the first login.
+        self.miner = ""
+        self.users: dict[str, Name] = {}
+        # NIP-05 addresses somebody should look up and `take_waiting` the answer to.
+        self.questions: list[str] = []
+        self._asking: dict[str, list[tuple[Login, str]]] = {}
+
+    def parse(self, login: Login) -> Name | None:
+        """Whom a login means; None while its name is looked up. Raises InvalidKey with advice for the miner."""
+        found = parse_login(login.user)
+        if isinstance(found, Name):
+            return found
+        if found.address not in self._asking:
+            if len(self._asking) >= MAX_ASKING:
+                raise InvalidKey("too many names are being looked up for this connection")
+            self.questions.append(found.address)
+        self._asking.setdefault(found.address, []).append((login, found.worker))
+        return None
+
+    def take_waiting(self, address: str) -> list[tuple[Login, str]]:
+        """The logins, and their workers, that waited for an address."""
+        return self._asking.pop(address, [])
+
+    def admit(self, login: Login, name: Name) -> str:
+        """Let a worker in; else why not, for the miner."""
+        if self.miner and name.miner != self.miner:
+            return "open another connection: this one mines for another npub"
+        if login.user not in self.users and len(self.users) >= MAX_WORKERS:
+            return f"a connection has at most {MAX_WORKERS} workers"
+        self.miner = name.miner
+        self.users[login.user] = name
+        return ""

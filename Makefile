@@ -10,10 +10,12 @@ help:  ## what can be made
 check:
 	@sh tools/check-machine.sh
 
-.venv/.runtime: requirements.lock pyproject.toml | check
+LANES := setup.py $(wildcard nips/pool/_lanes*.[ch])
+
+.venv/.runtime: requirements.lock pyproject.toml $(LANES) | check
 	@sh tools/setup-venv.sh requirements.lock && touch $@
 
-.venv/.dev: requirements-dev.lock pyproject.toml | check
+.venv/.dev: requirements-dev.lock pyproject.toml $(LANES) | check
 	@sh tools/setup-venv.sh requirements-dev.lock && touch $@ .venv/.runtime
 
 setup: .venv/.runtime  ## install what the pool needs into .venv

@@ -16,6 +16,13 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; 
 fi
 echo "Installing from $lock into .venv (a minute or two the first time) ..."
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r "$lock"
+# The native hash lanes, in place. Without a compiler the pure-Python twin hashes, and one line says so.
+rm -f nips/pool/_lanes*.so
+.venv/bin/python setup.py --quiet build_ext --inplace --force --build-temp .venv/lanes --build-lib .venv/lanes \
+  >.venv/lanes.log 2>&1 || true
+if [ ! -e nips/pool/_lanes.abi3.so ]; then
+  echo "Native hash lanes not built ($(tail -n 1 .venv/lanes.log)); after mending that: rm .venv/.runtime .venv/.dev"
+fi
 # The checkout itself is the package: `.venv/bin/noncestr` and `python -m noncestr` run it from any folder.
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd >"$site/noncestr-checkout.pth"

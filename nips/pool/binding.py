@@ -1,12 +1,13 @@
 """The binding: what a share's proof of work commits to (SPEC.md, "The binding")."""
 
-import hashlib
 import struct
 
 from nips.pool.hashing import build_header, merkle_fold, sha256d, tagged_hash
 from nips.pool.job import Job
+from nips.pool.lanes import job_work
 
 TAG = "noncestr/share/1"
+_SHARE_BITS = struct.Struct(">I")
 
 
 def binding(job_id: bytes, miner: bytes, share_bits: int) -> bytes:
@@ -16,16 +17,17 @@ def binding(job_id: bytes, miner: bytes, share_bits: int) -> bytes:
     """
     if len(job_id) != 32 or len(miner) != 32:
         raise ValueError("a job id and a miner's key have 32 bytes each")
-    return tagged_hash(TAG, job_id + miner + struct.pack(">I", share_bits))
+    return tagged_hash(TAG, job_id + miner + _SHARE_BITS.pack(share_bits))
 
 
 class BoundWork:
     """A job as one session of one miner at one target hashes it: everything of the coinbase but extranonce2 is fixed.
 
-    The SHA-256 state over `coinb1 || binding || extranonce1` is kept, so that a share costs only what differs.
+    `bound` is the same for `nips.pool.lanes`: the SHA-256 state over `coinb1 || binding || extranonce1` is kept, so
+    that a share costs only what differs.
     """
 
-    __slots__ = ("_state", "binding", "extranonce1", "job", "miner", "share_bits")
+    __slots__ = ("binding", "bound", "extranonce1", "job", "miner", "share_bits")
 
     def __init__(self, job: Job, miner: str, share_bits: int, extranonce1: bytes) -> None:
         """`miner`: hex. `extranonce1`: 4 bytes."""
@@ -34,7 +36,8 @@ class BoundWork:
         self.share_bits = share_bits
         self.extranonce1 = extranonce1
         self.binding = binding(bytes.fromhex(job.id), bytes.fromhex(miner), share_bits)
-        self._state = hashlib.sha256(job.coinb1 + self.binding + extranonce1)
+        work = job_work(job.coinb1, job.coinb2, job.merkle, job.prevhash, job.nbits)
+        self.bound = work.bind(self.binding, extranonce1)
 
     def coinbase(self, extranonce2: bytes) -> bytes:
         """The coinbase transaction without its witness, as it is hashed."""
@@ -42,12 +45,9 @@ class BoundWork:
 
     def header(self, extranonce2: bytes, ntime: int, nonce: int, version: int) -> bytes:
         """The 80-byte header of a share; `version` is the header's own, rolled bits and all."""
-        state = self._state.copy()
-        state.update(extranonce2 + self.job.coinb2)
-        leaf = hashlib.sha256(state.digest()).digest()
-        root = merkle_fold(leaf, self.job.merkle)
+        root = merkle_fold(sha256d(self.coinbase(extranonce2)), self.job.merkle)
         return build_header(version, self.job.prevhash, root, ntime, self.job.nbits, nonce)
 
     def hash(self, extranonce2: bytes, ntime: int, nonce: int, version: int) -> bytes:
         """The share's hash, 32 bytes in serialisation order."""
-        return sha256d(self.header(extranonce2, ntime, nonce, version))
+        return self.bound.hash(extranonce2, ntime, nonce, version)

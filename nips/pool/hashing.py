@@ -7,6 +7,7 @@ it.
 import hashlib
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 HEADER_SIZE = 80
 _HEADER = struct.Struct("<I32s32sIII")
@@ -17,10 +18,17 @@ def sha256d(data: bytes) -> bytes:
     return hashlib.sha256(hashlib.sha256(data).digest()).digest()
 
 
+@lru_cache(maxsize=16)
+def _tagged(tag: str) -> "hashlib._Hash":
+    prefix = hashlib.sha256(tag.encode()).digest()
+    return hashlib.sha256(prefix + prefix)
+
+
 def tagged_hash(tag: str, message: bytes) -> bytes:
     """BIP-340's tagged hash: sha256(sha256(tag) || sha256(tag) || message)."""
-    prefix = hashlib.sha256(tag.encode()).digest()
-    return hashlib.sha256(prefix + prefix + message).digest()
+    state = _tagged(tag).copy()
+    state.update(message)
+    return state.digest()
 
 
 def merkle_fold(leaf: bytes, branches: Sequence[bytes]) -> bytes:

@@ -3,12 +3,25 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
 
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent
@@ -23,7 +36,7 @@ from nips.pool.kinds import BLOCK, JOB, RECEIPT
 from nips.pool.receipt import parse_receipt
 from nips.pool.targets import target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, Terms, TermsBody, build_terms, parse_terms
-from stratum_edge.config import PortConfig
+from stratum_edge.config import PortConfig, TlsFiles
 from stratum_edge.desk import Desk, House
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
@@ -428,6 +441,43 @@ class Bench:
 
     def events(self) -> list[VerifiedEvent]:
         return [event for publication in self.desk.outbox for event in publication.events]
+
+
+class Authority:
+    """Makes certificates for 127.0.0.1, each its own issuer, as PEM files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = 0
+
+    def make(self, *, from_days: float = -1, to_days: float = 365, passphrase: bytes | None = None) -> TlsFiles:
+        """Valid between so many days from now."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pool {self._made}")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=from_days))
+            .not_valid_after(now + timedelta(days=to_days))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        locked = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+        self._made += 1
+        files = TlsFiles(self._folder / f"{self._made}.crt", self._folder / f"{self._made}.key")
+        files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+        files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked))
+        return files
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Certificates for TLS ports."""
+    return Authority(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from nips.nip01 import VerifiedEvent
 from nips.pool.binding import binding
 from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_data, push_height
 from nips.pool.job import Job, JobBody, parse_job
+from nips.pool.sizes import PUSH_SIZE
 from nips.pool.targets import DIFFICULTY_1_TARGET, share_bits_from_difficulty, target_from_bits
 from nips.pool.terms import Terms
 from stratum_edge.blockwork import merkle_branches
@@ -84,6 +85,7 @@ class LiveJob:
         "_grades",
         "_numbers",
         "block_target",
+        "coinbase_size",
         "dies_at",
         "event",
         "form",
@@ -110,6 +112,8 @@ class LiveJob:
         # No share is harder than a block, or blocks would be refused as shares; none easier than the terms allow.
         self.highest = floor_allowed(Fraction(DIFFICULTY_1_TARGET, self.block_target))
         self.lowest = ceil_allowed(Fraction(DIFFICULTY_1_TARGET, target_from_bits(limits.easiest_bits)))
+        # Bytes, without its witness, as miners build it.
+        self.coinbase_size = len(self.job.coinb1) + PUSH_SIZE + len(self.job.coinb2)
         self.form = NotifyForm(
             prevhash=self.job.prevhash,
             coinb1=self.job.coinb1,

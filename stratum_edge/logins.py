@@ -22,14 +22,16 @@ class Login(NamedTuple):
 class Logins:
     """The users let in on one connection, and those whose NIP-05 names are being looked up."""
 
-    __slots__ = ("_asking", "miner", "questions", "users")
+    __slots__ = ("_asking", "arrived", "miner", "questions", "users")
 
     def __init__(self) -> None:
         # The x-only key (hex) of the one npub; "" before the first login.
         self.miner = ""
         self.users: dict[str, Name] = {}
-        # NIP-05 addresses somebody should look up and `take_waiting` the answer to.
+        # NIP-05 addresses somebody should look up; `take_waiting` gives who waits for the answer.
         self.questions: list[str] = []
+        # The npub, when it is new since the last `take_news`.
+        self.arrived = ""
         self._asking: dict[str, list[tuple[Login, str]]] = {}
 
     def parse(self, login: Login) -> Name | None:
@@ -54,6 +56,13 @@ class Logins:
             return "open another connection: this one mines for another npub"
         if login.user not in self.users and len(self.users) >= MAX_WORKERS:
             return f"a connection has at most {MAX_WORKERS} workers"
-        self.miner = name.miner
+        if not self.miner:
+            self.miner = self.arrived = name.miner
         self.users[login.user] = name
         return ""
+
+    def take_news(self) -> tuple[list[str], str]:
+        """The questions and the new npub since the last time."""
+        news = self.questions, self.arrived
+        self.questions, self.arrived = [], ""
+        return news

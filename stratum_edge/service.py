@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from nips.keys import Signer
+from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.terms import Terms
 from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
 from stratum_edge.adapters.journal_file import JournalFile
-from stratum_edge.adapters.stratum_server import StratumServer
+from stratum_edge.adapters.stratum_server import Connection, StratumServer
 from stratum_edge.config import EdgeConfig
 from stratum_edge.desk import Desk, House
-from stratum_edge.errors import SourceUnavailable
+from stratum_edge.errors import NameRefused, SourceUnavailable
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Bans, Clock, Names, Payability, Publisher, Template, TemplateSource, TermsSource
+from stratum_edge.session import State
 from stratum_edge.snapshot import edge_status
 from stratum_edge.status import Counts, EdgeStatus, SessionRow
 
@@ -94,6 +96,7 @@ class Edge:
         self._bans = bans
         self._known: Terms | None = None
         self._fin = False
+        self._greeters: TaskGroup
         self._serving: anyio.CancelScope | None = None
         self._down = anyio.Event()
 
@@ -132,7 +135,9 @@ class Edge:
                     await background.start(_shielded, partial(self._deliveries.publish_all, journal)),
                     await background.start(_shielded, self._deliveries.submit_all),
                 ]
-                self._server = StratumServer(self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look)
+                self._server = StratumServer(
+                    self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look, self._greet
+                )
                 try:
                     await self._serve(task_status)
                 finally:
@@ -150,6 +155,7 @@ class Edge:
             await self._server.listen(port)
         async with anyio.create_task_group() as serving:
             self._serving = serving.cancel_scope
+            self._greeters = serving
             serving.start_soon(self._follow)
             serving.start_soon(self._watch_nodes)
             serving.start_soon(self._seal_when_due)
@@ -309,6 +315,38 @@ class Edge:
         while True:
             await anyio.sleep(SWEEP_S)
             await self._server.sweep()
+
+    # Logins
+
+    def _greet(self, connection: Connection) -> None:
+        """Look names up, and tell a miner that can't be paid so; each in its own time, off the share path."""
+        questions, miner = connection.session.take_news()
+        for address in questions:
+            self._greeters.start_soon(self._look_up, connection, address)
+        if miner and self._payability is not None:
+            self._greeters.start_soon(self._advise, connection, miner, self._payability)
+
+    async def _look_up(self, connection: Connection, address: str) -> None:
+        miner, refusal = "", "names at a domain can't be looked up here: log in with your npub"
+        if self._names is not None:
+            try:
+                miner = await self._names.resolve(address)
+            except NameRefused as error:
+                refusal = str(error)
+        log.info("%s of %s is %s", address, connection.address, miner or f"refused: {refusal}")
+        connection.session.answer(address, miner, refusal, self._server.mono())
+        connection.send()
+        if connection.session.has_news:
+            self._greet(connection)
+
+    async def _advise(self, connection: Connection, miner: str, payability: Payability) -> None:
+        advice = await payability.advice(miner)
+        if advice is None:
+            return
+        log.warning("%s mines and earns, and can't be paid yet: %s", encode_npub(miner), advice)
+        if connection.session.state is State.MINING:
+            connection.session.tell(advice)
+            connection.send()
 
     # Batches
 

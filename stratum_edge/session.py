@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from nips.errors import InvalidKey
 from stratum_edge import costs, messages, wishes
+from stratum_edge.agents import UNKNOWN, habits_of
 from stratum_edge.config import PortConfig
 from stratum_edge.costs import Meter, Standing
 from stratum_edge.desk import Desk
@@ -85,6 +86,7 @@ class Session:
         "agent",
         "closing",
         "good_at",
+        "habits",
         "misbehaved",
         "port",
         "rejected",
@@ -100,6 +102,7 @@ class Session:
         self.unsettled = 0
         self.closing = ""
         self.agent = ""
+        self.habits = UNKNOWN
         self.seat: Seat | None = None
         self.accepted = self.rejected = 0
         # When its last good share came; at first when it connected.
@@ -170,10 +173,16 @@ class Session:
         """Its workers, by user name as it came."""
         return self._logins.users
 
-    def take_questions(self) -> list[str]:
-        """NIP-05 addresses that came up; whoever looks one up gives the `answer`."""
-        questions, self._logins.questions = self._logins.questions, []
-        return questions
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_news` has something."""
+        return bool(self._logins.questions or self._logins.arrived)
+
+    def take_news(self) -> tuple[list[str], str]:
+        """NIP-05 addresses that came up, each to be looked up and given an `answer`; and the npub (hex) that has just
+        logged in, "" if none has.
+        """
+        return self._logins.take_news()
 
     def standing(self, mono: int) -> Standing:
         """Whether it has behaved well enough to be read from."""
@@ -201,7 +210,14 @@ class Session:
             self._retarget(mono)
 
     def assign(self, live: LiveJob, clean: bool) -> None:
-        """Give the session a job at its difficulty."""
+        """Give the session a job at its difficulty; one that its firmware would spoil ends the connection instead."""
+        if live.coinbase_size > self.habits.largest_coinbase or len(live.job.merkle) > self.habits.most_branches:
+            self.closing = (
+                f"a coinbase of {live.coinbase_size} bytes with {len(live.job.merkle)} branches is more than "
+                f"{self.agent or 'this firmware'} takes"
+            )
+            self._out.append(error_reply(b"null", OTHER, self.closing))
+            return
         self._out.append(self._handed.add(live, self._pace.difficulty, self.miner, clean, self._desk.knows))
 
     # The machine
@@ -261,6 +277,7 @@ class Session:
             self.seat = self._desk.seats.take(mono, resume)
             if params and type(params[0]) is str:
                 self.agent = "".join(sign for sign in params[0][:MAX_AGENT] if sign.isprintable())
+                self.habits = habits_of(self.agent)
         else:
             self._pay(costs.REPEATED_REQUEST_MS, mono)
         # Some clients subscribe twice: the answer is the same.
@@ -312,7 +329,8 @@ class Session:
 
     def tell(self, text: str) -> None:
         """Show the miner's owner a sentence, where the device can."""
-        self._out.append(messages.show_message(text))
+        if self.habits.shows_messages:
+            self._out.append(messages.show_message(text))
 
     def _configure(self, request: Request, params: list[Any], mono: int) -> None:
         extensions = params[0] if params and type(params[0]) is list else []

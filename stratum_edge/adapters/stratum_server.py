@@ -63,6 +63,8 @@ class Connection(asyncio.Protocol):
         if session.closing or session.state is State.CLOSED:
             return
         session.receive(self._lines.feed(data), server.mono())
+        if session.has_news:
+            server.on_news(self)
         if session.unsettled:
             server.touched.append(self)
         else:
@@ -104,10 +106,17 @@ class Connection(asyncio.Protocol):
 
 class StratumServer:
     """The listening ports and their connections. `after_commit` is called when a turn may have left work for the
-    service.
+    service, `on_news` when a session has some.
     """
 
-    def __init__(self, desk: Desk, limits: Limits, now: Callable[[], int], after_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        limits: Limits,
+        now: Callable[[], int],
+        after_commit: Callable[[], None],
+        on_news: Callable[[Connection], None],
+    ) -> None:
         self.desk = desk
         self.limits = limits
         self.now = now
@@ -117,6 +126,7 @@ class StratumServer:
         # Why nobody is let in, "" when they are: no node, going down.
         self.shut = ""
         self._after_commit = after_commit
+        self.on_news = on_news
         self._loop = asyncio.get_running_loop()
         self._per_address: Counter[str] = Counter()
         self._doors: dict[str, asyncio.Server] = {}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def serving(edge, **limits):
     bench = edge.Bench()
-    server = StratumServer(bench.desk, Limits(**limits), lambda: edge.NOW, lambda: None)
+    server = StratumServer(bench.desk, Limits(**limits), lambda: edge.NOW, lambda: None, lambda _: None)
     port = await server.listen(edge.replace(bench.port, port=0))
     try:
         yield bench, server, port

@@ -5,9 +5,10 @@ lanes, judges them in the order they came and writes them down. Each reply has i
 the start, so replies leave in the order of the requests whatever else the session said meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from nips.pool.lanes import HASH_SIZE, SHARE, hash_shares
 from stratum_edge.lane import SessionKey
 from stratum_edge.shares import Assigned, Submission
 
@@ -35,17 +36,14 @@ class Submit(NamedTuple):
     mask: int
 
 
-def hash_submits(submits: list[Submit]) -> list[bytes]:
-    """Their headers' hashes, 32 bytes each in serialisation order."""
-    return [
-        submit.work.bound.hash(
-            submit.share.extranonce2,
-            submit.share.ntime,
-            submit.share.nonce,
-            submit.work.live.job.version | submit.share.version_bits,
-        )
-        for submit in submits
+def hash_submits(submits: Sequence[Submit]) -> bytes:
+    """Their headers' hashes in one call, 32 bytes each in serialisation order, joined."""
+    pack = SHARE.pack
+    shares = [
+        pack(share.extranonce2, share.ntime, share.nonce, work.live.job.version | share.version_bits)
+        for _, _, _, work, _, share, _ in submits
     ]
+    return hash_shares([submit.work.bound.bound for submit in submits], b"".join(shares))
 
 
 class Turn:
@@ -69,5 +67,8 @@ class Turn:
     def settle(self, now: int, mono: int) -> None:
         """Judge all; `now` is Unix ms, `mono` monotonic ms."""
         submits, self._submits = self._submits, []
-        for submit, digest in zip(submits, hash_submits(submits), strict=True):
-            submit.session.settle(submit, digest, now, mono)
+        if not submits:
+            return
+        hashes = hash_submits(submits)
+        for at, submit in zip(range(0, len(hashes), HASH_SIZE), submits, strict=True):
+            submit.session.settle(submit, hashes[at : at + HASH_SIZE], now, mono)

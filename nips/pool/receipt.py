@@ -118,6 +118,10 @@ class Receipt(ReceiptBody):
         """The shares, in time order."""
         return [ShareRecord._make(fields) for fields in _RECORD.iter_unpack(self.shares)]
 
+    def rows(self) -> list[tuple[int, int, int, int, int, int, int, bytes]]:
+        """The same as plain tuples, for whoever walks many."""
+        return list(_RECORD.iter_unpack(self.shares))
+
     @property
     def count(self) -> int:
         """How many shares the batch holds."""

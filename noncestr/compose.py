@@ -30,7 +30,7 @@ from noncestr.demo import DemoMiners
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights, OwedByAccounting, ReceiptsToRelays
-from noncestr.lanes import LanePlan, plan_lane
+from noncestr.lanes import LanePlan, plan_lanes
 from noncestr.places import ANYWHERE, find_places, reachable
 from noncestr.profiles import pool_profiles
 from noncestr.promises import OFFER, Keys, terms_body
@@ -109,11 +109,10 @@ class Pool:
             await terms.open()
             # Batches of a lane that may be given up must have left before its last one is looked for.
             await bridge.flush(FLUSH_SECONDS)
-            plan = await plan_lane(bridge, self.keys.edge.pubkey, self.address, self.data / "journal")
+            closed = terms.current().body.closed if terms.issued else {}
+            plan = await plan_lanes(bridge, self.keys.edge.pubkey, self.address, self.data / "journal", 1, closed)
             if plan.closed:
-                logger.warning(
-                    "the journal is gone: going on in lane %d, closing %s", plan.lane, ", ".join(plan.closed)
-                )
+                logger.warning("a journal is gone: closing %s", ", ".join(plan.closed))
             await terms.issue(self._terms(terms, plan), self.clock.now_ms())
             for event in pool_profiles(
                 self.keys.pool,
@@ -125,7 +124,7 @@ class Pool:
             ):
                 await bridge.publish(event)
             chain = await self._start_chain(stack)
-            edge = self._edge(chain, terms, bridge, plan.lane)
+            edge = self._edge(chain, terms, bridge, plan.lanes[0])
             await enter(running(edge.run))
             accounting = Accounting(
                 pool=self.address,

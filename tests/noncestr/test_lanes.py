@@ -1,4 +1,4 @@
-"""A lost journal means a new lane, and the old one closed at its last batch."""
+"""Which lanes the processes go on in; a lost journal means a new lane, and the old one closed at its last batch."""
 
 import hashlib
 from dataclasses import replace
@@ -11,7 +11,10 @@ from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head, Link
 from nips.pool.receipt import ReceiptBody, build_receipt
-from noncestr.lanes import LanePlan, plan_lane
+from noncestr.lanes import LanePlan, close_keys, journal_of, journals_in, plan_lanes, put_away
+from stratum_edge.adapters.journal_file import JournalFile
+from stratum_edge.errors import JournalDamaged
+from stratum_edge.journal import Checkpoint, Kind, encode_json
 
 EDGE = SecretKey(hashlib.sha256(b"noncestr test key lanes").digest())
 POOL = PoolAddress(EDGE.pubkey, "regtest")
@@ -31,22 +34,106 @@ class FakeFeed:
     def __init__(self, *events: VerifiedEvent) -> None:
         self.events = list(events)
 
+    asked = 0
+
     async def fetch(self, filters, *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        self.asked += 1
         return [event for event in self.events if any(wanted.matches(event) for wanted in filters)]
 
 
-async def test_a_first_start_takes_lane_0(tmp_path: Path) -> None:
-    assert await plan_lane(FakeFeed(), EDGE.pubkey, POOL, tmp_path / "journal") == LanePlan(0, {})
+def keep_journal(folder: Path, lane: int) -> None:
+    """A journal that has just begun."""
+    journal = JournalFile(folder)
+    start = Checkpoint(
+        pool=str(POOL), pubkey=EDGE.pubkey, lane=lane, from_ms=0, newest_s=0, seq=None, head="", pending=[], blocks=[]
+    )
+    assert journal.rotate(encode_json(Kind.CHECKPOINT, start))
+    journal.close()
 
 
-async def test_a_journal_knows_its_own_lane(tmp_path: Path) -> None:
-    (tmp_path / "00000001.journal").touch()
-    assert await plan_lane(FakeFeed(batch(0, 0)), EDGE.pubkey, POOL, tmp_path) == LanePlan(0, {})
+def damage(folder: Path) -> None:
+    (path,) = folder.glob("*.journal")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data) + bytes(data))
+
+
+async def test_a_first_start_takes_the_first_lanes(tmp_path: Path) -> None:
+    assert await plan_lanes(FakeFeed(), EDGE.pubkey, POOL, tmp_path / "journal", 1) == LanePlan((0,), {})
+    assert await plan_lanes(FakeFeed(), EDGE.pubkey, POOL, tmp_path / "journal", 3) == LanePlan((0, 1, 2), {})
+
+
+async def test_journals_know_their_own_lanes_and_nobody_is_asked(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 4)
+    keep_journal(journal_of(tmp_path, 1), 2)
+    feed = FakeFeed(batch(9, 0))
+    assert await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 2) == LanePlan((4, 2), {})
+    assert feed.asked == 0
 
 
 async def test_lanes_without_a_journal_are_closed_at_their_last_batch(tmp_path: Path) -> None:
     newest, other = batch(2, 5), batch(0, 1)
     feed = FakeFeed(batch(2, 4), newest, batch(0, 0), other, batch(1, 0), batch(1, 1, fin=True))
-    assert await plan_lane(feed, EDGE.pubkey, POOL, tmp_path) == LanePlan(
-        3, {f"{EDGE.pubkey}/2": Head(5, newest.id), f"{EDGE.pubkey}/0": Head(1, other.id)}
+    assert await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 1) == LanePlan(
+        (3,), {f"{EDGE.pubkey}/2": Head(5, newest.id), f"{EDGE.pubkey}/0": Head(1, other.id)}
     )
+
+
+async def test_one_lost_journal_of_two_opens_one_new_lane(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 0)
+    lost = batch(1, 7)
+    plan = await plan_lanes(FakeFeed(batch(0, 0), lost), EDGE.pubkey, POOL, tmp_path, 2)
+    assert plan == LanePlan((0, 2), {f"{EDGE.pubkey}/1": Head(7, lost.id)})
+
+
+async def test_more_workers_get_new_lanes_and_close_nothing(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 0)
+    plan = await plan_lanes(FakeFeed(batch(0, 3)), EDGE.pubkey, POOL, tmp_path, 3)
+    assert plan == LanePlan((0, 1, 2), {})
+
+
+async def test_fewer_workers_leave_lanes_to_be_finished_and_no_number_serves_twice(tmp_path: Path) -> None:
+    for process in range(3):
+        keep_journal(journal_of(tmp_path, process), process)
+    first, *left = (journal_of(tmp_path, process) for process in range(3))
+    events = [batch(lane, 0) for lane in range(3)]
+    plan = await plan_lanes(FakeFeed(*events), EDGE.pubkey, POOL, tmp_path, 1)
+    assert plan == LanePlan((0,), {}, finish=tuple(left))
+    assert list(journals_in(tmp_path).values()) == [first, *left]
+    # Lane 2 was finished, and the kill came before its journal was put away.
+    events.append(batch(2, 1, fin=True))
+    plan = await plan_lanes(FakeFeed(*events), EDGE.pubkey, POOL, tmp_path, 1)
+    assert plan == LanePlan((0,), {}, finish=(left[0],), over=(left[1],))
+    put_away(left[0], tmp_path, 1)
+    put_away(left[1], tmp_path, 2)
+    events.append(batch(1, 1, fin=True))
+    assert list(journals_in(tmp_path)) == [0]
+    plan = await plan_lanes(FakeFeed(*events), EDGE.pubkey, POOL, tmp_path, 2)
+    assert plan == LanePlan((0, 3), {})
+
+
+async def test_a_lane_that_the_terms_have_closed_is_over_though_its_journal_came_back(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 0)
+    keep_journal(journal_of(tmp_path, 1), 1)
+    closed = [f"{EDGE.pubkey}/1", "ff/9"]
+    plan = await plan_lanes(FakeFeed(batch(0, 0)), EDGE.pubkey, POOL, tmp_path, 2, closed)
+    assert plan == LanePlan((0, 2), {}, over=(journal_of(tmp_path, 1),))
+    plan = await plan_lanes(FakeFeed(batch(0, 0), batch(1, 0)), EDGE.pubkey, POOL, tmp_path, 3, closed)
+    assert plan == LanePlan((0, 2, 3), {}, over=(journal_of(tmp_path, 1),))
+
+
+async def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
+    keep_journal(tmp_path, 0)
+    damage(tmp_path)
+    with pytest.raises(JournalDamaged):
+        await plan_lanes(FakeFeed(), EDGE.pubkey, POOL, tmp_path, 1)
+
+
+async def test_an_edge_key_left_out_has_every_lane_closed(tmp_path: Path) -> None:
+    open_one, finished = batch(0, 4), batch(1, 2, fin=True)
+    feed = FakeFeed(batch(0, 3), open_one, finished)
+    assert await close_keys(feed, POOL, [EDGE.pubkey]) == {
+        f"{EDGE.pubkey}/0": Head(4, open_one.id),
+        f"{EDGE.pubkey}/1": Head(2, finished.id),
+    }
+    assert await close_keys(FakeFeed(), POOL, []) == {}

@@ -188,11 +188,11 @@ class Mining:
             self.report(finding(Code.WORK_TAG, text, receipt.id))
 
     def _report_shares(self, receipt: Receipt, verdict: Verdict) -> None:
-        records = receipt.records()
+        rows = receipt.rows() if verdict.problems else []
         for code, indexes in sorted(verdict.problems.items()):
             by_miner: dict[str, list[int]] = {}
             for index in indexes:
-                by_miner.setdefault(receipt.miners[receipt.sessions[records[index].session].miner], []).append(index)
+                by_miner.setdefault(receipt.miners[receipt.sessions[rows[index][0]].miner], []).append(index)
             for miner, numbers in sorted(by_miner.items()):
                 text = f"{len(numbers)} of {receipt.count} shares of this batch, first {min(numbers)}"
                 self.report(finding(code, text, receipt.id, miner=miner))

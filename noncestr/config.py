@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from nips.errors import InvalidKey
+from nips.nip19 import parse_pubkey
 from nips.pool.targets import check_difficulty
 from noncestr.errors import ConfigError
 
@@ -53,6 +55,15 @@ def _key(default: Any, doc: str, check: Check | None = None) -> Any:
     return field(default=default, metadata={"doc": doc, "check": check})
 
 
+def _edge_keys(values: tuple[str, ...]) -> str | None:
+    for value in values:
+        try:
+            parse_pubkey(value)
+        except InvalidKey:
+            return f"must hold npubs or public keys in hex, {value!r} is none"
+    return None
+
+
 PORT = _between(0, 65535)
 SECONDS = _between(1, 86_400)
 
@@ -83,6 +94,19 @@ class StratumConfig:
     connections_per_address: int = _key(
         256, "Connections one address may hold; a farm behind one router needs one each.", _between(1, 100_000)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSection:
+    """The processes that serve miners, and the edges of other hosts."""
+
+    workers: int = _key(
+        1, "Processes that share the Stratum ports, each with a lane of its own; one a free core.", _between(1, 64)
+    )
+    keys: tuple[str, ...] = _key(
+        (), "Edges on other hosts (`noncestr edge run`) that may sign for this pool: their npubs.", _edge_keys
+    )
+    control: bool = _key(True, "Answer `noncestr edge status` and its like on a socket in the data folder.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +183,8 @@ class LogConfig:
     """What is said on the terminal."""
 
     level: str = _key("info", "debug, info, warning or error.", _one_of("debug", "info", "warning", "error"))
+    format: str = _key("text", "text, or json: one object a line.", _one_of("text", "json"))
+    to: str = _key("stderr", "stderr or stdout.", _one_of("stderr", "stdout"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +193,7 @@ class Config:
 
     pool: PoolConfig = field(default_factory=PoolConfig)
     stratum: StratumConfig = field(default_factory=StratumConfig)
+    edge: EdgeSection = field(default_factory=EdgeSection)
     chain: ChainConfig = field(default_factory=ChainConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
     web: WebConfig = field(default_factory=WebConfig)

@@ -24,7 +24,7 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
     path.write_text(example_toml(), "utf-8")
     assert load_config(path, {}) == Config()
     assert set(tomllib.loads(example_toml())) == {
-        "pool", "stratum", "chain", "relay", "web", "terms", "payouts", "demo", "log",
+        "pool", "stratum", "edge", "chain", "relay", "web", "terms", "payouts", "demo", "log",
     }  # fmt: skip
 
 
@@ -57,6 +57,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[relay]\nembedded = false", "relays must name at least one"),
         ("[relay]\nquorum = 2", "quorum is larger"),
         ("[relay]\nembedded = 1", "must be true or false"),
+        ("[edge]\nworkers = 0", "must lie between 1 and 64"),
+        ('[edge]\nkeys = ["npub1nobody"]', "must hold npubs or public keys in hex"),
+        ('[log]\nformat = "xml"', "must be one of text, json"),
         ("[terms]\nfee_ppm = 60000", "must lie between 0 and 50000"),
         ("[pool]\nname = 3", "must be text in quotes"),
         ("[pool\n", "is not TOML"),

@@ -12,6 +12,7 @@ import typer
 from noncestr import __version__
 from noncestr.config import Config, example_toml, load_config
 from noncestr.errors import NoncestrError
+from noncestr.logs import set_up_logging
 
 app = typer.Typer(
     name="noncestr",
@@ -39,18 +40,6 @@ def _load(path: Path | None) -> Config:
     return load_config(path, os.environ)
 
 
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
-    # These say on every request what our own logs say better.
-    for chatty in ("httpx", "httpcore", "websockets", "uvicorn", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
@@ -70,7 +59,7 @@ def up(
     from noncestr.running import raise_file_limit
 
     loaded = _load(config)
-    _set_up_logging(loaded.log.level)
+    set_up_logging(loaded.log)
     raise_file_limit()
     anyio.run(
         lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True)),

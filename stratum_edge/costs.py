@@ -44,8 +44,14 @@ class Standing(IntEnum):
     CLOSE = 2
 
 
+# When a peer that reached the hard limit is even again.
+_NEVER: Final = 1 << 62
+
+
 class Meter:
-    """The debt of one connection: a moment (monotonic ms) at which it will have behaved well for long enough."""
+    """The debt of one connection: a moment (monotonic ms) at which it will have behaved well for long enough. Who once
+    reached the hard limit stays there.
+    """
 
     __slots__ = ("_even_at",)
 
@@ -55,7 +61,10 @@ class Meter:
     def pay(self, cost: int, mono: int) -> Standing:
         """Charge `cost` (ms of patience) at `mono` (monotonic ms)."""
         self._even_at = max(self._even_at, mono) + cost
-        return self.standing(mono)
+        standing = self.standing(mono)
+        if standing is Standing.CLOSE:
+            self._even_at = _NEVER
+        return standing
 
     def debt(self, mono: int) -> int:
         """Milliseconds of good behaviour owed."""

@@ -6,6 +6,7 @@
      +-- ChainStoreError       the embedded chain's own block file can't be used
      +-- MalformedLine         a line from a miner that is not a Stratum request (theirs)
      +-- MalformedProxyHeader  what came first on a PROXY port is no PROXY header (theirs)
+     +-- PortUnavailable       a port can't be listened on; the text says which and why
      +-- UnusableCertificate   a certificate or key file can't be used; the text says which and why
      +-- NameRefused           a NIP-05 address that can't be resolved, or whose answer changed (theirs)
      +-- JournalError          the journal can't be used
@@ -44,6 +45,10 @@ class MalformedLine(EdgeError):
 
 class MalformedProxyHeader(EdgeError):
     """The first bytes on a port behind a proxy are not a PROXY header."""
+
+
+class PortUnavailable(EdgeError):
+    """A configured port can't be listened on."""
 
 
 class UnusableCertificate(EdgeError):

@@ -14,9 +14,10 @@ from nips.keys import Signer
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.terms import Terms
+from stratum_edge.adapters.connection import Connection
 from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
 from stratum_edge.adapters.journal_file import JournalFile
-from stratum_edge.adapters.stratum_server import Connection, StratumServer
+from stratum_edge.adapters.stratum_server import StratumServer
 from stratum_edge.config import EdgeConfig
 from stratum_edge.desk import Desk, House
 from stratum_edge.errors import NameRefused, SourceUnavailable
@@ -121,7 +122,8 @@ class Edge:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled or drained; started once miners can connect and the first job is there.
 
-        Raises JournalError, ValueError for terms without this edge's key or offers, OSError for a busy port.
+        Raises JournalError, PortUnavailable, UnusableCertificate, ValueError for terms without this edge's key or
+        offers.
         """
         self._check(self._terms.current(), self._config)
         journal = JournalFile(self._journal_dir)
@@ -136,7 +138,7 @@ class Edge:
                     await background.start(_shielded, self._deliveries.submit_all),
                 ]
                 self._server = StratumServer(
-                    self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look, self._greet
+                    self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look, self._greet, self._bans
                 )
                 try:
                     await self._serve(task_status)

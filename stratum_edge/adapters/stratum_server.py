@@ -6,102 +6,41 @@ the journal, one write of replies a connection. No task and no await a share.
 
 import asyncio
 import logging
-import socket
+import resource
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 import anyio.lowlevel
 
+from stratum_edge.adapters.connection import Connection
+from stratum_edge.adapters.doors import Doors
+from stratum_edge.bans import BanRule
 from stratum_edge.config import Limits, PortConfig
 from stratum_edge.desk import Desk
-from stratum_edge.framing import LineBuffer
+from stratum_edge.households import household
 from stratum_edge.jobs import LiveJob
-from stratum_edge.session import Session, State
+from stratum_edge.ports import Bans
+from stratum_edge.session import State
 
 log = logging.getLogger(__name__)
 
-# Connections that may wait for accept: a restart brings all miners back within the same second.
-BACKLOG: Final = 4096
-# A miner reads a few hundred bytes a share; with this much unread it is gone or hostile.
-MAX_UNREAD: Final = 256 * 1024
 # Sessions served before the loop gets a turn, when a new job goes to all or all are looked at: about 2 ms of work.
 JOB_CHUNK: Final = 100
+# Files kept free for the journal, the nodes, the relays and whatever else runs in this process.
+SPARE_FILES: Final = 128
+
+# Why a connection is not let in, as its peer is told.
+FULL: Final = "the pool has no room for more connections"
+CROWDED: Final = "too many connections from this address"
+BANNED: Final = "this address is banned for a while"
+NO_FILES: Final = "the pool has no file left for a connection"
 
 
-class Connection(asyncio.Protocol):
-    """One miner's connection."""
-
-    def __init__(self, server: "StratumServer", port: PortConfig) -> None:
-        self._server = server
-        self._lines = LineBuffer(server.limits.max_line)
-        self._transport: asyncio.Transport | None = None
-        self.address = ""
-        self.counted = False
-        self.session = Session(server.desk, port, server.mono())
-        self.deadline = server.mono() + int(server.limits.login_deadline_s * 1000)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept, unless the address has too many connections already."""
-        stream = cast(asyncio.Transport, transport)
-        self._transport = stream
-        peer = stream.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
-        raw = stream.get_extra_info("socket")
-        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            # Replies are small and waited for.
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream.set_write_buffer_limits(high=MAX_UNREAD)
-        refusal = self._server.admit(self)
-        if refusal:
-            self.drop(refusal)
-
-    def data_received(self, data: bytes) -> None:
-        """Take one read; its submits wait for the turn's end."""
-        server = self._server
-        session = self.session
-        if session.closing or session.state is State.CLOSED:
-            return
-        session.receive(self._lines.feed(data), server.mono())
-        if session.has_news:
-            server.on_news(self)
-        if session.unsettled:
-            server.touched.append(self)
-        else:
-            self.send()
-
-    def send(self) -> None:
-        """Write what the session has to say."""
-        transport = self._transport
-        if transport is None:
-            return
-        output = self.session.take_output()
-        if output and not transport.is_closing():
-            transport.write(output)
-        if self.session.closing and not self.session.unsettled:
-            log.info("closing %s: %s", self.address, self.session.closing)
-            transport.close()
-
-    def drop(self, reason: str) -> None:
-        """End the connection now."""
-        log.info("dropping %s: %s", self.address, reason)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """End the connection once what was written is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def pause_writing(self) -> None:
-        """The peer does not read: it is not waited for."""
-        self.drop("it does not read")
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        """Free what the connection held."""
-        self.session.close(self._server.mono())
-        self._server.leave(self)
-        self._transport = None
+def file_limit() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
 class StratumServer:
@@ -116,7 +55,9 @@ class StratumServer:
         now: Callable[[], int],
         after_commit: Callable[[], None],
         on_news: Callable[[Connection], None],
+        bans: Bans | None = None,
     ) -> None:
+        """Without `bans` nobody is banned."""
         self.desk = desk
         self.limits = limits
         self.now = now
@@ -128,8 +69,13 @@ class StratumServer:
         self._after_commit = after_commit
         self.on_news = on_news
         self._loop = asyncio.get_running_loop()
-        self._per_address: Counter[str] = Counter()
-        self._doors: dict[str, asyncio.Server] = {}
+        # How many were turned away for what, since the last sweep.
+        self.refused: Counter[str] = Counter()
+        self._bans = bans
+        self._per_household: Counter[str] = Counter()
+        self._doors = Doors(lambda door: Connection(self, door))
+        self._first_spare = 0
+        self._look_at_files()
         desk.turn.first = self._at_turn_end
 
     def mono(self) -> int:
@@ -139,37 +85,41 @@ class StratumServer:
     @property
     def ports(self) -> dict[str, int]:
         """The TCP port of each port's name."""
-        return {name: int(door.sockets[0].getsockname()[1]) for name, door in self._doors.items()}
+        return self._doors.numbers
 
     async def listen(self, port: PortConfig) -> int:
-        """Begin to accept, on a bound socket if the port has one; the TCP port it is. Raises OSError."""
-        if port.sock is not None:
-            door = await self._loop.create_server(lambda: Connection(self, port), sock=port.sock, backlog=BACKLOG)
-        else:
-            door = await self._loop.create_server(
-                lambda: Connection(self, port),
-                port.host,
-                port.port,
-                backlog=BACKLOG,
-                reuse_port=port.reuse_port or None,
-            )
-        self._doors[port.name] = door
-        return self.ports[port.name]
+        """Begin to accept; the TCP port it is. Raises PortUnavailable, UnusableCertificate."""
+        return await self._doors.open(port)
+
+    async def apply(self, ports: Sequence[PortConfig], limits: Limits) -> None:
+        """Go by other ports and limits, and read certificates again.
+
+        Limits hold for all connections at once, a port's settings for those that come in from now on. Who came in by
+        a port that is gone, or that promises something else now, is let go. Raises PortUnavailable or
+        UnusableCertificate, and then all is as it was.
+        """
+        await self._doors.apply(ports)
+        self.limits = limits
+        self._look_at_files()
+        self.settle()
+        for connection in list(self.connections):
+            if connection.door.server is None or connection.session.port.offer != connection.door.port.offer:
+                connection.end("this port was closed: connect again, or elsewhere")
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; connections stay."""
-        for door in self._doors.values():
-            door.close()
+        self._doors.close()
 
     def let_go(self, reason: str) -> None:
         """End all connections and let nobody in until `shut` is cleared: miners fail over to their next pool."""
         self.shut = reason
+        self.settle()
         for connection in list(self.connections):
-            connection.close()
+            connection.end(reason)
 
     async def close(self) -> None:
         """Close the ports and all connections."""
-        self.stop_accepting()
+        closed = self._doors.close()
         self.settle()
         for connection in list(self.connections):
             connection.close()
@@ -178,30 +128,59 @@ class StratumServer:
             await anyio.lowlevel.checkpoint()
         for connection in list(self.connections):
             connection.drop("the edge stops")
-        for door in self._doors.values():
+        for door in closed:
             await door.wait_closed()
 
-    def admit(self, connection: Connection) -> str:
-        """Count a connection in; else why it can't be."""
+    # Who is let in
+
+    def enter(self, connection: Connection, file: int) -> str:
+        """Take a connection in whose address is not known yet, on a file of that number; else why not."""
         if self.shut:
             return self.shut
         if len(self.connections) >= self.limits.max_connections:
-            return "too many connections"
-        if self._per_address[connection.address] >= self.limits.max_per_address:
-            return "too many connections from this address"
-        self._per_address[connection.address] += 1
-        connection.counted = True
+            return FULL
+        if file >= self._first_spare:  # the least number that was free
+            return NO_FILES
         self.connections.add(connection)
+        return ""
+
+    def admit(self, connection: Connection) -> str:
+        """Count a connection against its address; else why it can't be let in."""
+        if self._bans is not None and self._bans.until(connection.address, self.now()):
+            return BANNED
+        key = household(connection.address)
+        if self._per_household[key] >= self.limits.max_per_address:
+            return CROWDED
+        self._per_household[key] += 1
+        connection.counted_as = key
         return ""
 
     def leave(self, connection: Connection) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        if connection.counted:
-            connection.counted = False
-            self._per_address[connection.address] -= 1
-            if not self._per_address[connection.address]:
-                del self._per_address[connection.address]
+        key, connection.counted_as = connection.counted_as, None
+        if key is not None:
+            self._per_household[key] -= 1
+            if not self._per_household[key]:
+                del self._per_household[key]
+
+    def strike(self, connection: Connection) -> None:
+        """A connection ended for its errors: who has too many of these is banned."""
+        if self._bans is not None:
+            limits = self.limits
+            rule = BanRule(limits.strikes, int(limits.strike_window_s * 1000), int(limits.ban_s * 1000))
+            self._bans.strike(connection.address, self.now(), rule, "too many errors")
+
+    def _look_at_files(self) -> None:
+        files = file_limit()
+        self._first_spare = max(files - SPARE_FILES, files // 2)
+        if self.limits.max_connections > self._first_spare:
+            log.warning(
+                "this process may open %d files: that is room for %d connections, not for %d (raise LimitNOFILE)",
+                files,
+                self._first_spare,
+                self.limits.max_connections,
+            )
 
     def _at_turn_end(self) -> None:
         # Behind the reads of this turn of the loop: what they bring is settled at once.
@@ -238,20 +217,15 @@ class StratumServer:
                 await anyio.lowlevel.checkpoint()
 
     async def sweep(self) -> None:
-        """Look at every connection's difficulty, and let those go that did not log in."""
+        """Look at every connection, keep the bans, and say who was turned away."""
         for count, connection in enumerate(list(self.connections), 1):
-            mono = self.mono()
-            if connection.session.closing:
-                # It was told, and still holds the connection open: it does not read.
-                connection.drop("it does not take its leave")
-            elif connection.session.state is State.MINING:
-                connection.session.tick(mono)
-                connection.send()
-            elif mono >= connection.deadline:
-                connection.drop("it did not log in")
+            connection.sweep(self.mono())
             if count % JOB_CHUNK == 0:
                 await anyio.lowlevel.checkpoint()
-
-    def of_ports(self, names: Sequence[str]) -> list[Connection]:
-        """The connections of some ports."""
-        return [connection for connection in self.connections if connection.session.port.name in names]
+        if self._bans is not None:
+            self._bans.refresh(self.now())
+        if self.refused:
+            level = logging.ERROR if NO_FILES in self.refused else logging.WARNING
+            said = "; ".join(f"{reason}: {count}" for reason, count in self.refused.most_common())
+            log.log(level, "connections turned away: %s", said)
+            self.refused.clear()

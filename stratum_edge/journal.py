@@ -1,13 +1,12 @@
 """The journal's records and what they add up to after a crash.
 
-A record is `length(u32) crc32(u32) kind(u8) payload`, little-endian; length and checksum are the payload's with its
-kind. A segment begins with a checkpoint; what follows is everything that happened to the lane, in order. All a
-restarted edge has to know is in it: the chain's end, the open batch, receipts that may not have been sent, blocks whose
-fate is not known.
+A record is `kind(u8) length(u32) payload`, little-endian; `segment.py` puts the records of one write into a frame,
+which has the checksums. A segment begins with a checkpoint; what follows is everything that happened to the lane, in
+order. All a restarted edge has to know is in it: the chain's end, the open batch, receipts that may not have been sent,
+blocks whose fate is not known.
 """
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,10 +19,9 @@ from nips.pool.chain import Head
 from nips.pool.receipt import RECORD_SIZE
 from stratum_edge.errors import JournalDamaged
 from stratum_edge.lane import SessionKey
+from stratum_edge.segment import Frame
 
-_HEAD: Final = struct.Struct("<IIB")
-# The largest payload is a block (4,000,000 bytes at most) with its coinbase and branches; checkpoints hold a few.
-MAX_PAYLOAD: Final = 256 << 20
+_HEAD: Final = struct.Struct("<BI")
 
 
 class Kind(IntEnum):
@@ -38,6 +36,9 @@ class Kind(IntEnum):
     PUBLISHED = 7  # decimal: the sequence number of a batch that is durable in the outbox, with its jobs and blocks
     BLOCK = 8  # msgpack: FoundBlock, right before its share
     OUTCOME = 9  # 32 bytes: the hash of a block whose submission has an answer
+
+
+_SHARE_HEAD: Final = _HEAD.pack(Kind.SHARE, RECORD_SIZE)
 
 
 class FoundBlock(msgspec.Struct, frozen=True):
@@ -109,7 +110,12 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
 
 def encode_record(kind: Kind, payload: bytes) -> bytes:
     """The bytes of one record."""
-    return _HEAD.pack(len(payload), zlib.crc32(payload, kind), kind) + payload
+    return _HEAD.pack(kind, len(payload)) + payload
+
+
+def encode_share(record: bytes) -> bytes:
+    """A SHARE record: the share path makes one a share."""
+    return _SHARE_HEAD + record
 
 
 def encode_json(kind: Kind, value: Any) -> bytes:
@@ -136,24 +142,22 @@ class Record(NamedTuple):
 
 
 def read_records(data: bytes) -> Iterator[Record]:
-    """The whole records from the start; ends where the data ends or is torn.
-
-    Torn is a record that runs beyond the end, or nothing but zeros (what a file system may fill in). A broken record
-    with more behind it raises JournalDamaged.
-    """
+    """The whole records from the start, until the data ends. Raises JournalDamaged for a kind there is none of."""
     at, size = 0, len(data)
     while at + _HEAD.size <= size:
-        length, checksum, kind = _HEAD.unpack_from(data, at)
-        end = at + _HEAD.size + length
-        if end > size and length <= MAX_PAYLOAD:
+        kind, length = _HEAD.unpack_from(data, at)
+        start, at = at + _HEAD.size, at + _HEAD.size + length
+        if at > size:
             return
-        payload = data[at + _HEAD.size : end]
-        if kind not in Kind._value2member_map_ or zlib.crc32(payload, kind) != checksum or length > MAX_PAYLOAD:
-            if end == size or not any(data[at:]):
-                return
-            raise JournalDamaged(f"the journal is damaged at byte {at}, with {size - at} bytes behind")
-        yield Record(Kind(kind), payload, end)
-        at = end
+        if kind not in Kind._value2member_map_:
+            raise JournalDamaged(f"there is no record of kind {kind}: it was written by a newer version")
+        yield Record(Kind(kind), data[start:at], at)
+
+
+def records_of(frames: Iterable[Frame]) -> Iterator[Record]:
+    """The records of whole frames, in order."""
+    for frame in frames:
+        yield from read_records(frame.body or b"")
 
 
 @dataclass(slots=True)

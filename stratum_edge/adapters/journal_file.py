@@ -1,29 +1,76 @@
 """The journal on the disk: segments `NNNNNNNN.journal` in a directory of their own, one process at a time.
 
 A record is handed to the kernel before what it tells is acknowledged, so it outlives the process however that ends.
-Power loss is bounded by the group sync: what was written is on the disk FSYNC_EVERY_S plus one sync later, and what
-must be there before an act (a receipt before it is sent) waits for `synced`.
+
+Power loss is bounded by the group sync: a write is on the disk after FSYNC_EVERY_S and two syncs at most (one that was
+under way, one of its own), so no more than what was acknowledged in that time can be lost. What was acted on never is:
+a receipt waits for `synced` before it is sent, and once it returned, a frame stands behind that says so, which makes a
+later break in what was synced damage, not a torn end.
 """
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
-import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from stratum_edge.errors import JournalInUse
-from stratum_edge.journal import Record, Recovered, read_records, recover
+from stratum_edge.adapters.segment_file import (
+    begin_copy,
+    begin_segment,
+    discard,
+    list_segments,
+    read_segment,
+    segment_name,
+)
+from stratum_edge.errors import JournalDamaged, JournalInUse
+from stratum_edge.journal import Kind, Recovered, records_of, recover
+from stratum_edge.journal_v1 import read_records_v1
+from stratum_edge.segment import (
+    HEADER_SIZE,
+    MAGIC,
+    SALT_SIZE,
+    SegmentHeader,
+    decode_header,
+    encode_frame_head,
+    scan,
+)
 
 log = logging.getLogger(__name__)
 
-# A group sync this long after the first write at most: ten a second is cheap on any disk.
+# A group sync this long after the last one at least: ten a second are cheap on any disk. Who waits in `synced` gets
+# one at once.
 FSYNC_EVERY_S: Final = 0.1
-_NAME = re.compile(r"(\d{8})\.journal")
+_ADVICE: Final = "nothing was changed; see `noncestr journal check` and docs/operations.md, When something was lost"
+
+
+class _Written(NamedTuple):
+    """A write that may not be on the disk yet: where, its parts, and the count of all bytes written up to its end."""
+
+    at: int
+    parts: tuple[bytes, ...]
+    total: int
+
+
+class _Segment:
+    """An open segment: its descriptor, how much of it is written, synced, and said to be synced in what is written."""
+
+    __slots__ = ("end", "fd", "number", "records", "salt", "sealed", "synced", "told")
+
+    def __init__(self, number: int, fd: int, salt: bytes, end: int = HEADER_SIZE) -> None:
+        self.number = number
+        self.fd = fd
+        self.salt = salt
+        self.end = end
+        self.synced = self.told = HEADER_SIZE
+        self.records = 0
+        self.sealed = 0
 
 
 class JournalFile:
@@ -39,198 +86,298 @@ class JournalFile:
         except BlockingIOError:
             self._lock.close()
             raise JournalInUse(f"the journal {directory} is in use by another process") from None
-        self._fd = -1
-        self._number = 0
-        self._size = 0
+        self._segment: _Segment | None = None
+        # The next segment, with its header on the disk: made ahead, so that beginning it costs one write.
+        self._next: _Segment | None = None
         self._queue: list[bytes] = []
         self._queued = 0
+        self._seals = 0
         # Bytes ever written and ever synced by this process: what `synced` waits on.
         self._written = 0
         self._durable = 0
+        # Writes not synced yet: after a failed sync the kernel may have dropped them, so they are written again.
+        self._unsynced: deque[_Written] = deque()
         self._dirty = anyio.Event()
+        self._urgent = anyio.Event()
         self._progress = anyio.Event()
-        self._failed = False
-        self._torn = False
-        # Segments a newer one replaces, to go once it is on the disk; None: the directory has not changed.
-        self._superfluous: list[Path] | None = None
+        self._running = False
+        self._full = False
+        self._unsafe = False
+        self._unprepared = False
+        # Segments a newer one replaces, to go once it is on the disk, and descriptors to be closed with them.
+        self._superfluous: list[Path] = []
+        self._old_fds: list[int] = []
 
     @property
     def size(self) -> int:
         """Bytes of the current segment, unwritten ones included."""
-        return self._size + self._queued
+        return self._queued + (0 if self._segment is None else self._segment.end)
 
     @property
     def failed(self) -> bool:
-        """Whether the last write did not succeed: nothing may be acknowledged."""
-        return self._failed
+        """Whether the last write or sync did not succeed: nothing may be acknowledged."""
+        return self._full or self._unsafe
 
-    def _segments(self) -> list[tuple[int, Path]]:
-        found = [(_NAME.fullmatch(path.name), path) for path in self._directory.iterdir()]
-        return sorted((int(match[1]), path) for match, path in found if match)
+    # Recovery
 
     def recover(self) -> Recovered | None:
         """What the newest usable segment adds up to; None for an empty journal. Its torn tail is cut off.
 
         Raises JournalDamaged.
         """
-        segments = self._segments()
+        segments = list_segments(self._directory)
         while segments:
             number, path = segments.pop()
-            data = path.read_bytes()
-            end = 0
-
-            def whole(data: bytes = data) -> Iterator[Record]:
-                nonlocal end
-                for record in read_records(data):
-                    end = record.end
-                    yield record
-
-            recovered = recover(whole())
-            if end < len(data):
-                torn = path.with_suffix(".torn")
-                torn.write_bytes(data[end:])
-                log.warning("cut a torn record of %d bytes off %s, kept in %s", len(data) - end, path, torn)
-                os.truncate(path, end)
-            self._number = max(self._number, number)
-            if recovered is None:
-                # The crash came while this segment was begun: the one before it is still there and whole.
-                path.unlink()
-                continue
-            self._superfluous = [old for _, old in segments]
-            self._open(path)
-            self._size = end
-            return recovered
+            data = read_segment(path)
+            header = decode_header(data)
+            older = [old for _, old in segments]
+            if header is None and len(data) > HEADER_SIZE:
+                if data.startswith(MAGIC):
+                    raise JournalDamaged(f"{path}: its header is damaged; {_ADVICE}")
+                recovered = self._recover_v1(number, path, data, older)
+            elif header is None:
+                recovered = None
+            else:
+                recovered = self._recover(number, path, data, header, older)
+                if recovered is None and header.before and header.before not in dict(segments):
+                    raise JournalDamaged(f"{path}: its checkpoint and the segment before it are gone; {_ADVICE}")
+            if recovered is not None:
+                return recovered
+            # The crash came while this segment was begun: the one before it is still there and whole.
+            os.unlink(path)
         return None
 
-    def _open(self, path: Path) -> None:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = fd
+    def _recover(
+        self, number: int, path: Path, data: bytes, header: SegmentHeader, older: list[Path]
+    ) -> Recovered | None:
+        found = scan(data, header)
+        if found.damaged:
+            raise JournalDamaged(
+                f"{path}: damaged at byte {found.end}, with whole records from byte {found.behind[0].at} on; {_ADVICE}"
+            )
+        try:
+            records = list(records_of(found.whole))
+            recovered = recover(records)
+        except JournalDamaged as error:
+            raise JournalDamaged(f"{path}: {error}; {_ADVICE}") from error
+        if found.end < len(data):
+            self._cut(path, data, found.end)
+        if recovered is None:
+            return None
+        segment = _Segment(number, os.open(path, os.O_WRONLY | os.O_CLOEXEC), header.salt, found.end)
+        segment.synced = segment.told = max(frame.durable for frame in found.whole)
+        segment.records = len(records)
+        segment.sealed = sum(record.kind is Kind.SEALED for record in records)
+        self._segment = segment
+        self._superfluous = older
+        # Nothing says that the power stayed: it counts as written by this process.
+        self._written += found.end
+        self._dirty.set()
+        return recovered
+
+    def _cut(self, path: Path, data: bytes, end: int) -> None:
+        torn = path.with_suffix(".torn")
+        fd = os.open(torn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data[end:])
+        finally:
+            os.close(fd)
+        log.warning("cut a torn end of %d bytes off %s, kept in %s", len(data) - end, path, torn)
+        os.truncate(path, end)
+
+    def _recover_v1(self, number: int, path: Path, data: bytes, older: list[Path]) -> Recovered | None:
+        """Read a segment of format 1 and go on in one of format 2 that holds the same."""
+        try:
+            records = list(read_records_v1(data))
+            recovered = recover(records)
+        except JournalDamaged as error:
+            raise JournalDamaged(f"{path} (format 1): {error}; {_ADVICE}") from error
+        if recovered is None:
+            return None
+        log.info("the journal %s goes on in format 2", path)
+        begin_copy(self._directory, number + 1, number, records)
+        after = self._directory / segment_name(number + 1)
+        copied = read_segment(after)
+        header = decode_header(copied)
+        assert header is not None
+        return self._recover(number + 1, after, copied, header, [*older, path])
+
+    # Writing
 
     def put(self, record: bytes) -> None:
         """Queue a record for the next flush."""
         self._queue.append(record)
         self._queued += len(record)
+        if record[0] == Kind.SEALED:
+            self._seals += 1
 
     def flush(self) -> bool:
-        """Write what was put, in one write; False when the disk does not take it, then all of it is kept."""
+        """Write what was put as one frame; False when the disk does not take it, then all of it is kept."""
         if not self._queue:
-            return not self._failed
-        data = b"".join(self._queue) if len(self._queue) > 1 else self._queue[0]
+            return not self.failed
+        segment = self._segment
+        if segment is None:
+            raise ValueError("the journal has no segment: `recover` or `rotate` first")
         try:
-            if self._torn:
-                os.ftruncate(self._fd, self._size)
-                self._torn = False
-            written = os.write(self._fd, data)
-            if written != len(data):
-                # Cut off now or, if even that fails, before the next try: what follows must begin at a record.
-                self._torn = True
-                os.ftruncate(self._fd, self._size)
-                self._torn = False
-                raise OSError(28, f"only {written} of {len(data)} bytes could be written")
+            self._write(segment, b"".join(self._queue) if len(self._queue) > 1 else self._queue[0])
         except OSError as error:
-            if not self._failed:
+            if not self._full:
                 log.error("the journal can't be written, shares are not acknowledged: %s", error)
-            self._failed = True
-            self._queue = [data]
+            self._full = True
             self._dirty.set()  # wakes `run`, which tries again
             return False
-        if self._failed:
+        if self._full:
             log.warning("the journal can be written again")
-            self._failed = False
+            self._full = False
+        segment.records += len(self._queue)
+        segment.sealed += self._seals
         self._queue.clear()
-        self._queued = 0
-        self._size += len(data)
-        self._written += len(data)
+        self._queued = self._seals = 0
+        return not self.failed
+
+    def _write(self, segment: _Segment, body: bytes) -> None:
+        """Write a frame at the segment's end. Raises OSError; the next try is then written over what this one left."""
+        at = segment.end
+        head = encode_frame_head(segment.salt, at, body, segment.synced, segment.records, segment.sealed)
+        size = len(head) + len(body)
+        written = os.pwritev(segment.fd, (head, body), at)
+        if written != size:
+            raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
+        segment.end += size
+        segment.told = segment.synced
+        self._written += size
+        self._unsynced.append(_Written(at, (head, body), self._written))
         self._dirty.set()
-        return True
 
     def rotate(self, checkpoint: bytes) -> bool:
         """Begin a segment. The older ones go once this one is on the disk. False when it can't be begun now."""
         if not self.flush():
             return False
-        before = self._segments()
-        path = self._directory / f"{self._number + 1:08d}.journal"
-        old_fd = self._fd
+        if self._next is None and not self._running:
+            self._prepare()
+        segment, before = self._next, self._segment
+        if segment is None:
+            self._dirty.set()
+            return False
+        # The checkpoint holds all that the segments before it do: once it is synced, so is everything.
+        superseded, self._unsynced = self._unsynced, deque()
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._write(segment, checkpoint)
         except OSError as error:
+            self._unsynced = superseded
             log.warning("no new journal segment can be begun: %s", error)
             return False
-        try:
-            if os.write(fd, checkpoint) != len(checkpoint):
-                raise OSError(28, "the checkpoint could not be written whole")
-        except OSError as error:
-            log.warning("no new journal segment can be begun: %s", error)
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            return False
-        if old_fd >= 0:
-            os.close(old_fd)
-        self._fd = fd
-        self._number += 1
-        self._size = len(checkpoint)
-        self._written += len(checkpoint)
-        self._superfluous = [old for _, old in before]
-        self._dirty.set()
+        segment.records = 1
+        self._segment, self._next = segment, None
+        if before is not None:
+            self._old_fds.append(before.fd)
+            self._superfluous.append(self._directory / segment_name(before.number))
         return True
 
+    def _prepare(self) -> None:
+        """Make the next segment: its header and its name are on the disk when this returns. Blocks."""
+        newest = max((number for number, _ in list_segments(self._directory)), default=0)
+        header = SegmentHeader(os.urandom(SALT_SIZE), 0 if self._segment is None else self._segment.number)
+        try:
+            fd = begin_segment(self._directory, newest + 1, header)
+        except OSError as error:
+            if not self._unprepared:
+                log.warning("no new journal segment can be begun, the old one goes on: %s", error)
+            self._unprepared = True
+            return
+        self._unprepared = False
+        self._next = _Segment(newest + 1, fd, header.salt)
+
+    # Syncing
+
     async def synced(self) -> None:
-        """Return when all that was put so far is on the disk."""
+        """Return when all that was put so far is on the disk, and the journal says so."""
         self.flush()
         goal = self._written + self._queued
         while self._durable < goal:
+            self._dirty.set()
+            self._urgent.set()
             await self._progress.wait()
-
-    def _sync(self, fd: int, superfluous: list[Path] | None) -> None:
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if superfluous is not None:
-            directory = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-            for path in superfluous:
-                path.unlink(missing_ok=True)
+        segment = self._segment
+        if segment is not None and segment.told < segment.synced:
+            # On a full disk the act comes first: what says that it may is worth less.
+            with contextlib.suppress(OSError):
+                self._write(segment, b"")
 
     async def run(self) -> None:
         """Sync in groups, and retry a failed write, until cancelled."""
+        self._running = True
         while True:
-            if self._failed:
+            if self._next is None:
+                await anyio.to_thread.run_sync(self._prepare)
+            if self._full:
                 await anyio.sleep(FSYNC_EVERY_S)
-                self.flush()
-                continue
+                if not self.flush():
+                    continue
             await self._dirty.wait()
             self._dirty = anyio.Event()
-            await self.sync()
-            await anyio.sleep(FSYNC_EVERY_S)
+            self._urgent = anyio.Event()
+            if not await self.sync():
+                await anyio.sleep(FSYNC_EVERY_S)
+                continue
+            with anyio.move_on_after(FSYNC_EVERY_S):
+                await self._urgent.wait()
 
-    async def sync(self) -> None:
-        """One group sync, off the loop."""
-        goal = self._written
-        superfluous, self._superfluous = self._superfluous, None
+    async def sync(self) -> bool:
+        """One group sync, off the loop; False when it failed: then all it was for is written and synced again."""
+        segment = self._segment
+        if segment is None:
+            return True
+        goal, end = self._written, segment.end
+        superfluous, self._superfluous = self._superfluous, []
+        old_fds, self._old_fds = self._old_fds, []
+        again = list(self._unsynced) if self._unsafe else []
         try:
-            # A duplicate, since a rotation may close the segment's own descriptor meanwhile.
-            await anyio.to_thread.run_sync(self._sync, os.dup(self._fd), superfluous)
+            await anyio.to_thread.run_sync(_sync, segment.fd, again)
         except OSError as error:
-            log.error("the journal can't be synced: %s", error)
-            if superfluous is not None:
-                self._superfluous = [*superfluous, *(self._superfluous or ())]
+            if not self._unsafe:
+                log.error("the journal can't be synced, shares are not acknowledged: %s", error)
+            self._unsafe = True
+            self._superfluous[:0] = superfluous
+            self._old_fds[:0] = old_fds
             self._dirty.set()
-            return
+            return False
+        if self._unsafe:
+            log.warning("the journal can be synced again")
+            self._unsafe = False
+        segment.synced = max(segment.synced, end)
         self._durable = max(self._durable, goal)
+        while self._unsynced and self._unsynced[0].total <= goal:
+            self._unsynced.popleft()
         progress, self._progress = self._progress, anyio.Event()
         progress.set()
+        if superfluous or old_fds:
+            await anyio.to_thread.run_sync(discard, superfluous, old_fds)
+        return True
 
     def close(self) -> None:
         """Write and sync what is left and let other processes have the journal."""
-        if self._fd >= 0:
-            if self.flush():
-                os.fsync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        segment = self._segment
+        if segment is not None:
+            with contextlib.suppress(OSError):
+                if self.flush():
+                    os.fsync(segment.fd)
+                    segment.synced = segment.end
+                    self._write(segment, b"")
+                    os.fsync(segment.fd)
+            os.close(segment.fd)
+            self._segment = None
+        if self._next is not None:
+            os.close(self._next.fd)
+            self._next = None
+        discard((), self._old_fds)
+        self._old_fds.clear()
         self._lock.close()
+
+
+def _sync(fd: int, again: Sequence[_Written]) -> None:
+    for write in again:
+        size = sum(map(len, write.parts))
+        if os.pwritev(fd, write.parts, write.at) != size:
+            raise OSError(errno.ENOSPC, "what a failed sync may have lost could not be written again")
+    os.fsync(fd)

@@ -1,15 +1,19 @@
-"""The port: framing over TCP, caps, deadlines, slow readers, HTTP."""
+"""The ports: framing over TCP, caps, bans, deadlines, slow readers, HTTP, a reload."""
 
 import json
+import os
+import resource
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
 
 from stratum_edge.adapters import connection, stratum_server
+from stratum_edge.adapters.ban_files import BanFiles, bans_in, clear_bans
 from stratum_edge.adapters.stratum_server import StratumServer
 from stratum_edge.config import Limits
+from stratum_edge.errors import PortUnavailable
 from stratum_edge.framing import HTTP_ANSWER
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +194,188 @@ async def test_nothing_is_acknowledged_that_the_journal_did_not_take(edge):
         bench.journal.failed = False
         await submit(shares[1])
         assert await ended(stream) == b"", "the disk fills up with this very share"
+
+
+# Who is let in
+
+
+@asynccontextmanager
+async def behind_a_proxy(edge, folder, **limits):
+    """A server whose peers' addresses a test can choose, with its bans in a folder."""
+    bench = edge.Bench()
+    bans = BanFiles(folder, "0")
+    server = StratumServer(bench.desk, Limits(**limits), lambda: edge.NOW, lambda: None, lambda _: None, bans)
+    port = await server.listen(edge.replace(bench.port, port=0, proxy_protocol=True))
+    try:
+        yield server, port
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def peer(port, address):
+    family = "TCP6" if ":" in address else "TCP4"
+    other = "::1" if ":" in address else "192.0.2.1"
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(f"PROXY {family} {address} {other} 1 3333\r\n".encode())
+        yield stream
+
+
+async def misbehave(server, port, address):
+    async with peer(port, address) as stream:
+        await stream.send(b"garbage\n" * 30)
+        await ended(stream)
+    await until(lambda: not server.connections)
+
+
+async def is_banned(port, address):
+    async with peer(port, address) as stream:
+        await stream.send(b'{"id":1,"method":"mining.ping"}\n')
+        return b"banned" in await stream.receive()
+
+
+async def test_who_errs_too_often_is_banned_also_after_a_restart_until_it_is_cleared(edge, tmp_path):
+    bad, neighbour = "2001:db8:0:1::7", "2001:db8:0:2::7"
+    async with behind_a_proxy(edge, tmp_path, strikes=2) as (server, port):
+        await misbehave(server, port, bad)
+        assert not await is_banned(port, bad)
+        await misbehave(server, port, "2001:db8:0:1::8")
+        assert await is_banned(port, bad)
+        assert not await is_banned(port, neighbour)
+        await server.sweep()
+    async with behind_a_proxy(edge, tmp_path, strikes=2) as (server, port):
+        assert await is_banned(port, bad)
+        assert [ban.address for ban in bans_in(tmp_path, edge.NOW)] == ["2001:db8:0:1::/64"]
+        clear_bans(tmp_path, None, edge.NOW)
+        await server.sweep()
+        assert not await is_banned(port, bad)
+
+
+async def test_the_proxy_itself_is_never_banned(edge, tmp_path):
+    async with behind_a_proxy(edge, tmp_path, strikes=1) as (server, port):
+        for _ in range(3):
+            await misbehave(server, port, "127.0.0.1")
+        assert not await is_banned(port, "127.0.0.1")
+
+
+async def test_an_ipv6_household_has_one_cap(edge, tmp_path):
+    async with (
+        behind_a_proxy(edge, tmp_path, max_per_address=1) as (_, port),
+        peer(port, "2001:db8::1") as first,
+        peer(port, "2001:db8::2") as second,
+        peer(port, "2001:db8:0:1::2") as other,
+    ):
+        await first.send(b'{"id":1,"method":"mining.ping"}\n')
+        assert await read_line(first)
+        assert b"too many connections" in await ended(second)
+        await other.send(b'{"id":1,"method":"mining.ping"}\n')
+        assert await read_line(other)
+
+
+async def test_the_cap_on_all_connections_holds_over_all_ports(edge, caplog):
+    async with serving(edge, max_connections=1) as (bench, server, port):
+        other = await server.listen(edge.replace(bench.port, name="other", port=0))
+        async with await anyio.connect_tcp("127.0.0.1", port) as first:
+            await first.send(b'{"id":1,"method":"mining.ping"}\n')
+            await read_line(first)
+            for _ in range(3):
+                async with await anyio.connect_tcp("127.0.0.1", other) as second:
+                    assert b"no room for more connections" in await ended(second)
+            await server.sweep()
+    assert "connections turned away: the pool has no room for more connections: 3" in caplog.text
+
+
+async def test_files_are_kept_free_for_the_journal(edge, monkeypatch, caplog):
+    monkeypatch.setattr(stratum_server, "file_limit", lambda: 8)
+    async with serving(edge) as (bench, server, port):
+        assert "this process may open 8 files: that is room for 4 connections" in caplog.text
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            assert b"no file left" in await ended(stream)
+        await server.sweep()
+        assert "connections turned away: the pool has no file left for a connection: 1" in caplog.text
+        monkeypatch.setattr(stratum_server, "file_limit", lambda: 1 << 20)
+        await server.apply([edge.replace(bench.port, port=0)], server.limits)
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b'{"id":1,"method":"mining.ping"}\n')
+            assert await read_line(stream)
+
+
+async def test_a_process_without_files_lets_nobody_in_and_recovers(edge, monkeypatch):
+    """The kernel's own limit, as when another part of the process took all files."""
+    monkeypatch.setattr(stratum_server, "file_limit", lambda: 1 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with serving(edge) as (_, server, port):
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        # From here on no file is free: the gaps below the limit are filled.
+        limit = max(int(name) for name in os.listdir("/proc/self/fd")) + 50
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        filling = []
+        try:
+            with suppress(OSError):
+                while True:
+                    filling.append(os.dup(0))
+            await anyio.sleep(0.05)
+            assert not server.connections
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for file in filling:
+                os.close(file)
+            for client in clients:
+                client.close()
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b'{"id":1,"method":"mining.ping"}\n')
+            assert await read_line(stream)
+
+
+# A reload
+
+
+async def test_ports_and_limits_change_while_miners_mine(edge):
+    async with serving(edge) as (bench, server, port):
+        first = edge.replace(bench.port, port=0)
+        second = edge.replace(bench.port, name="second", port=0)
+        await server.apply([first, second], Limits(max_per_address=2))
+        assert server.ports["main"] == port
+        async with (
+            await anyio.connect_tcp("127.0.0.1", port) as stays,
+            await anyio.connect_tcp("127.0.0.1", server.ports["second"]) as goes,
+        ):
+            for stream in (stays, goes):
+                await stream.send(login(edge))
+                await read_line(stream)
+            await until(lambda: [c.session.state.value for c in server.connections] == ["mining"] * 2)
+            async with await anyio.connect_tcp("127.0.0.1", port) as third:
+                assert b"too many connections from this address" in await ended(third)
+            await server.apply([edge.replace(first, shares_per_minute=20)], Limits())
+            assert b"this port was closed" in await ended(goes)
+            assert server.ports == {"main": port}
+            await stays.send(b'{"id":9,"method":"mining.ping"}\n')
+            assert any(line.get("id") == 9 for line in await read_line(stays))
+            async with await anyio.connect_tcp("127.0.0.1", port) as new:
+                await new.send(b'{"id":1,"method":"mining.ping"}\n')
+                await read_line(new)
+                rates = sorted(c.session.port.shares_per_minute for c in server.connections)
+                assert rates == [12, 20], "settings hold for who comes in from now on"
+
+
+async def test_a_port_that_promises_something_else_lets_its_miners_go(edge):
+    async with serving(edge) as (bench, server, port), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(login(edge))
+        await read_line(stream)
+        await server.apply([edge.replace(bench.port, port=0, offer="other")], server.limits)
+        assert b"this port was closed" in await ended(stream)
+        assert server.ports == {"main": port}
+
+
+async def test_a_reload_that_can_not_be_done_changes_nothing(edge):
+    async with serving(edge) as (bench, server, port):
+        limits = server.limits
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            taken = edge.replace(bench.port, name="taken", port=busy.getsockname()[1])
+            with pytest.raises(PortUnavailable):
+                await server.apply([taken], Limits(max_per_address=1))
+        assert server.limits is limits
+        assert server.ports == {"main": port}
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b'{"id":1,"method":"mining.ping"}\n')
+            assert await read_line(stream)

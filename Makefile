@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench clean
+.PHONY: help check setup dev up test lint fmt types imports bench crash clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,9 @@ up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your netw
 
 test: .venv/.dev       ## set up and run the tests
 	@$(PY) -m pytest -n auto $(ARGS)
+
+crash: .venv/.dev      ## kill the edge 320 times under load: nothing acknowledged is lost
+	@NONCESTR_KILLS=320 $(PY) -m pytest tests/stratum_edge/test_crash.py $(ARGS)
 
 fmt: .venv/.dev        ## format
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

@@ -369,6 +369,7 @@ class JournalFile:
             self._segment = None
         if self._next is not None:
             os.close(self._next.fd)
+            discard([self._directory / segment_name(self._next.number)], ())
             self._next = None
         discard((), self._old_fds)
         self._old_fds.clear()

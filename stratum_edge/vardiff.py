@@ -1,8 +1,9 @@
 """How hard shares should be: a pure function of a connection's history and the time.
 
 Difficulties move by powers of two within the port's bounds and stay what the protocol allows (whole, or 1/2^k), so
-every share is credited at exactly what was announced. Too fast is corrected within seconds, silence within a minute,
-and small deviations only over minutes, so that a steady miner is left alone.
+every share is credited at exactly what was announced. A difficulty is changed as soon as chance can't explain the
+shares that came: much too fast within seconds, a start that is much too hard within half a minute, a miner that falls
+silent within three minutes. Small deviations take ten minutes or more, so that a steady miner is left alone.
 """
 
 import math
@@ -13,20 +14,32 @@ from typing import Final
 from nips.pool.targets import MAX_DIFFICULTY, MAX_FRACTION_BITS
 
 EASIEST: Final = Fraction(1, 1 << MAX_FRACTION_BITS)
-# So many shares four times too fast are no chance event (p < 1e-5 by Poisson): raise at once.
+# A look at each share only from here on; slower miners are looked at by the sweep.
 QUICK_SHARES: Final = 16
-QUICK_RATIO: Final = 4
 # A burst may be a network hiccup that handed over many shares at once: no rate is measured over less than a second.
 QUICK_LEAST_MS: Final = 1000
-# None in the time for 12, one in that for 24 and so on is no chance event either (p < 1e-3 even for a miner that runs
-# at 0.6 of the target, as power-of-two steps may leave it): lower.
-SILENT_EXPECTED: Final = 12
-# The calm decision waits for 48 expected shares. Power-of-two steps leave a steady miner between 0.7 and 1.4 of the
-# target: there the chance of crossing these marks is under half a percent a decision.
-CALM_EXPECTED: Final = 48
-CALM_HIGH: Final = 2.0
-CALM_LOW: Final = 0.4
-# One step at most: a rate measured over moments is rough.
+# Power-of-two steps leave a steady miner between 0.71 and 1.41 of the target; its true pace may be taken to lie within
+# these marks. What it brought is a surprise when, by Poisson, even the nearer mark gives it e^-SURPRISE of the chance
+# that its own pace does. It takes 15 expected shares without one, or five shares in the first second.
+HIGH: Final = 1.6
+LOW: Final = 0.6
+SURPRISE: Final = 9.0
+# Before its first share a connection's difficulty is but a guess: six expected shares without one are enough.
+GUESS_SURPRISE: Final = 3.6
+# A miner that brought shares and falls silent is rather off than slow: each lowering in a row waits so many times
+# longer than the last, else a pause of minutes would end in a flood.
+PATIENCE: Final = 4
+# Shares are measured in windows of so many expected ones; with each, what came before counts for less. So all there is
+# weighs 120 expected shares in the end, ten minutes at the usual target.
+WINDOW_EXPECTED: Final = 24
+FADING: Final = 0.8
+# The calm decision wants at least so much. A steady miner at 0.71 or 1.41 of the target has these marks more than three
+# standard deviations away.
+CALM_EXPECTED: Final = 100
+CALM_HIGH: Final = 1.75
+CALM_LOW: Final = 0.52
+# One step at most. A surprise comes early when chance helps it, so its rate is taken for rough: one expected share, on
+# target, is added to what was seen.
 MAX_UP_LOG2: Final = 10
 MAX_DOWN_LOG2: Final = 3
 
@@ -69,25 +82,84 @@ class Policy:
 
 @dataclass(slots=True)
 class History:
-    """A connection's shares since `since_ms`, in units of `difficulty`: an older, easier one counts for less."""
+    """A connection's shares since `since_ms`, in units of `difficulty`: an older, easier one counts for less.
+
+    `past_shares` came in `past_ms` before that, both faded. `proven`: whether a share ever came. `silent`: lowerings in
+    a row without a share between them. `back`: a share came after such; the silence is not part of its pace.
+    """
 
     difficulty: Fraction
     since_ms: int
     shares: float = 0.0
+    past_shares: float = 0.0
+    past_ms: float = 0.0
+    proven: bool = False
+    silent: int = 0
+    back: bool = False
 
     def count(self, difficulty: Fraction) -> None:
         """Note a share credited at `difficulty`."""
         self.shares += 1.0 if difficulty is self.difficulty else float(difficulty / self.difficulty)
+        self.proven = True
+        if self.silent:
+            self.silent = 0
+            self.back = True
 
     def restart(self, difficulty: Fraction, now_ms: int) -> None:
-        """Begin anew at a difficulty."""
+        """Begin a new window; at another difficulty, a new measurement."""
+        if difficulty == self.difficulty and not self.back:
+            self.past_shares = (self.past_shares + self.shares) * FADING
+            self.past_ms = (self.past_ms + max(now_ms - self.since_ms, 0)) * FADING
+        else:
+            if self.proven and not self.shares and difficulty < self.difficulty:
+                self.silent += 1
+            self.past_shares = self.past_ms = 0.0
+            self.back = False
         self.difficulty = difficulty
         self.since_ms = now_ms
         self.shares = 0.0
 
 
 def _step(log2: float, down: int, up: int) -> int:
+    """Whole doublings between `-down` and `up`."""
     return max(-down, min(up, round(log2)))
+
+
+def _surprise(shares: float, expected: float) -> float:
+    """How much less likely `shares` are when `expected` is their mean than when they are: the log of the ratio."""
+    return (shares * math.log(shares / expected) if shares else 0.0) - shares + expected
+
+
+def _too_many(shares: float, expected: float) -> bool:
+    return shares > HIGH * expected and _surprise(shares, HIGH * expected) >= SURPRISE
+
+
+def _too_few(shares: float, expected: float, enough: float = SURPRISE) -> bool:
+    return shares < LOW * expected and _surprise(shares, LOW * expected) >= enough
+
+
+def _steps(history: History, elapsed_ms: int, per_ms: float) -> int | None:
+    """By how many doublings the difficulty should change; 0 when it is found right, None to go on measuring."""
+    shares = history.shares
+    quick = max(elapsed_ms, QUICK_LEAST_MS) * per_ms
+    if _too_many(shares, quick):
+        return _step(math.log2((shares + 1) / (quick + 1)), -1, MAX_UP_LOG2)
+    if history.back:
+        return 0
+    expected = elapsed_ms * per_ms
+    enough = SURPRISE if history.proven else GUESS_SURPRISE
+    if not shares:
+        enough *= PATIENCE**history.silent
+    if _too_few(shares, expected, enough):
+        return _step(math.log2((shares + 1) / (expected + 1)), MAX_DOWN_LOG2, -1)
+    if expected < WINDOW_EXPECTED or not shares:
+        return None
+    all_shares = history.past_shares + shares
+    all_expected = history.past_ms * per_ms + expected
+    calm = all_expected >= CALM_EXPECTED and not CALM_LOW < all_shares / all_expected < CALM_HIGH
+    if calm or _too_many(all_shares, all_expected) or _too_few(all_shares, all_expected):
+        return _step(math.log2((all_shares + 1) / (all_expected + 1)), MAX_DOWN_LOG2, MAX_UP_LOG2)
+    return 0
 
 
 def retarget(history: History, now_ms: int, policy: Policy) -> Fraction | None:
@@ -95,21 +167,8 @@ def retarget(history: History, now_ms: int, policy: Policy) -> Fraction | None:
 
     The same difficulty again means the measurement is over and found right: restart the history.
     """
-    elapsed = max(now_ms - history.since_ms, 0)
-    per_ms = policy.shares_per_minute / 60_000
-    expected = elapsed * per_ms
-    shares = history.shares
-    quick = max(elapsed, QUICK_LEAST_MS) * per_ms
-    if shares >= QUICK_SHARES and shares >= QUICK_RATIO * quick:
-        step = _step(math.log2(shares / quick), 0, MAX_UP_LOG2)
-    elif expected >= SILENT_EXPECTED and shares <= expected / SILENT_EXPECTED - 1:
-        step = _step(math.log2((shares + 1) / expected), MAX_DOWN_LOG2, -1)
-    elif expected >= CALM_EXPECTED:
-        ratio = shares / expected
-        step = 0
-        if ratio >= CALM_HIGH or ratio <= CALM_LOW:
-            step = _step(math.log2(ratio), MAX_DOWN_LOG2, MAX_UP_LOG2)
-    else:
+    step = _steps(history, max(now_ms - history.since_ms, 0), policy.shares_per_minute / 60_000)
+    if step is None:
         return None
     factor = Fraction(1 << step) if step >= 0 else Fraction(1, 1 << -step)
     return clamp(floor_allowed(history.difficulty * factor), policy.lowest, policy.highest)

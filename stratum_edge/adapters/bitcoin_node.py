@@ -69,8 +69,6 @@ class BitcoinNode:
         self.head: ChainHead | None = None
         self.well_since: float | None = None
         self.trouble = "not asked yet"
-        # Whether long polling is worth it: the node is the one mined with.
-        self.in_use = False
         self._network = network
         self._poll_s = poll_s
         self._changed = changed
@@ -78,7 +76,10 @@ class BitcoinNode:
         # A block must not wait behind a template, nor for a connection that died unnoticed.
         self._submissions = BitcoinRpc(address.url, address.auth, context, keep_alive=False)
         self._look_again = anyio.Event()
+        # Long polling is for the node mined with, once a template brought an id to wait with.
+        self._in_use = False
         self._long_poll_id: str | None = None
+        self._long_poll_wanted = anyio.Event()
         self._fresh: tuple[BlockTemplate, float] | None = None
 
     async def close(self) -> None:
@@ -161,6 +162,15 @@ class BitcoinNode:
 
     # Watching it
 
+    def use(self, in_use: bool) -> None:
+        """Whether it is the node mined with."""
+        self._in_use = in_use
+        self._long_poll_wanted.set()
+
+    def look_soon(self) -> None:
+        """Ask for its tip now, not at the next poll: it took a block."""
+        self._look_again.set()
+
     async def run(self) -> None:
         """Watch it until cancelled."""
         async with anyio.create_task_group() as group:
@@ -172,7 +182,7 @@ class BitcoinNode:
 
     def _heard(self, block_hash: bytes) -> None:
         if self.head is None or self.head.hash != block_hash:
-            self._look_again.set()
+            self.look_soon()
 
     async def _poll(self) -> None:
         while True:
@@ -189,9 +199,9 @@ class BitcoinNode:
 
     async def _long_poll(self) -> None:
         while True:
-            # Only a template just used has an id worth waiting with.
-            if not (self.in_use and self.well_since is not None and self._long_poll_id is not None):
-                await anyio.sleep(self._poll_s)
+            if not (self._in_use and self.well_since is not None and self._long_poll_id is not None):
+                self._long_poll_wanted = anyio.Event()
+                await self._long_poll_wanted.wait()
                 continue
             before = self.head
             try:
@@ -216,6 +226,7 @@ class BitcoinNode:
         )
         found = await anyio.to_thread.run_sync(parse_template, answer, self._network)
         self._long_poll_id = found.longpoll_id
+        self._long_poll_wanted.set()
         return found
 
     def _move(self, head: ChainHead) -> None:
@@ -226,6 +237,7 @@ class BitcoinNode:
         if self.well_since is None:
             self.well_since = anyio.current_time()
             self.trouble = ""
+            self._long_poll_wanted.set()
             assert self.head is not None
             log.info("the node at %s answers: block %d", self.name, self.head.height)
             self._changed()

@@ -153,7 +153,7 @@ class BitcoinNodes:
                 log.warning("mining with the node at %s now, not with %s", node.name, self.in_use)
             self._current = index
             for other in self._nodes:
-                other.in_use = other is node
+                other.use(other is node)
         if node.head is not None and self._may_stand_on(node.head):
             self._stand_on(node.head.tip)
 
@@ -209,7 +209,7 @@ class BitcoinNodes:
             self._last = (found.template, anyio.current_time())
             self._use(index)
             return found.template
-        if self._barren_since is None:
+        if reasons and self._barren_since is None:
             self._barren_since = anyio.current_time()
         raise SourceUnavailable("; ".join(reasons) or self._reasons())
 

@@ -89,5 +89,6 @@ class BlockSubmission:
         answer = await node.submit(self._hex)
         if not needs_look(answer):
             return judge_answer(answer, None)
+        node.look_soon()
         head = await node.header(self._hash, aside=True)
         return judge_answer(answer, None if head is None else head.confirmations)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import anyio
 import zmq
 import zmq.asyncio
 
@@ -19,6 +20,8 @@ QUEUE: Final = 16
 HEARTBEAT_MS: Final = 5_000
 RECONNECT_MS: Final = 100
 RECONNECT_MAX_MS: Final = 5_000
+# ZMQ gives a peer up for good that broke its protocol: a subscription that was silent this long is made anew.
+SILENCE_S: Final = 3600.0
 
 
 def _subscriber(context: zmq.asyncio.Context, address: str) -> zmq.asyncio.Socket:
@@ -31,7 +34,10 @@ def _subscriber(context: zmq.asyncio.Context, address: str) -> zmq.asyncio.Socke
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     socket.setsockopt(zmq.SUBSCRIBE, TOPIC)
-    socket.connect(address)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise ValueError(f"{address!r} is no ZMQ address: {error}") from None
     return socket
 
 
@@ -42,12 +48,15 @@ async def follow_hashblock(address: str, heard: Callable[[bytes], None]) -> None
     """
     context = zmq.asyncio.Context()
     try:
-        try:
-            socket = _subscriber(context, address)
-        except zmq.ZMQError as error:
-            raise ValueError(f"{address!r} is no ZMQ address: {error}") from None
+        socket = _subscriber(context, address)
         while True:
-            parts = await socket.recv_multipart()
+            parts: list[bytes] | None = None
+            with anyio.move_on_after(SILENCE_S):
+                parts = await socket.recv_multipart()
+            if parts is None:
+                socket.close()
+                socket = _subscriber(context, address)
+                continue
             # The body is the hash as RPC names it; a sequence number follows, which polling makes superfluous.
             if len(parts) >= 2 and parts[0] == TOPIC and len(parts[1]) == HASH_BYTES:
                 heard(parts[1][::-1])

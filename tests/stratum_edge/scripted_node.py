@@ -26,13 +26,17 @@ if __name__ == "__main__":
 import zmq
 import zmq.asyncio
 
-from nips.pool.coinbase import push_height
-from nips.pool.hashing import HEADER_SIZE, display, hash_value, parse_header, sha256d
+from nips.pool.coinbase import push_data, push_height
+from nips.pool.hashing import HEADER_SIZE, build_header, display, hash_value, parse_header, sha256d
 from nips.pool.targets import target_from_bits
+from stratum_edge.blockwork import assemble_block
 from stratum_edge.errors import WireError
+from stratum_edge.ports import Template
 from stratum_edge.subsidy import subsidy_sat
 from stratum_edge.wire import (
     COMMITMENT_PREFIX,
+    NULL_HASH,
+    NULL_INDEX,
     WITNESS_RESERVED,
     OutPoint,
     Transaction,
@@ -71,7 +75,7 @@ def synthetic_transactions(count: int, seed: int = 1) -> tuple[Transaction, ...]
                 0xFFFFFFFD,
                 (rng.randbytes(71), rng.randbytes(33)) if kind < 0.85 else (),
             )
-            for _ in range(rng.choice((1, 1, 1, 2, 2, 3)) if kind < 0.98 else rng.randrange(10, 60))
+            for _ in range(rng.choice((1, 1, 1, 2, 3)) if kind < 0.99 else rng.randrange(10, 45))
         )
         outputs = tuple(
             TxOutput(rng.randrange(546, 10**8), b"\x00\x14" + rng.randbytes(20))
@@ -80,6 +84,32 @@ def synthetic_transactions(count: int, seed: int = 1) -> tuple[Transaction, ...]
         return Transaction(2, inputs, outputs, 840_000)
 
     return tuple(spend(rng.random()) for _ in range(count))
+
+
+def mine_block(template: Template, tag: bytes = b"test", **wrong: bytes) -> bytes:
+    """A block of a template that is easy to mine; `wrong` replaces the merkle root or the prevhash in its header."""
+    outputs = [TxOutput(template.coinbase_sat, b"\x51")]
+    if template.witness_commitment is not None:
+        outputs.append(TxOutput(0, template.witness_commitment))
+    script_sig = push_height(template.height) + push_data(tag)
+    coinbase = Transaction(2, (TxInput(OutPoint(NULL_HASH, NULL_INDEX), script_sig),), tuple(outputs))
+    root = wrong.get("root") or merkle_root((coinbase.txid, *template.txids))
+    target = target_from_bits(template.nbits)
+    nonce = 0
+    while True:
+        header = build_header(
+            template.version, wrong.get("prevhash") or template.prevhash, root, template.curtime, template.nbits, nonce
+        )
+        if hash_value(sha256d(header)) <= target:
+            return assemble_block(template, coinbase.serialise(), header)
+        nonce += 1
+
+
+async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Look again and again: what is waited for has no event of its own. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from nips.pool.targets import check_difficulty
 from stratum_edge.framing import MAX_LINE
+from stratum_edge.households import parse_networks
 from stratum_edge.vardiff import EASIEST, Policy
 
 # New transactions and a fresh time for miners, without a new block.
@@ -70,7 +71,8 @@ class Limits:
     file. `max_per_address`: a farm behind one router needs one each. `login_deadline_s`: from connecting to being
     authorized. `idle_s`: a connection that has handed in nothing good for so long is let go (dead peers hold a file and
     an extranonce); a miner at its proper difficulty is never silent for an hour. `strikes`: so many connections ended
-    for errors within `strike_window_s` ban the address for `ban_s`.
+    for errors within `strike_window_s` ban the address for `ban_s`. `trusted`: networks that are never banned, such as
+    "10.0.0.0/8".
     """
 
     max_line: int = MAX_LINE
@@ -81,6 +83,11 @@ class Limits:
     strikes: int = 3
     strike_window_s: float = 600.0
     ban_s: float = 600.0
+    trusted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no network."""
+        parse_networks(self.trusted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Protocol
 from nips.nip01 import VerifiedEvent
 from nips.pool.terms import Terms
 from stratum_edge.bans import BanRule
+from stratum_edge.households import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,10 @@ class Bans(Protocol):
 
     def strike(self, address: str, now: int, rule: BanRule, reason: str) -> int:
         """A connection of the address had to be ended; when the ban this brings ends (Unix ms), 0 for none yet."""
+        ...
+
+    def trust(self, networks: tuple[Network, ...]) -> None:
+        """From now on these networks, and no others but this machine, are never banned."""
         ...
 
     def refresh(self, now: int) -> None:

@@ -105,7 +105,7 @@ class BanFiles:
         return ban.until
 
     def trust(self, networks: tuple[Network, ...]) -> None:
-        """From now on never ban these networks."""
+        """From now on these networks, and no others but this machine, are never banned."""
         self._book.trusted = networks
 
     def refresh(self, now: int) -> None:

@@ -18,7 +18,7 @@ from stratum_edge.adapters.doors import Doors
 from stratum_edge.bans import BanRule
 from stratum_edge.config import Limits, PortConfig
 from stratum_edge.desk import Desk
-from stratum_edge.households import household
+from stratum_edge.households import household, parse_networks
 from stratum_edge.jobs import LiveJob
 from stratum_edge.ports import Bans
 from stratum_edge.session import State
@@ -75,7 +75,7 @@ class StratumServer:
         self._per_household: Counter[str] = Counter()
         self._doors = Doors(lambda door: Connection(self, door))
         self._first_spare = 0
-        self._look_at_files()
+        self._go_by(limits)
         desk.turn.first = self._at_turn_end
 
     def mono(self) -> int:
@@ -99,8 +99,7 @@ class StratumServer:
         UnusableCertificate, and then all is as it was.
         """
         await self._doors.apply(ports)
-        self.limits = limits
-        self._look_at_files()
+        self._go_by(limits)
         self.settle()
         for connection in list(self.connections):
             if connection.door.server is None or connection.session.port.offer != connection.door.port.offer:
@@ -171,15 +170,18 @@ class StratumServer:
             rule = BanRule(limits.strikes, int(limits.strike_window_s * 1000), int(limits.ban_s * 1000))
             self._bans.strike(connection.address, self.now(), rule, "too many errors")
 
-    def _look_at_files(self) -> None:
+    def _go_by(self, limits: Limits) -> None:
+        self.limits = limits
+        if self._bans is not None:
+            self._bans.trust(parse_networks(limits.trusted))
         files = file_limit()
         self._first_spare = max(files - SPARE_FILES, files // 2)
-        if self.limits.max_connections > self._first_spare:
+        if limits.max_connections > self._first_spare:
             log.warning(
                 "this process may open %d files: that is room for %d connections, not for %d (raise LimitNOFILE)",
                 files,
                 self._first_spare,
-                self.limits.max_connections,
+                limits.max_connections,
             )
 
     def _at_turn_end(self) -> None:

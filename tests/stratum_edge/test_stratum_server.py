@@ -258,6 +258,17 @@ async def test_the_proxy_itself_is_never_banned(edge, tmp_path):
         assert not await is_banned(port, "127.0.0.1")
 
 
+async def test_trusted_networks_are_never_banned_and_can_change(edge, tmp_path):
+    async with behind_a_proxy(edge, tmp_path, strikes=1, trusted=("198.51.100.0/24",)) as (server, port):
+        await misbehave(server, port, "198.51.100.7")
+        assert not await is_banned(port, "198.51.100.7")
+        await server.apply([edge.replace(edge.Bench().port, port=0, proxy_protocol=True)], Limits(strikes=1))
+        await misbehave(server, port, "198.51.100.7")
+        assert await is_banned(port, "198.51.100.7")
+    with pytest.raises(ValueError, match="is no network"):
+        Limits(trusted=("everywhere",))
+
+
 async def test_an_ipv6_household_has_one_cap(edge, tmp_path):
     async with (
         behind_a_proxy(edge, tmp_path, max_per_address=1) as (_, port),

@@ -138,6 +138,8 @@ static int fill_places(struct places *places, PyObject *bounds)
         if (!is_bound(bound))
             return 0;
         struct place *place = find_place(places, (uint32_t)number);
+        /* Two keys of one value can be, in a dict of a subclass of int. */
+        Py_XDECREF(place->bound);
         place->key = (uint32_t)number;
         place->bound = Py_NewRef(bound);
     }

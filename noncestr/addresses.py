@@ -1,6 +1,8 @@
 """Addresses this machine listens on: a busy port moves to the next free one, and says so."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from noncestr.errors import NoFreePort
@@ -51,6 +53,21 @@ def free_port(host: str, port: int, taken: frozenset[int] = frozenset()) -> Boun
         if found is not None:
             return Bound(host, found, port)
     raise NoFreePort(f"no free port from {port} to {port + TRIES - 1} on {host}")
+
+
+@contextmanager
+def reserve(host: str, port: int) -> Iterator[socket.socket]:
+    """Hold a port (0 picks one) for processes that will share it; nothing is accepted here. Raises NoFreePort."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            # It does not listen, so that the system hands no connection to it.
+            held.bind((host, port))
+        except OSError as error:
+            raise NoFreePort(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+        yield held
 
 
 def lan_address() -> str | None:

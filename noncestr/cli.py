@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from noncestr import __version__
 from noncestr.config import Config, example_toml, load_config
+from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
 from noncestr.logs import set_up_logging
 
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(edge_app, name="edge")
 
 DEFAULT_CONFIG = Path("noncestr.toml")
 BACKEND_OPTIONS = {"use_uvloop": True}
@@ -53,12 +56,18 @@ def up(
     config: ConfigOption = None,
     lan: Annotated[bool, typer.Option("--lan", help="Let miners and browsers of your network in.")] = False,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Start the demo miners.")] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Processes that serve miners, instead of [edge] workers.", min=1, max=64),
+    ] = None,
 ) -> None:
     """Run the whole pool in this terminal: chain, relay, Stratum, accounting, payouts, web page. Ctrl-C stops it."""
     from noncestr.compose import run_pool  # the heavy imports are for this command alone
     from noncestr.running import raise_file_limit
 
     loaded = _load(config)
+    if workers is not None:
+        loaded = replace(loaded, edge=replace(loaded.edge, workers=workers))
     set_up_logging(loaded.log)
     raise_file_limit()
     anyio.run(

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,10 +27,12 @@ from noncestr import __version__
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo import DemoMiners
+from noncestr.edge_parts import Surroundings, finishing, make_edge, put_away_ended
+from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights, OwedByAccounting, ReceiptsToRelays
-from noncestr.lanes import LanePlan, plan_lanes
+from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.places import ANYWHERE, find_places, reachable
 from noncestr.profiles import pool_profiles
 from noncestr.promises import OFFER, Keys, terms_body
@@ -46,7 +48,6 @@ from stratum_edge.adapters.embedded_chain import EmbeddedChain
 from stratum_edge.config import EdgeConfig, Limits, PortConfig
 from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
 from stratum_edge.errors import EdgeError
-from stratum_edge.service import Edge
 from zapper.adapters.demo_lightning import DemoLightning
 from zapper.adapters.fake_backend import open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
@@ -110,7 +111,14 @@ class Pool:
             # Batches of a lane that may be given up must have left before its last one is looked for.
             await bridge.flush(FLUSH_SECONDS)
             closed = terms.current().body.closed if terms.issued else {}
-            plan = await plan_lanes(bridge, self.keys.edge.pubkey, self.address, self.data / "journal", 1, closed)
+            plan = await plan_lanes(
+                bridge,
+                self.keys.edge.pubkey,
+                self.address,
+                self.data / "journal",
+                self.config.edge.workers,
+                closed,
+            )
             if plan.closed:
                 logger.warning("a journal is gone: closing %s", ", ".join(plan.closed))
             await terms.issue(self._terms(terms, plan), self.clock.now_ms())
@@ -124,8 +132,13 @@ class Pool:
             ):
                 await bridge.publish(event)
             chain = await self._start_chain(stack)
-            edge = self._edge(chain, terms, bridge, plan.lanes[0])
+            around = self._surroundings(chain, terms, bridge)
+            await put_away_ended(around, plan)
+            held = stack.enter_context(ExitStack())
+            edge = make_edge(around, self._edge_config(), plan, held)
             await enter(running(edge.run))
+            for finish in finishing(around, plan):
+                await enter(looping(finish))
             accounting = Accounting(
                 pool=self.address,
                 signer=self.keys.accounting,
@@ -185,35 +198,37 @@ class Pool:
         await stack.enter_async_context(looping(chain.run))
         return chain
 
-    def _edge(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge, lane: int) -> Edge:
-        stratum = self.config.stratum
-        return Edge(
-            source=chain,
-            signer=self.keys.edge,
+    def _surroundings(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge) -> Surroundings:
+        return Surroundings(
+            data=self.data,
             pool=self.address,
+            signer=self.keys.edge,
+            source=chain,
             terms=terms,
             publisher=bridge,
-            journal_dir=self.data / "journal",
             clock=self.clock,
-            config=EdgeConfig(
-                ports=(
-                    PortConfig(
-                        host=self.places.stratum.host,
-                        port=self.places.stratum.port,
-                        offer=OFFER,
-                        start_difficulty=Fraction(stratum.start_difficulty),
-                        min_difficulty=Fraction(stratum.min_difficulty),
-                        max_difficulty=Fraction(stratum.max_difficulty),
-                        shares_per_minute=stratum.shares_per_minute,
-                    ),
-                ),
-                limits=Limits(max_per_address=stratum.connections_per_address),
-                lane=lane,
-                # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
-                payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
-                pool_tag=stratum.pool_tag.encode("ascii"),
-            ),
+            log=self.config.log,
             note_signer=self.keys.pool,
+        )
+
+    def _edge_config(self) -> EdgeConfig:
+        stratum = self.config.stratum
+        return EdgeConfig(
+            ports=(
+                PortConfig(
+                    host=self.places.stratum.host,
+                    port=self.places.stratum.port,
+                    offer=OFFER,
+                    start_difficulty=Fraction(stratum.start_difficulty),
+                    min_difficulty=Fraction(stratum.min_difficulty),
+                    max_difficulty=Fraction(stratum.max_difficulty),
+                    shares_per_minute=stratum.shares_per_minute,
+                ),
+            ),
+            limits=Limits(max_per_address=stratum.connections_per_address),
+            # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
+            payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
+            pool_tag=stratum.pool_tag.encode("ascii"),
         )
 
     async def _start_payouts(
@@ -281,7 +296,7 @@ class Pool:
             block_bits = block_bits_for(hashrate, max(1, self.config.chain.block_seconds // 2))
         return terms_body(self.config, self.keys, self.relays, block_bits, closed)
 
-    async def _follow_hashrate(self, edge: Edge, terms: TermsKeeper, bridge: RelayBridge) -> None:
+    async def _follow_hashrate(self, edge: EdgePart, terms: TermsKeeper, bridge: RelayBridge) -> None:
         while True:
             await anyio.sleep(TARGET_CHECK_SECONDS)
             last = terms.current().body
@@ -360,6 +375,7 @@ class Pool:
 async def run_pool(config: Config, data: Path, *, lan: bool, demo: bool, say: Say) -> None:
     """Run the pool until SIGINT or SIGTERM; a second one does not wait for a clean end."""
     with only_one(data):
+        await wait_for_orphans(data / "journal")
         pool = Pool(config, data, lan=lan, demo=demo, say=say)
         stop = anyio.Event()
 

@@ -93,6 +93,15 @@ async def lane_of(journal_dir: Path) -> int | None:
     return None if recovered is None else recovered.checkpoint.lane
 
 
+async def wait_for_orphans(root: Path) -> None:
+    """Wait until the processes of a pool that was killed have gone: they hold their ports and journals for a moment.
+
+    Raises JournalInUse.
+    """
+    for path in journals_in(root).values():
+        (await _open(path)).close()
+
+
 async def seen_lanes(feed: Feed, pool: PoolAddress, edges: Collection[str]) -> dict[tuple[str, int], SeenLane]:
     """The lanes of some edge keys as the relays have them."""
     wanted = make_filter(kinds=[RECEIPT], authors=sorted(edges), tags={"a": [str(pool)]})

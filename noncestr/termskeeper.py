@@ -42,6 +42,7 @@ class TermsKeeper:
         self._pool = pool
         self._feed = feed
         self._terms: list[Terms] = []
+        self._newest: VerifiedEvent | None = None
         self._changed = anyio.Event()
 
     async def open(self) -> None:
@@ -57,6 +58,7 @@ class TermsKeeper:
                 logger.warning("the terms file was missing: %d terms were taken from the relays", len(events))
         for event in events:
             self._terms.append(parse_terms(event))
+            self._newest = event
             await self._feed.publish(event, chain=self._chain)
 
     @property
@@ -96,6 +98,12 @@ class TermsKeeper:
             raise LookupError("no terms were issued yet")
         return self._terms[-1]
 
+    def current_event(self) -> VerifiedEvent:
+        """The 4210 of the terms in force. Raises LookupError before the first were issued."""
+        if self._newest is None:
+            raise LookupError("no terms were issued yet")
+        return self._newest
+
     async def changed(self, known: str) -> Terms:
         """The terms in force, as soon as their id is not `known`."""
         while not self._terms or self._terms[-1].id == known:
@@ -114,6 +122,7 @@ class TermsKeeper:
         terms = parse_terms(event)
         self._append(event)
         self._terms.append(terms)
+        self._newest = event
         self._changed.set()
         self._changed = anyio.Event()
         await self._feed.publish(event, chain=self._chain)

@@ -1,0 +1,120 @@
+"""From a configuration and a plan of lanes to an edge that can be run: here, or in several processes."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nips.keys import Signer
+from nips.pool.address import PoolAddress
+from noncestr.addresses import reserve
+from noncestr.bans_cli import FOLDER as BANS
+from noncestr.config import LogConfig
+from noncestr.edges import EdgePart, OneEdge, Workers
+from noncestr.lanes import LanePlan, journal_of, lane_of, put_away
+from stratum_edge.adapters.ban_files import BanFiles
+from stratum_edge.adapters.house_server import SignedTerms
+from stratum_edge.adapters.lane_closer import finish_lane
+from stratum_edge.config import EdgeConfig, PortConfig
+from stratum_edge.errors import JournalError
+from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSource
+from stratum_edge.service import Edge
+
+logger = logging.getLogger("noncestr.edges")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an edge of a pool works with, whoever runs it. `note_signer`: posts the kind 1 notes of blocks, if any."""
+
+    data: Path
+    pool: PoolAddress
+    signer: Signer
+    source: TemplateSource
+    terms: SignedTerms
+    publisher: Publisher
+    clock: Clock
+    log: LogConfig
+    note_signer: Signer | None = None
+    names: Names | None = None
+    payability: Payability | None = None
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journals."""
+        return self.data / "journal"
+
+
+def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan, stack: ExitStack) -> EdgePart:
+    """The edge for as many processes as the plan has lanes; `stack` keeps what holds their ports. Raises NoFreePort."""
+    if len(plan.lanes) == 1:
+        edge = Edge(
+            source=around.source,
+            signer=around.signer,
+            pool=around.pool,
+            terms=around.terms,
+            publisher=around.publisher,
+            journal_dir=journal_of(around.journal, 0),
+            clock=around.clock,
+            config=replace(config, lane=plan.lanes[0]),
+            note_signer=around.note_signer,
+            names=around.names,
+            payability=around.payability,
+            bans=BanFiles(around.data / BANS, "0"),
+        )
+        return OneEdge(edge, plan.lanes[0])
+    return Workers(
+        data=around.data,
+        pool=around.pool,
+        config=replace(config, ports=shared_ports(config.ports, stack)),
+        lanes=plan.lanes,
+        log=around.log,
+        source=around.source,
+        terms=around.terms,
+        publisher=around.publisher,
+        names=around.names,
+        payability=around.payability,
+    )
+
+
+def shared_ports(ports: tuple[PortConfig, ...], stack: ExitStack) -> tuple[PortConfig, ...]:
+    """The ports with their numbers, held by sockets that do not listen until `stack` closes. Raises NoFreePort."""
+    shared = []
+    for port in ports:
+        held = stack.enter_context(reserve(port.host, port.port))
+        shared.append(replace(port, port=int(held.getsockname()[1]), reuse_port=True))
+    return tuple(shared)
+
+
+def finishing(around: Surroundings, plan: LanePlan) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """What ends the lanes that no process goes on in: to be run beside the edge."""
+    return [partial(_finish, around, path) for path in plan.finish]
+
+
+async def _finish(around: Surroundings, journal_dir: Path) -> None:
+    try:
+        lane = await finish_lane(
+            journal_dir,
+            pool=around.pool,
+            signer=around.signer,
+            publisher=around.publisher,
+            source=around.source,
+            clock=around.clock,
+            note_signer=around.note_signer,
+        )
+    except (JournalError, OSError) as error:
+        # Its shares are not lost, and the next start tries again; what is mined now must not wait for it.
+        logger.error("the lane of %s can't be finished, and statements wait for it: %s", journal_dir, error)
+        return
+    kept = put_away(journal_dir, around.journal, lane)
+    logger.info("no process goes on in lane %s: it is finished, its journal kept in %s", lane, kept)
+
+
+async def put_away_ended(around: Surroundings, plan: LanePlan) -> None:
+    """Move the journals of lanes that have ended out of the way, before new lanes begin in their places."""
+    for path in plan.over:
+        lane = await lane_of(path)
+        logger.warning("lane %s has ended: its journal is kept in %s", lane, put_away(path, around.journal, lane))

@@ -5,6 +5,7 @@ them. A bad value is refused with a sentence that names the key, the value and w
 """
 
 import dataclasses
+import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.targets import check_difficulty
 from noncestr.errors import ConfigError
+from stratum_edge.households import parse_networks
 
 ENV_PREFIX = "NONCESTR_"
 Check = Callable[[Any], str | None]
@@ -64,6 +66,20 @@ def _edge_keys(values: tuple[str, ...]) -> str | None:
     return None
 
 
+def _networks(values: tuple[str, ...]) -> str | None:
+    try:
+        parse_networks(values)
+    except ValueError as error:
+        return f"must hold networks: {error}"
+    return None
+
+
+def _port_name(value: str) -> str | None:
+    if value == "main" or not re.fullmatch(r"[a-z0-9_-]{1,32}", value):
+        return "must be 1 to 32 of a-z, 0-9, - and _, and not main, which is [stratum]"
+    return None
+
+
 PORT = _between(0, 65535)
 SECONDS = _between(1, 86_400)
 
@@ -81,19 +97,55 @@ class PoolConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StratumConfig:
-    """Where miners connect."""
+class PortKeys:
+    """What every Stratum port has."""
 
     host: str = _key("127.0.0.1", "Address to listen on; 0.0.0.0 lets miners of your network in (or use --lan).")
-    port: int = _key(3333, "TCP port; the next free one is taken when it is busy.", PORT)
+    port: int = _key(3333, "TCP port; when it is busy, [stratum] takes the next free one.", PORT)
     start_difficulty: str = _key("1/8192", "Difficulty of a miner that asks for none.", _difficulty)
     min_difficulty: str = _key("1/65536", "The easiest difficulty vardiff goes down to.", _difficulty)
     max_difficulty: str = _key("4294967296", "The hardest difficulty vardiff goes up to.", _difficulty)
     shares_per_minute: int = _key(12, "How many shares a minute vardiff aims at for each miner.", _between(1, 600))
-    pool_tag: str = _key("/noncestr/", "Text in the coinbase of every block, at most 30 ASCII characters.")
-    connections_per_address: int = _key(
-        256, "Connections one address may hold; a farm behind one router needs one each.", _between(1, 100_000)
+    fixed: bool = _key(False, "All shares at start_difficulty, whatever a miner's password or suggestion asks for.")
+    bare_password: bool = _key(False, "A password that is a number alone asks for that difficulty, as d=NUMBER does.")
+    tls_certificate: str = _key("", "Certificate chain, a PEM file: miners speak TLS here. Read again on SIGHUP.")
+    tls_key: str = _key("", "The certificate's private key, a PEM file without a passphrase.")
+    proxy_protocol: bool = _key(
+        False, "Behind a proxy: each connection begins with a PROXY header (v1 or v2); reachable by the proxy alone."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StratumConfig(PortKeys):
+    """Where miners connect: the port called main, and what holds for all ports."""
+
+    pool_tag: str = _key("/noncestr/", "Text in the coinbase of every block, at most 30 ASCII characters.")
+    connections: int = _key(
+        20_000, "Connections a process takes on all its ports; each is a file and some 20 KB.", _between(1, 1_000_000)
+    )
+    connections_per_address: int = _key(
+        256,
+        "Connections one address (IPv6: one /64) may hold; a farm behind one router needs one each.",
+        _between(1, 100_000),
+    )
+    login_seconds: int = _key(60, "A connection that has not logged in by then is closed.", SECONDS)
+    idle_seconds: int = _key(3600, "A miner that handed in nothing good for so long is let go.", _between(60, 604_800))
+    strikes: int = _key(3, "So many connections closed for errors ban an address.", _between(1, 1000))
+    strike_seconds: int = _key(600, "Within this time.", SECONDS)
+    ban_seconds: int = _key(
+        600, "How long the first ban lasts; the next ones twice as long each, up to a day.", SECONDS
+    )
+    trusted_networks: tuple[str, ...] = _key(
+        (), 'Networks that are never banned, such as "10.0.0.0/8"; this machine never is.', _networks
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig(PortKeys):
+    """Another Stratum port, besides [stratum]."""
+
+    name: str = _key("", "What the port is called in logs and lists; each its own.", _port_name)
+    offer: str = _key("main", "What the pool promises to those who mine here: an offer of its terms.", _one_of("main"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +245,7 @@ class Config:
 
     pool: PoolConfig = field(default_factory=PoolConfig)
     stratum: StratumConfig = field(default_factory=StratumConfig)
+    ports: tuple[PortConfig, ...] = ()
     edge: EdgeSection = field(default_factory=EdgeSection)
     chain: ChainConfig = field(default_factory=ChainConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
@@ -201,6 +254,12 @@ class Config:
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)
+
+
+def _sections() -> dict[str, type]:
+    """The class of each section; [[ports]] are tables of an array and not among them."""
+    hints = typing.get_type_hints(Config)
+    return {key.name: hints[key.name] for key in dataclasses.fields(Config) if key.name != "ports"}
 
 
 def _typed(expected: Any, value: object) -> Any:
@@ -229,17 +288,19 @@ def _typed(expected: Any, value: object) -> Any:
 
 
 def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, str], problems: list[str]) -> Any:
+    """One table as its class; `name` as in messages and, for what is not in brackets already, in the environment."""
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     keys = {key.name: key for key in dataclasses.fields(cls)}
+    table = name if name.startswith("[") else f"[{name}]"
     problems.extend(
-        f"[{name}] {unknown}: there is no such key; known here: {', '.join(keys)}"
+        f"{table} {unknown}: there is no such key; known here: {', '.join(keys)}"
         for unknown in found
         if unknown not in keys
     )
     for key in keys.values():
         variable = f"{ENV_PREFIX}{name}_{key.name}".upper()
-        where = f"[{name}] {key.name}"
+        where = f"{table} {key.name}"
         if variable in env:
             raw: object = env[variable]
             where = variable
@@ -261,6 +322,20 @@ def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, s
     return cls(**values)
 
 
+def _ports(found: object, problems: list[str]) -> tuple[PortConfig, ...]:
+    """The array of tables [[ports]]."""
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        problems.append("ports: must be tables, each written [[ports]]")
+        return ()
+    ports = []
+    for number, table in enumerate(found, 1):
+        name = table.get("name")
+        where = f"[[ports]] {name}" if isinstance(name, str) and name else f"[[ports]] number {number}"
+        problems.extend(f"{where}: {needed} is missing" for needed in ("name", "port") if needed not in table)
+        ports.append(_section(PortConfig, where, table, {}, problems))
+    return tuple(ports)
+
+
 def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     """The configuration of a TOML file (None: defaults) with the environment's overrides. Raises ConfigError."""
     found: dict[str, Any] = {}
@@ -272,15 +347,13 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError((f"{path} is not TOML: {error}",)) from None
     problems: list[str] = []
-    sections = {
-        key.name: typing.cast(type, typing.get_type_hints(Config)[key.name]) for key in dataclasses.fields(Config)
-    }
+    sections = _sections()
     problems.extend(
         f"[{unknown}]: there is no such section; known: {', '.join(sections)}"
         for unknown in found
-        if unknown not in sections
+        if unknown not in (*sections, "ports")
     )
-    values = {}
+    values: dict[str, Any] = {"ports": _ports(found.get("ports", []), problems)}
     for name, cls in sections.items():
         table = found.get(name, {})
         if not isinstance(table, dict):
@@ -306,11 +379,7 @@ def _across(config: Config) -> list[str]:
     """What single keys cannot show to be wrong."""
     problems = []
     stratum = config.stratum
-    low, start, high = (
-        Fraction(text) for text in (stratum.min_difficulty, stratum.start_difficulty, stratum.max_difficulty)
-    )
-    if not low <= start <= high:
-        problems.append("[stratum] start_difficulty must lie between min_difficulty and max_difficulty")
+    problems += _across_ports(config)
     tag = stratum.pool_tag
     if not tag.isascii() or not tag.isprintable() or not 1 <= len(tag) <= 30:
         problems.append(f"[stratum] pool_tag = {tag!r}: must be 1 to 30 printable ASCII characters")
@@ -319,6 +388,30 @@ def _across(config: Config) -> list[str]:
         problems.append("[relay] without the embedded relay, relays must name at least one")
     if config.relay.quorum > len(relays) + config.relay.embedded:
         problems.append("[relay] quorum is larger than the number of relays")
+    return problems
+
+
+def _across_ports(config: Config) -> list[str]:
+    problems = []
+    named: dict[str, PortKeys] = {"[stratum]": config.stratum}
+    for port in config.ports:
+        where = f"[[ports]] {port.name}"
+        if where in named:
+            problems.append(f"{where}: there are two ports of this name")
+        named[where] = port
+    places: dict[tuple[str, int], str] = {}
+    for where, keys in named.items():
+        low, start, high = (
+            Fraction(text) for text in (keys.min_difficulty, keys.start_difficulty, keys.max_difficulty)
+        )
+        if not keys.fixed and not low <= start <= high:
+            problems.append(f"{where} start_difficulty must lie between min_difficulty and max_difficulty")
+        if bool(keys.tls_certificate) != bool(keys.tls_key):
+            missing = "tls_key" if keys.tls_certificate else "tls_certificate"
+            problems.append(f"{where} {missing}: TLS needs both a certificate and its key")
+        other = places.setdefault((keys.host, keys.port), where)
+        if other != where and keys.port:
+            problems.append(f"{where} port = {keys.port}: {other} listens there already")
     return problems
 
 
@@ -339,9 +432,18 @@ def example_toml() -> str:
         "# noncestr: every key with its default. Made by `noncestr config example`; a test holds the file to it.",
         "# Any key can be set in the environment instead: NONCESTR_<SECTION>_<KEY>, lists with commas.",
     ]
-    for section in dataclasses.fields(Config):
-        cls = typing.cast(type, typing.get_type_hints(Config)[section.name])
-        lines += ["", f"[{section.name}]  # {(cls.__doc__ or '').strip()}"]
+    for section, cls in _sections().items():
+        lines += ["", f"[{section}]  # {(cls.__doc__ or '').strip()}"]
         for key in dataclasses.fields(cls):
             lines += [f"# {key.metadata['doc']}", f"{key.name} = {_toml(key.default)}"]
+        if section == "stratum":
+            lines += _example_port()
     return "\n".join(lines) + "\n"
+
+
+def _example_port() -> list[str]:
+    lines = ["", "# More Stratum ports, as many as you like; what one leaves out is as it stands here.", "# [[ports]]"]
+    for key in sorted(dataclasses.fields(PortConfig), key=lambda key: key.name != "name"):
+        shown = "high" if key.name == "name" else key.default
+        lines.append(f"# {key.name} = {_toml(shown)}  # {key.metadata['doc']}")
+    return lines

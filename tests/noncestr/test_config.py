@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from noncestr.config import Config, example_toml, load_config
+from noncestr.config import Config, PortConfig, example_toml, load_config
 from noncestr.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,23 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[terms]\nfee_ppm = 60000", "must lie between 0 and 50000"),
         ("[pool]\nname = 3", "must be text in quotes"),
         ("[pool\n", "is not TOML"),
+        ('[stratum]\ntrusted_networks = ["10.0.0.1/8"]', "must hold networks: '10.0.0.1/8' is no network"),
+        ('[stratum]\ntls_key = "a.key"', "[stratum] tls_certificate: TLS needs both"),
+        ("ports = 3", "ports: must be tables, each written [[ports]]"),
+        ("[ports]\nport = 3", "ports: must be tables, each written [[ports]]"),
+        ("[[ports]]\nport = 4", "[[ports]] number 1: name is missing"),
+        ('[[ports]]\nname = "a"', "[[ports]] a: port is missing"),
+        ('[[ports]]\nname = "a"\nport = true', "[[ports]] a port = True: must be a whole number"),
+        ('[[ports]]\nname = "a"\nport = 4\nprot = 4', "[[ports]] a prot: there is no such key; known here: host"),
+        ('[[ports]]\nname = "main"\nport = 4', "[[ports]] main name = 'main': must be 1 to 32 of a-z"),
+        ('[[ports]]\nname = "a"\nport = 3333', "[[ports]] a port = 3333: [stratum] listens there already"),
+        ('[[ports]]\nname = "a"\nport = 4\n[[ports]]\nname = "a"\nport = 5', "there are two ports of this name"),
+        ('[[ports]]\nname = "a"\nport = 4\noffer = "solo"', "[[ports]] a offer = 'solo': must be one of main"),
+        ('[[ports]]\nname = "a"\nport = 4\ntls_certificate = "a.crt"', "[[ports]] a tls_key: TLS needs both"),
+        (
+            '[[ports]]\nname = "a"\nport = 4\nstart_difficulty = "8589934592"',
+            "[[ports]] a start_difficulty must lie between",
+        ),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -77,6 +94,25 @@ def test_all_problems_come_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(None, {"NONCESTR_WEB_PORT": "x", "NONCESTR_NO_SUCH": "1"})
     assert len(caught.value.problems) == 2
+
+
+def test_ports_are_tables_and_a_fixed_one_has_no_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "noncestr.toml"
+    path.write_text(
+        '[[ports]]\nname = "a"\nport = 4\nfixed = true\nstart_difficulty = "8589934592"\n'
+        '[[ports]]\nname = "b"\nport = 0\n[[ports]]\nname = "c"\nport = 0\n',
+        "utf-8",
+    )
+    assert [port.name for port in load_config(path, {}).ports] == ["a", "b", "c"]
+
+
+def test_the_port_in_the_example_can_be_taken_as_it_is(tmp_path: Path) -> None:
+    lines = example_toml().splitlines()
+    start = lines.index("# [[ports]]")
+    block = lines[start : lines.index("", start)]
+    path = tmp_path / "noncestr.toml"
+    path.write_text("\n".join(line.removeprefix("# ") for line in block).replace("3333", "3334"), "utf-8")
+    assert load_config(path, {}).ports == (PortConfig(name="high", port=3334),)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def environment(home: Path) -> dict[str, str]:
 class Up:
     """`noncestr up` as a process of its own; its lines are read until the banner is whole."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         self.log = (data.parent / "up.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "noncestr", "up", "--data", str(data)],
+            [sys.executable, "-m", "noncestr", "up", "--data", str(data), *options],
             cwd=data.parent,
             env=environment(data.parent),
             stdout=subprocess.PIPE,
@@ -104,11 +104,11 @@ class Up:
 
 
 @pytest.fixture
-def pools() -> Iterator[Callable[[Path], Up]]:
+def pools() -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
-    def start(data: Path) -> Up:
-        started.append(Up(data))
+    def start(data: Path, *options: str) -> Up:
+        started.append(Up(data, *options))
         return started[-1]
 
     yield start
@@ -207,7 +207,7 @@ def verify_copy(pool: Up, events: list[VerifiedEvent], path: Path) -> tuple[int,
 
 
 @pytest.mark.timeout(600)
-def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Callable[[Path], Up]) -> None:
+def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Callable[..., Up]) -> None:
     """Mine with a new npub, be credited, see a block split and paid; kill everything; nothing acknowledged is lost."""
     data = tmp_path / "data"
     pool = pools(data)
@@ -268,7 +268,7 @@ def test_the_whole_loop_survives_kill_9_and_verifies(tmp_path: Path, pools: Call
     assert again.stop() == 0
 
 
-def test_a_second_pool_on_the_same_folder_is_refused(tmp_path: Path, pools: Callable[[Path], Up]) -> None:
+def test_a_second_pool_on_the_same_folder_is_refused(tmp_path: Path, pools: Callable[..., Up]) -> None:
     data = tmp_path / "data"
     pool = pools(data)
     done = subprocess.run(
@@ -282,9 +282,7 @@ def test_a_second_pool_on_the_same_folder_is_refused(tmp_path: Path, pools: Call
 
 
 @pytest.mark.timeout(600)
-def test_a_lost_journal_opens_a_new_lane_and_a_lost_ledger_is_rebuilt(
-    tmp_path: Path, pools: Callable[[Path], Up]
-) -> None:
+def test_a_lost_journal_opens_a_new_lane_and_a_lost_ledger_is_rebuilt(tmp_path: Path, pools: Callable[..., Up]) -> None:
     data = tmp_path / "data"
     pool = pools(data)
     wait_for(pool, lambda found: any(e.kind == kinds.PAYOUT for e in found))
@@ -302,6 +300,101 @@ def test_a_lost_journal_opens_a_new_lane_and_a_lost_ledger_is_rebuilt(
         return any(s.reward.found_ms < newest and any("/1" in lane for lane in s.window.heads) for s in statements)
 
     wait_for(again, went_on)
+    status, report = verify(again)
+    assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+    assert again.stop() == 0
+
+
+def processes_of(data: Path) -> dict[int, int]:
+    """The pids of the lanes' processes, by their numbers, as the system lists them."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if words[1:6] == ["-m", "noncestr", "edge", "lane", "--data"] and words[6] == str(data):
+            found[int(words[words.index("--process") + 1])] = int(folder.name)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_outlive_a_kill_of_one_and_fewer_workers_finish_its_lane(
+    tmp_path: Path, pools: Callable[..., Up]
+) -> None:
+    """Two lanes on one port: one is killed under load and comes back in its lane; statements go on; then one worker
+    alone finishes the other lane and goes on.
+    """
+    data = tmp_path / "data"
+    pool = pools(data, "--workers", "2")
+    miners = [load_or_create(tmp_path / "miner", f"key{n}") for n in range(6)]
+    records = [tmp_path / f"record{n}.jsonl" for n in range(6)]
+    mining = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "noncestr", "miner", "--url", pool.stratum, "--max-hps", "15000"),
+                *("--user", encode_npub(miner.pubkey) + ".test", "--record", str(record)),
+            ],
+            env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for miner, record in zip(miners, records, strict=True)
+    ]  # fmt: skip
+
+    def shares_by_lane(found: list[VerifiedEvent]) -> Counter[int]:
+        lanes: Counter[int] = Counter()
+        for event in found:
+            if event.kind == kinds.RECEIPT:
+                receipt = parse_receipt(event)
+                lanes[receipt.lane] += receipt.count
+        return lanes
+
+    def statements(found: list[VerifiedEvent]) -> int:
+        return sum(event.kind == kinds.STATEMENT for event in found)
+
+    try:
+        # The system spreads connections by chance: six miners and the demo's two all on one lane are one in 128.
+        events = wait_for(pool, lambda found: statements(found) >= 2 and sum(shares_by_lane(found).values()) >= 8)
+        status, report = verify(pool)
+        assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+        before = processes_of(data)
+        assert set(before) == {0, 1}
+        lanes = shares_by_lane(events)
+        victim = max(lanes, key=lambda lane: lanes[lane])
+        os.kill(before[victim], signal.SIGKILL)
+        told = statements(events)
+        newest = max(e.created_at for e in events if e.kind == kinds.RECEIPT)
+
+        def back(found: list[VerifiedEvent]) -> bool:
+            late = [parse_receipt(e).lane for e in found if e.kind == kinds.RECEIPT and e.created_at > newest + 1]
+            return {0, 1} <= set(late) and statements(found) >= told + 2
+
+        wait_for(pool, back)
+        after = processes_of(data)
+        assert after[1 - victim] == before[1 - victim]
+        assert after[victim] != before[victim]
+        status, report = verify(pool)
+        assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+    finally:
+        pool.kill()
+        for process in mining:
+            process.terminate()
+        for process in mining:
+            process.wait(20)
+    again = pools(data, "--workers", "1")
+    assert not processes_of(data)
+
+    def finished(found: list[VerifiedEvent]) -> bool:
+        ended = [parse_receipt(e) for e in found if e.kind == kinds.RECEIPT and e.tag_value("fin") is not None]
+        if [receipt.lane for receipt in ended] != [1]:
+            return False
+        late = [parse_statement(e) for e in found if e.kind == kinds.STATEMENT]
+        return any(statement.reward.found_ms > ended[0].to_ms for statement in late)
+
+    events = wait_for(again, finished)
+    for miner, record in zip(miners, records, strict=True):
+        got = credited(events, miner.pubkey)
+        assert accepted(record) - got == Counter()
+        assert max(got.values(), default=1) == 1
     status, report = verify(again)
     assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
     assert again.stop() == 0

@@ -42,7 +42,7 @@ setup(
             ["nips/pool/_lanes.c"],
             depends=[str(path) for path in sorted(Path("nips/pool").glob("_lanes_*.h"))],
             # The vectors never cross a call between files: their calling convention does not matter.
-            extra_compile_args=["-O3", "-Wno-psabi"],
+            extra_compile_args=["-O3", "-g0", "-Wno-psabi"],
             py_limited_api=True,
             optional=True,
         )

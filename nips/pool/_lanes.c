@@ -10,8 +10,8 @@
 
 #include "_lanes_work.h"
 
-/* Shares' work that is given away in one piece only without the interpreter's lock, so that threads run beside. An edge's
- * turn has fewer: giving the lock away there could cost it the 5 ms that another thread may then keep it.
+/* From so many shares on a call hashes without the interpreter's lock, so that threads run beside. An edge's turn has
+ * fewer: giving the lock away there could cost it the 5 ms that another thread may then keep it.
  */
 #define UNLOCKED_SHARES 256
 /* Shares of a call that need no memory beyond the stack's. */

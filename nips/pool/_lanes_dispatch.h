@@ -78,7 +78,7 @@ static struct kernel kernels[KERNELS] = {
 #define WIDE_LEAST_BESIDE_SHA 14
 #define WIDE_LEAST_BESIDE_SCALAR 2
 
-/* What is used when no kernel is named: the wide one for `wide_least` shares or more, the narrow one for what is left. */
+/* Used when no kernel is named: the wide one for `wide_least` shares or more, the narrow one for what is left. */
 static const struct kernel *wide, *narrow;
 static size_t wide_least;
 

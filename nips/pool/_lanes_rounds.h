@@ -1,6 +1,6 @@
 /* SHA-256's rounds on vectors of LANES words, one message a lane, by the compiler's vector extensions. Included once a
- * width with VECTOR (a vector of u32, or u32 itself), LANES, TARGET and NAME defined, and XOR3, CHOOSE, MAJORITY where the
- * CPU has one instruction for them.
+ * width with VECTOR (a vector of u32, or u32 itself), LANES, TARGET and NAME defined, and XOR3, CHOOSE, MAJORITY where
+ * the CPU has one instruction for them.
  */
 
 #ifndef XOR3

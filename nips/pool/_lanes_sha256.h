@@ -1,4 +1,4 @@
-/* What the hash kernels share: SHA-256's constants (FIPS 180-4), a job, a session's work and a share as they see them. */
+/* What the hash kernels have in common: SHA-256's constants (FIPS 180-4), a job, a session's work, a share. */
 
 #ifndef LANES_SHA256_H
 #define LANES_SHA256_H

@@ -4,7 +4,7 @@
 
 #define LANES 2
 
-/* state: 8 words a message. words: 16 words a message; or, when the block is the same, `expanded` as expand_block has it. */
+/* state: 8 words a message. words: 16 words a message, or NULL when both have the block that `expanded` is of. */
 static inline __attribute__((always_inline)) TARGET void NAME(rounds)(uint32_t *state, const uint32_t *words,
                                                                       const uint32_t *expanded)
 {

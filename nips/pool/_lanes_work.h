@@ -85,7 +85,7 @@ static int fill_tail(struct job *job, size_t prefix, const uint8_t *coinb2, size
 }
 
 PyDoc_STRVAR(job_doc, "Job(coinb1, coinb2, branches, prevhash, nbits)\n--\n\n"
-                      "A job made ready to hash. `branches`: 32 bytes each, joined. Hashes are in serialisation order.");
+                      "A job made ready. `branches`: 32 bytes each, joined. Hashes are in serialisation order.");
 
 static PyObject *job_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {

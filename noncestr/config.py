@@ -5,83 +5,33 @@ them. A bad value is refused with a sentence that names the key, the value and w
 """
 
 import dataclasses
-import re
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from nips.errors import InvalidKey
-from nips.nip19 import parse_pubkey
-from nips.pool.targets import check_difficulty
+from noncestr.checks import (
+    PORT,
+    SECONDS,
+    Check,
+    between,
+    difficulty,
+    edge_keys,
+    networks,
+    one_of,
+    port_name,
+    relay_urls,
+)
 from noncestr.errors import ConfigError
-from stratum_edge.households import parse_networks
 
 ENV_PREFIX = "NONCESTR_"
-Check = Callable[[Any], str | None]
-
-
-def _between(lowest: int, highest: int) -> Check:
-    def check(value: int) -> str | None:
-        return None if lowest <= value <= highest else f"must lie between {lowest} and {highest}"
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if value in choices else f"must be one of {', '.join(choices)}"
-
-    return check
-
-
-def _difficulty(value: str) -> str | None:
-    try:
-        check_difficulty(Fraction(value))
-    except (ValueError, ZeroDivisionError):
-        return 'must be a whole difficulty such as "512", or "1/2^k" written out, such as "1/8192"'
-    return None
-
-
-def _relay_urls(values: tuple[str, ...]) -> str | None:
-    for value in values:
-        if not value.startswith(("ws://", "wss://")):
-            return f"must hold ws:// or wss:// addresses, {value!r} is none"
-    return None
 
 
 def _key(default: Any, doc: str, check: Check | None = None) -> Any:
     return field(default=default, metadata={"doc": doc, "check": check})
-
-
-def _edge_keys(values: tuple[str, ...]) -> str | None:
-    for value in values:
-        try:
-            parse_pubkey(value)
-        except InvalidKey:
-            return f"must hold npubs or public keys in hex, {value!r} is none"
-    return None
-
-
-def _networks(values: tuple[str, ...]) -> str | None:
-    try:
-        parse_networks(values)
-    except ValueError as error:
-        return f"must hold networks: {error}"
-    return None
-
-
-def _port_name(value: str) -> str | None:
-    if value == "main" or not re.fullmatch(r"[a-z0-9_-]{1,32}", value):
-        return "must be 1 to 32 of a-z, 0-9, - and _, and not main, which is [stratum]"
-    return None
-
-
-PORT = _between(0, 65535)
-SECONDS = _between(1, 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +42,7 @@ class PoolConfig:
     network: str = _key(
         "regtest",
         "The Bitcoin network. The embedded chain is regtest; other networks need a node, which this version lacks.",
-        _one_of("regtest"),
+        one_of("regtest"),
     )
 
 
@@ -102,10 +52,10 @@ class PortKeys:
 
     host: str = _key("127.0.0.1", "Address to listen on; 0.0.0.0 lets miners of your network in (or use --lan).")
     port: int = _key(3333, "TCP port; when it is busy, [stratum] takes the next free one.", PORT)
-    start_difficulty: str = _key("1/8192", "Difficulty of a miner that asks for none.", _difficulty)
-    min_difficulty: str = _key("1/65536", "The easiest difficulty vardiff goes down to.", _difficulty)
-    max_difficulty: str = _key("4294967296", "The hardest difficulty vardiff goes up to.", _difficulty)
-    shares_per_minute: int = _key(12, "How many shares a minute vardiff aims at for each miner.", _between(1, 600))
+    start_difficulty: str = _key("1/8192", "Difficulty of a miner that asks for none.", difficulty)
+    min_difficulty: str = _key("1/65536", "The easiest difficulty vardiff goes down to.", difficulty)
+    max_difficulty: str = _key("4294967296", "The hardest difficulty vardiff goes up to.", difficulty)
+    shares_per_minute: int = _key(12, "How many shares a minute vardiff aims at for each miner.", between(1, 600))
     fixed: bool = _key(False, "All shares at start_difficulty, whatever a miner's password or suggestion asks for.")
     bare_password: bool = _key(False, "A password that is a number alone asks for that difficulty, as d=NUMBER does.")
     tls_certificate: str = _key("", "Certificate chain, a PEM file: miners speak TLS here. Read again on SIGHUP.")
@@ -121,22 +71,22 @@ class StratumConfig(PortKeys):
 
     pool_tag: str = _key("/noncestr/", "Text in the coinbase of every block, at most 30 ASCII characters.")
     connections: int = _key(
-        20_000, "Connections a process takes on all its ports; each is a file and some 20 KB.", _between(1, 1_000_000)
+        20_000, "Connections a process takes on all its ports; each is a file and some 20 KB.", between(1, 1_000_000)
     )
     connections_per_address: int = _key(
         256,
         "Connections one address (IPv6: one /64) may hold; a farm behind one router needs one each.",
-        _between(1, 100_000),
+        between(1, 100_000),
     )
     login_seconds: int = _key(60, "A connection that has not logged in by then is closed.", SECONDS)
-    idle_seconds: int = _key(3600, "A miner that handed in nothing good for so long is let go.", _between(60, 604_800))
-    strikes: int = _key(3, "So many connections closed for errors ban an address.", _between(1, 1000))
+    idle_seconds: int = _key(3600, "A miner that handed in nothing good for so long is let go.", between(60, 604_800))
+    strikes: int = _key(3, "So many connections closed for errors ban an address.", between(1, 1000))
     strike_seconds: int = _key(600, "Within this time.", SECONDS)
     ban_seconds: int = _key(
         600, "How long the first ban lasts; the next ones twice as long each, up to a day.", SECONDS
     )
     trusted_networks: tuple[str, ...] = _key(
-        (), 'Networks that are never banned, such as "10.0.0.0/8"; this machine never is.', _networks
+        (), 'Networks that are never banned, such as "10.0.0.0/8"; this machine never is.', networks
     )
 
 
@@ -144,8 +94,8 @@ class StratumConfig(PortKeys):
 class PortConfig(PortKeys):
     """Another Stratum port, besides [stratum]."""
 
-    name: str = _key("", "What the port is called in logs and lists; each its own.", _port_name)
-    offer: str = _key("main", "What the pool promises to those who mine here: an offer of its terms.", _one_of("main"))
+    name: str = _key("", "What the port is called in logs and lists; each its own.", port_name)
+    offer: str = _key("main", "What the pool promises to those who mine here: an offer of its terms.", one_of("main"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +103,10 @@ class EdgeSection:
     """The processes that serve miners, and the edges of other hosts."""
 
     workers: int = _key(
-        1, "Processes that share the Stratum ports, each with a lane of its own; one a free core.", _between(1, 64)
+        1, "Processes that share the Stratum ports, each with a lane of its own; one a free core.", between(1, 64)
     )
     keys: tuple[str, ...] = _key(
-        (), "Edges on other hosts (`noncestr edge run`) that may sign for this pool: their npubs.", _edge_keys
+        (), "Edges on other hosts (`noncestr edge run`) that may sign for this pool: their npubs.", edge_keys
     )
     control: bool = _key(True, "Answer `noncestr edge status` and its like on a socket in the data folder.")
 
@@ -165,11 +115,11 @@ class EdgeSection:
 class ChainConfig:
     """The embedded regtest chain."""
 
-    reward_sat: int = _key(100_000, "What each block pays (demo money), in sat.", _between(1000, 100_000_000))
+    reward_sat: int = _key(100_000, "What each block pays (demo money), in sat.", between(1000, 100_000_000))
     network_block_seconds: int = _key(
         15,
         "A block by the rest of the (pretended) network about this often, in seconds; 0: never.",
-        _between(0, 86_400),
+        between(0, 86_400),
     )
     block_seconds: int = _key(
         60, "The demo target follows the pool's hashrate to a block about this often, in seconds.", SECONDS
@@ -183,8 +133,8 @@ class RelayConfig:
     embedded: bool = _key(True, "Run the embedded relay.")
     host: str = _key("127.0.0.1", "Address the embedded relay listens on.")
     port: int = _key(7777, "TCP port of the embedded relay; the next free one is taken when it is busy.", PORT)
-    relays: tuple[str, ...] = _key((), "More relays to publish to and read from, ws:// or wss://.", _relay_urls)
-    quorum: int = _key(1, "An event counts as published when this many relays have taken it.", _between(1, 16))
+    relays: tuple[str, ...] = _key((), "More relays to publish to and read from, ws:// or wss://.", relay_urls)
+    quorum: int = _key(1, "An event counts as published when this many relays have taken it.", between(1, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +149,17 @@ class WebConfig:
 class TermsConfig:
     """What the pool promises; a change is published as new terms and never touches work already done."""
 
-    fee_ppm: int = _key(10_000, "The pool's fee in millionths of a reward (10000 = 1 %).", _between(0, 50_000))
+    fee_ppm: int = _key(10_000, "The pool's fee in millionths of a reward (10000 = 1 %).", between(0, 50_000))
     window_milli: int = _key(
-        8000, "The PPLNS window in thousandths of a block's work (8000: eight blocks).", _between(1, 1_000_000)
+        8000, "The PPLNS window in thousandths of a block's work (8000: eight blocks).", between(1, 1_000_000)
     )
     window_max_seconds: int = _key(
-        0, "Shares older than this fall out of the window; 0: never.", _between(0, 31_536_000)
+        0, "Shares older than this fall out of the window; 0: never.", between(0, 31_536_000)
     )
-    batch_seconds: int = _key(10, "A share receipt is published about this often, in seconds.", _between(1, 600))
-    heartbeat_seconds: int = _key(30, "An empty receipt after this long without shares.", _between(1, 3600))
-    maturity_blocks: int = _key(6, "Confirmations after which a reward is payable.", _between(1, 1000))
-    minimum_payout_sat: int = _key(1, "Balances under this many sat wait.", _between(1, 100_000_000))
+    batch_seconds: int = _key(10, "A share receipt is published about this often, in seconds.", between(1, 600))
+    heartbeat_seconds: int = _key(30, "An empty receipt after this long without shares.", between(1, 3600))
+    maturity_blocks: int = _key(6, "Confirmations after which a reward is payable.", between(1, 1000))
+    minimum_payout_sat: int = _key(1, "Balances under this many sat wait.", between(1, 100_000_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +167,16 @@ class PayoutsConfig:
     """When and how the zapper pays."""
 
     interval_seconds: int = _key(20, "Look for due balances this often, in seconds.", SECONDS)
-    backend: str = _key("demo", "The Lightning backend; demo is the fake one of the embedded mode.", _one_of("demo"))
-    concurrency: int = _key(8, "How many payees are paid at the same time.", _between(1, 256))
+    backend: str = _key("demo", "The Lightning backend; demo is the fake one of the embedded mode.", one_of("demo"))
+    concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
 
 
 @dataclass(frozen=True, slots=True)
 class DemoConfig:
     """What makes the embedded mode come alive by itself; regtest only."""
 
-    miners: int = _key(2, "How many demo CPU miners to start; 0: none (or use --no-demo).", _between(0, 16))
-    hashes_per_second: int = _key(75_000, "Each demo miner's speed limit.", _between(1000, 100_000_000))
+    miners: int = _key(2, "How many demo CPU miners to start; 0: none (or use --no-demo).", between(0, 16))
+    hashes_per_second: int = _key(75_000, "Each demo miner's speed limit.", between(1000, 100_000_000))
     lightning_port: int = _key(9911, "TCP port of the demo Lightning (LNURL) server; moves when busy.", PORT)
 
 
@@ -234,9 +184,9 @@ class DemoConfig:
 class LogConfig:
     """What is said on the terminal."""
 
-    level: str = _key("info", "debug, info, warning or error.", _one_of("debug", "info", "warning", "error"))
-    format: str = _key("text", "text, or json: one object a line.", _one_of("text", "json"))
-    to: str = _key("stderr", "stderr or stdout.", _one_of("stderr", "stdout"))
+    level: str = _key("info", "debug, info, warning or error.", one_of("debug", "info", "warning", "error"))
+    format: str = _key("text", "text, or json: one object a line.", one_of("text", "json"))
+    to: str = _key("stderr", "stderr or stdout.", one_of("stderr", "stdout"))
 
 
 @dataclass(frozen=True, slots=True)

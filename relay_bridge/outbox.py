@@ -6,6 +6,7 @@ with "duplicate"). An event is settled once `quorum` relays have accepted it; th
 A relay's OK false is understood by its prefix (NIP-01):
     duplicate, replaced                  accepted: it is there, or something newer is
     rate-limited, error                  tried again after a pause that doubles
+    invalid, dated too far ahead         tried again every minute: time will come. Other chains go on meanwhile
     anything else                        refused for good by that relay. What follows in the chain is held back there
                                          until the event has its quorum elsewhere; then the chain goes on past it
 """
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from relay_bridge.refusal import prefix_of
+from relay_bridge.refusal import is_dated_ahead, prefix_of
 
 # Events sent to a relay and not yet answered. Covers 50 ms of round trip at 1,000 events a second, and stays far below
 # the receive buffers of relays (65 KB an event at most).
@@ -26,6 +27,8 @@ ANSWER_MS = 30_000
 # Pauses after rate-limited or error: strfry's and nostream's limits are per minute or hour.
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 60_000
+# A clock that was ahead leaves events that relays take only when their date has come, hours later perhaps.
+DATE_PAUSE_MS = 60_000
 _ACCEPTED_PREFIXES = frozenset({"duplicate", "replaced"})
 _LATER_PREFIXES = frozenset({"rate-limited", "error"})
 
@@ -36,6 +39,7 @@ class Verdict(enum.Enum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     LATER = "later"
+    NOT_YET = "not yet"
 
 
 def judge(accepted: bool, message: str) -> Verdict:
@@ -43,7 +47,9 @@ def judge(accepted: bool, message: str) -> Verdict:
     prefix = prefix_of(message)
     if accepted or prefix in _ACCEPTED_PREFIXES:
         return Verdict.ACCEPTED
-    return Verdict.LATER if prefix in _LATER_PREFIXES else Verdict.REFUSED
+    if prefix in _LATER_PREFIXES:
+        return Verdict.LATER
+    return Verdict.NOT_YET if is_dated_ahead(message) else Verdict.REFUSED
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +71,8 @@ class _Lane:
         self.chains: dict[str, deque[Entry]] = {}
         self.ready: list[tuple[int, str]] = []
         self.in_flight: dict[str, int] = {}
+        # (when to try again, seq, id) of events whose date is yet to come there.
+        self.ahead: list[tuple[int, int, str]] = []
         self.backlog = 0
         self.paused_until_ms = 0
         self.pause_ms = FIRST_PAUSE_MS
@@ -137,6 +145,9 @@ class Outbox:
         taken: list[Entry] = []
         if now_ms < lane.paused_until_ms:
             return taken
+        while lane.ahead and lane.ahead[0][0] <= now_ms:
+            _, seq, event_id = heapq.heappop(lane.ahead)
+            heapq.heappush(lane.ready, (seq, event_id))
         while lane.ready and len(lane.in_flight) < WINDOW:
             _, event_id = heapq.heappop(lane.ready)
             entry = self._entries.get(event_id)
@@ -155,6 +166,9 @@ class Outbox:
         if verdict is Verdict.LATER:
             heapq.heappush(lane.ready, (entry.seq, event_id))
             lane.pause(now_ms)
+            return verdict
+        if verdict is Verdict.NOT_YET:
+            heapq.heappush(lane.ahead, (now_ms + DATE_PAUSE_MS, entry.seq, event_id))
             return verdict
         if verdict is Verdict.ACCEPTED:
             lane.pause_ms = FIRST_PAUSE_MS
@@ -198,6 +212,8 @@ class Outbox:
         times = [min(lane.in_flight.values()) + ANSWER_MS] if lane.in_flight else []
         if lane.ready and len(lane.in_flight) < WINDOW:
             times.append(lane.paused_until_ms)
+        if lane.ahead:
+            times.append(max(lane.ahead[0][0], lane.paused_until_ms))
         return min(times, default=None)
 
     def forget(self, event_id: str) -> None:

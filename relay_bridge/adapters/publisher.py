@@ -29,6 +29,11 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _mono_ms() -> int:
+    # Pauses and answers are measured by a clock nobody sets: a wall clock set back must not hold them up for days.
+    return time.monotonic_ns() // 1_000_000
+
+
 @dataclass(slots=True)
 class _Commit:
     """What came of a group's commit, for each who waited for it."""
@@ -56,6 +61,8 @@ class Publisher:
         self.published: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_refusal: dict[str, str] = {}
+        # Relays that last said of an event that it is dated ahead.
+        self._dated_ahead: set[str] = set()
 
     async def load(self) -> None:
         """Take up what the last run left: whatever lacks its quorum is sent again."""
@@ -132,10 +139,10 @@ class Publisher:
         relay = link.url
         while not link.closed.is_set():
             self._wakes[relay] = wake = anyio.Event()
-            late = self._outbox.overdue(relay, _now_ms())
+            late = self._outbox.overdue(relay, _mono_ms())
             if late:
                 _log.warning("%s left %d events without an answer, sending them again later", relay, late)
-            entries = self._outbox.take(relay, _now_ms())
+            entries = self._outbox.take(relay, _mono_ms())
             if entries:
                 texts = await self._load_texts(entries)
                 for entry in entries:
@@ -145,7 +152,7 @@ class Publisher:
             wake_at = self._outbox.wake_at(relay)
             link.on_closed = wake.set
             if not link.closed.is_set():
-                with anyio.move_on_after(None if wake_at is None else max(wake_at - _now_ms(), 1) / 1000):
+                with anyio.move_on_after(None if wake_at is None else max(wake_at - _mono_ms(), 1) / 1000):
                     await wake.wait()
 
     async def _load_texts(self, entries: Sequence[Entry]) -> dict[str, str]:
@@ -170,24 +177,34 @@ class Publisher:
     # Answers
 
     def _hear(self, relay: str, ok: RelayOk) -> None:
-        now_ms = _now_ms()
         before = self._outbox.unsettled
-        verdict = self._outbox.answered(relay, ok.event_id, ok.accepted, ok.message, now_ms)
+        verdict = self._outbox.answered(relay, ok.event_id, ok.accepted, ok.message, _mono_ms())
         if verdict is None:
             return
         seq = self._seqs[ok.event_id]
-        if verdict is not Verdict.LATER:
+        if verdict in (Verdict.ACCEPTED, Verdict.REFUSED):
             self._answers.append((seq, relay, verdict is Verdict.ACCEPTED, ok.message))
             self._answered.set()
         if verdict is Verdict.ACCEPTED:
             self.published[relay] += 1
+            self._dated_ahead.discard(relay)
         else:
             self.last_refusal[relay] = ok.message
+        if verdict is Verdict.NOT_YET and relay not in self._dated_ahead:
+            # Once, not every minute for each of them.
+            self._dated_ahead.add(relay)
+            _log.warning(
+                "%s refuses event %s for its date, it is sent again until its time has come"
+                " (is this machine's clock right, or was it ahead?): %s",
+                relay,
+                ok.event_id,
+                ok.message,
+            )
         if verdict is Verdict.REFUSED:
             self.refused[relay] += 1
             _log.error("%s refuses event %s for good: %s", relay, ok.event_id, ok.message)
         if self._outbox.unsettled < before:
-            self._settled.append((now_ms, seq))
+            self._settled.append((_now_ms(), seq))
             if self._outbox.unsettled == 0:
                 self._emptied.set()
             # What was held back elsewhere behind a refusal may go on.

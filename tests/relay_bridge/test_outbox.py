@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_bridge.outbox import ANSWER_MS, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, WINDOW, Entry, Outbox, Verdict, judge
+from relay_bridge.outbox import (
+    ANSWER_MS,
+    DATE_PAUSE_MS,
+    FIRST_PAUSE_MS,
+    LONGEST_PAUSE_MS,
+    WINDOW,
+    Entry,
+    Outbox,
+    Verdict,
+    judge,
+)
 
 A, B = "ws://a", "ws://b"
 
@@ -32,6 +42,18 @@ def sent(outbox: Outbox, relay: str, now_ms: int = 0) -> list[str]:
         (False, "auth-required: who", Verdict.REFUSED),
         (False, "restricted: no", Verdict.REFUSED),
         (False, "pow: 20", Verdict.REFUSED),
+        (False, "invalid: created_at too late", Verdict.NOT_YET),
+        (False, "invalid: created_at too far in the future", Verdict.NOT_YET),
+        (False, "event too much in the future", Verdict.NOT_YET),
+        (False, "invalid: created_at is more than 900 seconds ahead", Verdict.NOT_YET),
+        (
+            False,
+            "The event created_at field is out of the acceptable range (+1800sec) for this relay.",
+            Verdict.NOT_YET,
+        ),
+        (False, "invalid: created_at too early", Verdict.REFUSED),
+        (False, "invalid: the event created_at field is out of the acceptable range (-24h)", Verdict.REFUSED),
+        (False, "error: created_at too late", Verdict.LATER),
         (False, "no prefix at all", Verdict.REFUSED),
         (False, "we are out: error: x", Verdict.REFUSED),
         (False, "", Verdict.REFUSED),
@@ -108,6 +130,35 @@ def test_pauses_double_and_end_with_an_acceptance() -> None:
     assert outbox.wake_at(A) == now + FIRST_PAUSE_MS
 
 
+def test_what_is_dated_ahead_is_tried_again_and_holds_up_its_chain_alone() -> None:
+    outbox = Outbox([A, B], 1)
+    fill(outbox, ("x0", "x"), ("x1", "x"), ("y0", "y"), ("y1", "y"))
+    now = 7
+    for _ in range(3):
+        assert "x0" in sent(outbox, A, now)
+        assert outbox.answered(A, "x0", False, "invalid: created_at too late", now) is Verdict.NOT_YET
+        outbox.answered(A, "y0", True, "", now)
+        assert "x0" not in sent(outbox, A, now + DATE_PAUSE_MS - 1)
+        outbox.lost(A)
+        assert outbox.wake_at(A) in (now + DATE_PAUSE_MS, 0)
+        now += DATE_PAUSE_MS
+    assert outbox.backlog(A) == 3, "y0 alone is there, y1 was sent and lost"
+    assert sent(outbox, A, now) == ["x0", "y1"]
+    assert outbox.answered(A, "x0", True, "", now) is Verdict.ACCEPTED
+    assert sent(outbox, A, now) == ["x1"]
+    assert outbox.unsettled == 2
+
+
+def test_what_is_dated_ahead_and_was_dropped_is_not_sent() -> None:
+    outbox = Outbox([A, B], 1)
+    fill(outbox, ("x0", "x"), ("x1", "x"))
+    assert sent(outbox, A) == sent(outbox, B) == ["x0"]
+    outbox.answered(A, "x0", False, "invalid: created_at too late", 0)
+    outbox.answered(B, "x0", True, "", 0)
+    outbox.forget("x0")
+    assert sent(outbox, A, DATE_PAUSE_MS) == ["x1"]
+
+
 def test_unanswered_and_lost_events_are_sent_again() -> None:
     outbox = Outbox([A], 1)
     fill(outbox, ("x0", "x"), ("x1", "x"))
@@ -166,7 +217,7 @@ def test_an_impossible_quorum(quorum: int) -> None:
     moves=st.lists(
         st.tuples(
             st.sampled_from(["ws://0", "ws://1", "ws://2"]),
-            st.sampled_from(["take", "ok", "duplicate", "later", "lost", "overdue", "lie"]),
+            st.sampled_from(["take", "ok", "duplicate", "later", "ahead", "lost", "overdue", "lie"]),
             st.integers(0, 11),
         ),
         max_size=120,
@@ -215,7 +266,8 @@ def test_order_holds_and_all_is_settled_whatever_happens(
         elif move == "lie":
             answer(relay, number + 100, True, "")
         else:
-            answer(relay, number, move == "ok", {"duplicate": "duplicate: x", "later": "rate-limited: x"}.get(move, ""))
+            said = {"duplicate": "duplicate: x", "later": "rate-limited: x", "ahead": "invalid: created_at too late"}
+            answer(relay, number, move == "ok", said.get(move, ""))
     for _ in range(len(chains) + 1):
         now += LONGEST_PAUSE_MS
         for relay in relays:

@@ -205,18 +205,21 @@ class StratumServer:
             else:
                 connection.drop("the journal can't be written")
 
-    async def announce(self, lives: Mapping[str, LiveJob], clean: bool) -> None:
-        """Give all mining sessions their offer's job, the loop a turn every JOB_CHUNK of them."""
+    async def announce(self, lives: Mapping[str, LiveJob], clean: bool) -> int:
+        """Give all mining sessions their offer's job, the loop a turn every JOB_CHUNK of them; how many got it."""
+        told = 0
         for count, connection in enumerate(list(self.connections), 1):
             session = connection.session
             live = lives.get(session.port.offer)
             if live is not None and session.state is State.MINING and not session.closing:
                 if self.desk.current(session.port.offer) is not live:
-                    return  # a newer one is going round
+                    break  # a newer one is going round
                 session.assign(live, clean)
                 connection.send()
+                told += 1
             if count % JOB_CHUNK == 0:
                 await anyio.lowlevel.checkpoint()
+        return told
 
     async def sweep(self) -> None:
         """Look at every connection, keep the bans, and say who was turned away."""

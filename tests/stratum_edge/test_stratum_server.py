@@ -166,7 +166,7 @@ async def test_a_new_job_reaches_all_in_chunks(edge, monkeypatch):
             group.start_soon(miner, number)
         await until(lambda: sum(c.session.state.value == "mining" for c in server.connections) == 7)
         clean = bench.desk.renew(edge.make_template(height=201, prevhash=b"\xbb" * 32), bench.terms, edge.NOW + 1)
-        await server.announce({"main": bench.desk.current("main")}, clean)
+        assert await server.announce({"main": bench.desk.current("main")}, clean) == 7
         await until(lambda: len(notified) == 7)
 
 

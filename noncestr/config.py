@@ -13,10 +13,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from nips.pool.kinds import NETWORKS
+from noncestr.chain_config import ChainConfig, NodeConfig, chain_problems
 from noncestr.checks import (
     PORT,
     SECONDS,
-    Check,
     between,
     difficulty,
     edge_keys,
@@ -25,13 +26,10 @@ from noncestr.checks import (
     port_name,
     relay_urls,
 )
+from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
 
 ENV_PREFIX = "NONCESTR_"
-
-
-def _key(default: Any, doc: str, check: Check | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "check": check})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,8 @@ class PoolConfig:
     name: str = _key("noncestr demo", "The pool's name in its profile, its announcement and on the page.")
     network: str = _key(
         "regtest",
-        "The Bitcoin network. The embedded chain is regtest; other networks need a node, which this version lacks.",
-        one_of("regtest"),
+        "The Bitcoin network: main, testnet4, signet or regtest. All but regtest need [chain] source and payout.",
+        one_of(*NETWORKS),
     )
 
 
@@ -109,21 +107,6 @@ class EdgeSection:
         (), "Edges on other hosts (`noncestr edge run`) that may sign for this pool: their npubs.", edge_keys
     )
     control: bool = _key(True, "Answer `noncestr edge status` and its like on a socket in the data folder.")
-
-
-@dataclass(frozen=True, slots=True)
-class ChainConfig:
-    """The embedded regtest chain."""
-
-    reward_sat: int = _key(100_000, "What each block pays (demo money), in sat.", between(1000, 100_000_000))
-    network_block_seconds: int = _key(
-        15,
-        "A block by the rest of the (pretended) network about this often, in seconds; 0: never.",
-        between(0, 86_400),
-    )
-    block_seconds: int = _key(
-        60, "The demo target follows the pool's hashrate to a block about this often, in seconds.", SECONDS
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +181,7 @@ class Config:
     ports: tuple[PortConfig, ...] = ()
     edge: EdgeSection = field(default_factory=EdgeSection)
     chain: ChainConfig = field(default_factory=ChainConfig)
+    node: NodeConfig = field(default_factory=NodeConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
     web: WebConfig = field(default_factory=WebConfig)
     terms: TermsConfig = field(default_factory=TermsConfig)
@@ -258,15 +242,16 @@ def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, s
             raw = found[key.name]
         else:
             continue
+        shown = "..." if key.metadata["secret"] else repr(raw)
         try:
             value = _typed(hints[key.name], raw)
         except ValueError as error:
-            problems.append(f"{where} = {raw!r}: {error}")
+            problems.append(f"{where} = {shown}: {error}")
             continue
         check = key.metadata["check"]
         complaint = check(value) if check is not None else None
         if complaint is not None:
-            problems.append(f"{where} = {raw!r}: {complaint}")
+            problems.append(f"{where} = {shown}: {complaint}")
             continue
         values[key.name] = value
     return cls(**values)
@@ -330,6 +315,7 @@ def _across(config: Config) -> list[str]:
     problems = []
     stratum = config.stratum
     problems += _across_ports(config)
+    problems += chain_problems(config.pool.network, config.chain, config.node)
     tag = stratum.pool_tag
     if not tag.isascii() or not tag.isprintable() or not 1 <= len(tag) <= 30:
         problems.append(f"[stratum] pool_tag = {tag!r}: must be 1 to 30 printable ASCII characters")

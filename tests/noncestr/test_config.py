@@ -24,7 +24,7 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
     path.write_text(example_toml(), "utf-8")
     assert load_config(path, {}) == Config()
     assert set(tomllib.loads(example_toml())) == {
-        "pool", "stratum", "edge", "chain", "relay", "web", "terms", "payouts", "demo", "log",
+        "pool", "stratum", "edge", "chain", "node", "relay", "web", "terms", "payouts", "demo", "log",
     }  # fmt: skip
 
 
@@ -51,7 +51,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[stratum]\nstart_difficulty = "1/0"', 'must be a whole difficulty such as "512"'),
         ('[stratum]\nstart_difficulty = "1/131072"', "start_difficulty must lie between"),
         ('[stratum]\npool_tag = ""', "pool_tag"),
-        ('[pool]\nnetwork = "main"', "must be one of regtest"),
+        ('[pool]\nnetwork = "test"', "must be one of main, testnet4, signet, regtest"),
+        ('[pool]\nnetwork = "main"', 'main needs source = "bitcoind"'),
         ('[relay]\nrelays = ["http://x"]', "must hold ws:// or wss:// addresses"),
         ("[relay]\nrelays = [3]", "must be an array of texts"),
         ("[relay]\nembedded = false", "relays must name at least one"),

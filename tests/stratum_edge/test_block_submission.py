@@ -138,14 +138,14 @@ async def test_words_of_a_node_that_does_not_have_the_block_are_no_success(word:
     async with ScriptedNode() as node, source_of(node) as source:
         block = mine_block(await source.template())
         node.script["submitblock"] = lambda _: word
-        node._submitblock = lambda *_: None  # type: ignore[assignment,method-assign,return-value]  # keeps nothing
+        node._submitblock = lambda *_: None  # type: ignore[assignment,method-assign]  # keeps nothing
         assert await source.submit(block) == Submitted(False, word)
 
 
 async def test_a_null_without_the_block_in_the_chain_is_no_success() -> None:
     async with ScriptedNode() as node, source_of(node) as source:
         block = mine_block(await source.template())
-        node._submitblock = lambda *_: None  # type: ignore[assignment,method-assign,return-value]  # keeps nothing
+        node._submitblock = lambda *_: None  # type: ignore[assignment,method-assign]  # keeps nothing
         assert await source.submit(block) == Submitted(False, "not in the active chain")
 
 

@@ -11,9 +11,13 @@ Usage: python -m bench.edge [--branches N ...] [--seconds S] [--serve [--port P]
 import argparse
 import gc
 import json
+import logging
+import math
 import resource
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -27,6 +31,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST
 from nips.pool.hashing import sha256d
 from nips.pool.terms import Offer, Terms, TermsBody, build_terms, parse_terms
+from noncestr.garbage import calm
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.config import EdgeConfig, Limits, PortConfig
 from stratum_edge.desk import Desk, House
@@ -116,19 +121,23 @@ def share_path(branches: int, seconds: float, directory: Path) -> float:
 
 
 class BenchChain:
-    """One template for ever."""
+    """Templates on a tip that moves every `tip_every_s` (0: never)."""
 
     network = "regtest"
 
-    def __init__(self, branches: int) -> None:
+    def __init__(self, branches: int, tip_every_s: float) -> None:
         self._template = make_template(branches)
+        self._tip_every_s = tip_every_s
 
     async def template(self) -> Template:
         return self._template
 
-    async def wait_tip(self, known: bytes) -> Tip:
-        await anyio.sleep_forever()
-        raise AssertionError(known)
+    async def wait_tip(self, known: bytes) -> Tip:  # noqa: ARG002 - the port's
+        await anyio.sleep(self._tip_every_s or math.inf)
+        self._template = replace(
+            self._template, height=self._template.height + 1, prevhash=sha256d(self._template.prevhash)
+        )
+        return self.tip()
 
     async def quick_template(self) -> Template | None:
         return None
@@ -137,13 +146,19 @@ class BenchChain:
         return 0.0
 
     def tip(self) -> Tip:
-        return Tip(199, self._template.prevhash)
+        return Tip(self._template.height - 1, self._template.prevhash)
 
     async def submit(self, block: bytes) -> Submitted:
         return Submitted(False, f"{len(block)} bytes of a bench")
 
     async def confirmations(self, block_hash: bytes) -> int | None:
         raise LookupError(block_hash.hex())
+
+
+def rss_mb() -> int:
+    """What this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() >> 20
 
 
 class BenchTerms:
@@ -174,10 +189,14 @@ class Wall:
         return now_ms()
 
 
-async def serve(branches: int, port: int, directory: Path) -> None:
-    """An edge for a load generator, until interrupted; its figures every two seconds."""
+async def serve(branches: int, port: int, tip_every_s: float, directory: Path) -> None:
+    """An edge for a load generator, until interrupted; its figures every two seconds, and how long each job took to
+    reach all miners.
+    """
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("stratum_edge.service").setLevel(logging.DEBUG)
     edge = Edge(
-        source=BenchChain(branches),
+        source=BenchChain(branches, tip_every_s),
         signer=EDGE_KEY,
         pool=POOL,
         terms=BenchTerms(),
@@ -192,11 +211,12 @@ async def serve(branches: int, port: int, directory: Path) -> None:
     )
     async with anyio.create_task_group() as group:
         await group.start(edge.run)
+        calm()
         print(f"stratum+tcp://127.0.0.1:{edge.ports['main']} user {encode_npub(MINER.pubkey)}", flush=True)
         while True:
             await anyio.sleep(2)
             status = edge.status()
-            rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            rss = rss_mb()
             print(status.sessions, "sessions", status.accepted, "accepted", status.rejected, rss, "MB", flush=True)
 
 
@@ -206,10 +226,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--port", type=int, default=3333)
+    parser.add_argument("--tip-every", type=float, default=0.0, help="with --serve: a new tip every so many seconds")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         if args.serve:
-            uvloop.run(serve(args.branches[0], args.port, Path(directory)))
+            uvloop.run(serve(args.branches[0], args.port, args.tip_every, Path(directory)))
             return
         print("| branches | submits/s | sha256d/s of the same run | ratio |\n|---|---|---|---|")
         for branches in args.branches:

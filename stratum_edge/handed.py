@@ -52,8 +52,8 @@ class Handed:
         if grade.difficulty != self._sent:
             line = messages.set_difficulty(grade.difficulty) + line
             self._sent = grade.difficulty
-        if len(self._work) > 1:
-            for id in [id for id, work in self._work.items() if not knows(work.live.job.id)]:
-                del self._work[id]
+        # Jobs are forgotten in the order they came, so that looking at the oldest is enough.
+        while self._work and not knows(self._work[oldest := next(iter(self._work))].live.job.id):
+            del self._work[oldest]
         self._latest = self._work[grade.stratum_id] = grade
         return line

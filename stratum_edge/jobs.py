@@ -128,6 +128,10 @@ class LiveJob:
         # Of miners with many connections: one hash for all of them.
         self._bindings: dict[tuple[str, int], bytes] = {}
 
+    def forget(self) -> None:
+        """Nobody asks for work on it any more: let go of the grades, which hold it in turn."""
+        self._grades.clear()
+
     def binding(self, miner: str, share_bits: int) -> bytes:
         """What ties work on this job to a miner (hex) and a target: 32 bytes (SPEC.md, "The binding")."""
         found = self._bindings.get((miner, share_bits))
@@ -193,7 +197,7 @@ class JobBook:
         """Forget jobs too old even for a late block; the current one stays while it lives."""
         for id in [id for id, live in self._jobs.items() if live.dies_at + LATE_BLOCK_MS <= now]:
             if self._jobs[id] is not self.current:
-                del self._jobs[id]
+                self._jobs.pop(id).forget()
 
     def knows(self, id: str) -> bool:
         """Whether a job is still kept."""

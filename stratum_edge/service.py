@@ -270,7 +270,9 @@ class Edge:
             live = self._desk.current(offer)
             assert live is not None
             lives[offer] = live
-        await self._server.announce(lives, clean)
+        began = anyio.current_time()
+        told = await self._server.announce(lives, clean)
+        log.debug("a new job went to %d miners in %.0f ms", told, (anyio.current_time() - began) * 1000)
 
     async def _follow(self) -> None:
         """New jobs on a new tip or new terms at once, and every refresh_s.

@@ -162,8 +162,9 @@ class Connection(asyncio.Protocol):
         try:
             data = tls.feed(data)
         except ssl.SSLError as error:
-            transport.write(tls.take())
-            self.drop(f"TLS: {(error.reason or 'broken').replace('_', ' ').lower()}")
+            log.info("closing %s: TLS: %s", self.address, (error.reason or "broken").replace("_", " ").lower())
+            transport.write(tls.take())  # the alert that says why
+            transport.close()
             return b""
         if answer := tls.take():
             transport.write(answer)

@@ -217,6 +217,20 @@ async def test_plain_text_on_a_tls_port_and_a_cap_before_the_handshake(edge, aut
             assert not idle.reader.at_eof()
 
 
+async def test_a_client_that_speaks_only_old_tls_hears_why_it_can_not(edge, authority):
+    files = authority.make()
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    async with serving(edge, tls=files) as (server, number):
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version"):
+            async with connect(number, old):
+                pass
+        await until(lambda: not server.connections)
+
+
 # Misbehaviour and silence
 
 

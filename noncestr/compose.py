@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from fractions import Fraction
 from pathlib import Path
 
 import anyio
@@ -26,18 +25,22 @@ from nips.pool.views import build_announcement
 from noncestr import __version__
 from noncestr.clock import WallClock
 from noncestr.config import Config
+from noncestr.control import CONTROL, Control
 from noncestr.demo import DemoMiners
-from noncestr.edge_parts import Surroundings, finishing, make_edge, put_away_ended
+from noncestr.doors import stratum_limits, stratum_ports
+from noncestr.edge_parts import Surroundings, finishing, make_edge, put_away_drained, put_away_ended
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights, OwedByAccounting, ReceiptsToRelays
 from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
+from noncestr.names_cli import FILE as NAMES
+from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, reachable
 from noncestr.profiles import pool_profiles
-from noncestr.promises import OFFER, Keys, terms_body
+from noncestr.promises import Keys, terms_body
 from noncestr.readmodel import PoolReadModel
-from noncestr.running import leaves, looping, only_one, running
+from noncestr.running import first_of, leaves, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
@@ -45,9 +48,11 @@ from relay_bridge.errors import RelayBridgeError
 from relay_bridge.policy import PoolPolicy
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.embedded_chain import EmbeddedChain
-from stratum_edge.config import EdgeConfig, Limits, PortConfig
+from stratum_edge.adapters.nip05_names import open_names
+from stratum_edge.config import EdgeConfig
 from stratum_edge.demo_target import adjusted_block_bits, block_bits_for
 from stratum_edge.errors import EdgeError
+from stratum_edge.ports import Names
 from zapper.adapters.demo_lightning import DemoLightning
 from zapper.adapters.fake_backend import open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
@@ -83,6 +88,9 @@ class Pool:
         self.address = PoolAddress(self.keys.pool.pubkey, config.pool.network)
         self.places = find_places(config, lan=lan)
         self.relays = self._relays()
+        self._lan = lan
+        # Set once the edge was emptied by the operator's word: nobody serves miners any more.
+        self._drained = anyio.Event()
 
     def _relays(self) -> tuple[str, ...]:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
@@ -132,13 +140,16 @@ class Pool:
             ):
                 await bridge.publish(event)
             chain = await self._start_chain(stack)
-            around = self._surroundings(chain, terms, bridge)
+            names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
+            around = self._surroundings(chain, terms, bridge, names)
             await put_away_ended(around, plan)
             held = stack.enter_context(ExitStack())
             edge = make_edge(around, self._edge_config(), plan, held)
             await enter(running(edge.run))
             for finish in finishing(around, plan):
                 await enter(looping(finish))
+            if self.config.edge.control:
+                await enter(running(self._control(edge, around, plan, bridge).run))
             accounting = Accounting(
                 pool=self.address,
                 signer=self.keys.accounting,
@@ -159,7 +170,7 @@ class Pool:
             self.banner()
             if self.demo:
                 await enter(running(miners.run))
-            await stopped()
+            await first_of(stopped, self._drained.wait)
             self.say("stopping ...")
         self.say("stopped; everything is kept in " + str(self.data))
 
@@ -198,7 +209,9 @@ class Pool:
         await stack.enter_async_context(looping(chain.run))
         return chain
 
-    def _surroundings(self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge) -> Surroundings:
+    def _surroundings(
+        self, chain: EmbeddedChain, terms: TermsKeeper, bridge: RelayBridge, names: Names
+    ) -> Surroundings:
         return Surroundings(
             data=self.data,
             pool=self.address,
@@ -209,26 +222,28 @@ class Pool:
             clock=self.clock,
             log=self.config.log,
             note_signer=self.keys.pool,
+            names=names,
+            # The demo wallet speaks plain HTTP on this machine.
+            payability=RelayPayability(bridge, self.relays, self.clock.now_ms, allow_http_loopback=True),
         )
 
     def _edge_config(self) -> EdgeConfig:
-        stratum = self.config.stratum
         return EdgeConfig(
-            ports=(
-                PortConfig(
-                    host=self.places.stratum.host,
-                    port=self.places.stratum.port,
-                    offer=OFFER,
-                    start_difficulty=Fraction(stratum.start_difficulty),
-                    min_difficulty=Fraction(stratum.min_difficulty),
-                    max_difficulty=Fraction(stratum.max_difficulty),
-                    shares_per_minute=stratum.shares_per_minute,
-                ),
-            ),
-            limits=Limits(max_per_address=stratum.connections_per_address),
+            ports=stratum_ports(self.config, self.places.stratum, lan=self._lan),
+            limits=stratum_limits(self.config),
             # Taproot to the pool's key (BIP 341): on regtest the coins are the demo's, spent by nobody.
             payout_script=b"\x51\x20" + bytes.fromhex(self.address.pubkey),
-            pool_tag=stratum.pool_tag.encode("ascii"),
+            pool_tag=self.config.stratum.pool_tag.encode("ascii"),
+        )
+
+    def _control(self, edge: EdgePart, around: Surroundings, plan: LanePlan, bridge: RelayBridge) -> Control:
+        def ended(fin: bool, left: int) -> None:
+            if fin:
+                put_away_drained(around, plan, left)
+            self._drained.set()
+
+        return Control(
+            self.data / CONTROL, pool=self.address, edge_key=around.signer.pubkey, edge=edge, relays=bridge, ended=ended
         )
 
     async def _start_payouts(

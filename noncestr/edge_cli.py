@@ -1,9 +1,10 @@
 """`noncestr edge`: the edge's own commands."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
+import msgspec
 import typer
 
 from noncestr.bans_cli import bans_app
@@ -17,6 +18,65 @@ edge_app.add_typer(names_app, name="names")
 BACKEND_OPTIONS = {"use_uvloop": True}
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of keys, journal, log and ledger.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _ask(data: Path, name: str, *args: Any, timeout_s: float | None = None) -> Any:
+    from noncestr.control import ANSWER_S, ask  # the heavy imports are for the commands that need them
+
+    return anyio.run(lambda: ask(data, name, *args, timeout_s=timeout_s or ANSWER_S), backend_options=BACKEND_OPTIONS)
+
+
+@edge_app.command("status")
+def status(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
+    """Show the lanes: miners, hashrate, shares refused by reason, current job, node, what is not published yet."""
+    found = _ask(data, "status")
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+        return
+    from noncestr.edge_tables import show_status
+
+    show_status(found)
+
+
+@edge_app.command("sessions")
+def sessions(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
+    """Show every connection; with --json npubs are whole."""
+    from noncestr.edge_tables import session_row, show_sessions
+
+    rows = [session_row(row) for row in _ask(data, "sessions")]
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+        return
+    show_sessions(rows)
+
+
+@edge_app.command("drain")
+def drain(
+    data: DataOption = Path("data"),
+    fin: Annotated[
+        bool, typer.Option("--fin", help="End the lanes for good: for an edge that will not come back.")
+    ] = False,
+    timeout: Annotated[int, typer.Option("--timeout", help="Seconds the relays have to take everything.", min=1)] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Empty the edge for an upgrade: no share is lost, and the pool (or edge) process then stops.
+
+    Miners are let go, what they brought is sealed, all of it is published. Exit status: 0 nothing is left, 1 something
+    waits in the journal or the outbox for the next start, which sends it.
+    """
+    # Lanes have their own bounds for going down; the rest of the time is the relays'.
+    drained = _ask(data, "drain", fin, timeout, timeout_s=timeout + 60)
+    done = not drained["left"] and drained["published"]
+    if as_json:
+        typer.echo(msgspec.json.encode({**drained, "done": done}))
+    else:
+        typer.echo(f"{drained['sessions']} connections were let go, {drained['lanes']} lanes are sealed")
+        if drained["left"]:
+            typer.echo(f"{drained['left']} batches or blocks did not get out: they are in the journal")
+        if not drained["published"]:
+            typer.echo("some events have not reached their relays: they are in the outbox")
+        typer.echo("everything is published" if done else "the next start sends what is left")
+    raise typer.Exit(0 if done else 1)
 
 
 @edge_app.command("lane", hidden=True)

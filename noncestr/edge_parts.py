@@ -14,12 +14,13 @@ from noncestr.addresses import reserve
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.config import LogConfig
 from noncestr.edges import EdgePart, OneEdge, Workers
-from noncestr.lanes import LanePlan, journal_of, lane_of, put_away
+from noncestr.lanes import LanePlan, journal_of, lane_of, put_away, set_aside
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_server import SignedTerms
 from stratum_edge.adapters.lane_closer import finish_lane
 from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.errors import JournalError
+from stratum_edge.households import parse_networks
 from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSource
 from stratum_edge.service import Edge
 
@@ -63,7 +64,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan, stack: E
             note_signer=around.note_signer,
             names=around.names,
             payability=around.payability,
-            bans=BanFiles(around.data / BANS, "0"),
+            bans=BanFiles(around.data / BANS, "0", parse_networks(config.limits.trusted)),
         )
         return OneEdge(edge, plan.lanes[0])
     return Workers(
@@ -111,6 +112,18 @@ async def _finish(around: Surroundings, journal_dir: Path) -> None:
         return
     kept = put_away(journal_dir, around.journal, lane)
     logger.info("no process goes on in lane %s: it is finished, its journal kept in %s", lane, kept)
+
+
+def put_away_drained(around: Surroundings, plan: LanePlan, left: int) -> None:
+    """After the lanes ended for good: nobody goes on in their journals. With something left in one, the next start
+    finishes what it holds.
+    """
+    for process, lane in enumerate(plan.lanes):
+        path = journal_of(around.journal, process)
+        if left:
+            set_aside(path, around.journal, lane)
+        else:
+            put_away(path, around.journal, lane)
 
 
 async def put_away_ended(around: Surroundings, plan: LanePlan) -> None:

@@ -23,6 +23,7 @@ from noncestr.logs import set_up_logging
 from noncestr.orders import LaneReport, Orders, decode_orders, plain
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_client import HouseClient
+from stratum_edge.households import parse_networks
 from stratum_edge.service import Edge
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class LaneProcess:
             note_signer=load(keys / "pool.nsec") if (keys / "pool.nsec").exists() else None,
             names=self._house.names if orders.names else None,
             payability=self._house.payability if orders.payability else None,
-            bans=BanFiles(self._data / BANS, str(self._process)),
+            bans=BanFiles(self._data / BANS, str(self._process), parse_networks(orders.edge.limits.trusted)),
         )
 
     # What the house asks

@@ -24,6 +24,8 @@ from stratum_edge.errors import JournalInUse
 # A lane's process that lost its parent lets go of its journal within seconds; nobody else may hold one.
 IN_USE_S: Final = 15.0
 _LOOK_S: Final = 0.1
+# Beyond any process's number; a lane's is below 65,536.
+ASIDE: Final = 100_000
 
 
 class Feed(Protocol):
@@ -170,11 +172,22 @@ async def plan_lanes(
 def put_away(journal_dir: Path, root: Path, lane: int | None) -> Path:
     """Move the journal of a lane that has ended out of the way; it is kept, in `root/over/`. Returns where."""
     folder = root / "over" / ("unbegun" if lane is None else str(lane))
+    _move(journal_dir, folder)
+    return folder
+
+
+def set_aside(journal_dir: Path, root: Path, lane: int) -> None:
+    """Move the journal of a lane that is to be finished to where no process looks for its own: `journals_in` has it,
+    beyond every process's number.
+    """
+    _move(journal_dir, root / str(ASIDE + lane))
+
+
+def _move(journal_dir: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # The newest last: a kill in between must not leave an older segment to go on from.
     for path in sorted(journal_dir.glob("*.journal")):
         path.replace(folder / path.name)
-    return folder
 
 
 def _numbers(edge: str, closed: Collection[str]) -> set[int]:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import resource
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,18 @@ async def looping(loop: Callable[..., Coroutine[Any, Any, None]], *args: Any) ->
             yield
         finally:
             tasks.cancel_scope.cancel()
+
+
+async def first_of(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Return when the first of the waits does; the others are cancelled."""
+    async with anyio.create_task_group() as group:
+
+        async def wait_for(wait: Callable[[], Awaitable[object]]) -> None:
+            await wait()
+            group.cancel_scope.cancel()
+
+        for wait in waits:
+            group.start_soon(wait_for, wait)
 
 
 @contextmanager

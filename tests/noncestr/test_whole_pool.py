@@ -145,6 +145,16 @@ def verify(pool: Up, *, relay: str | None = None) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
+def edge_command(data: Path, *words: str) -> tuple[int, dict]:
+    """`noncestr edge ...` on a data folder: its status and what it says as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "noncestr", "edge", *words, "--data", str(data), "--json"],
+        env=environment(ROOT), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
 def accepted(record: Path) -> Counter[tuple[str, str, str]]:
     """(extranonce2, ntime, nonce) of each submission the pool acknowledged; a last line may be cut."""
     found: Counter[tuple[str, str, str]] = Counter()
@@ -358,6 +368,11 @@ def test_two_workers_outlive_a_kill_of_one_and_fewer_workers_finish_its_lane(
         assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
         before = processes_of(data)
         assert set(before) == {0, 1}
+        _, found = edge_command(data, "status")
+        assert {report["process"]: report["pid"] for report in found["lanes"]} == before
+        assert found["total"]["sessions"] == sum(report["edge"]["sessions"] for report in found["lanes"]) >= 6
+        _, rows = edge_command(data, "sessions")
+        assert {row["miner"] for row in rows} >= {encode_npub(miner.pubkey) for miner in miners}
         lanes = shares_by_lane(events)
         victim = max(lanes, key=lambda lane: lanes[lane])
         os.kill(before[victim], signal.SIGKILL)
@@ -397,4 +412,7 @@ def test_two_workers_outlive_a_kill_of_one_and_fewer_workers_finish_its_lane(
         assert max(got.values(), default=1) == 1
     status, report = verify(again)
     assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
-    assert again.stop() == 0
+    status, drained = edge_command(data, "drain")
+    assert (status, drained["left"], drained["published"], drained["done"]) == (0, 0, True, True)
+    assert again.process.wait(30) == 0
+    again.close()

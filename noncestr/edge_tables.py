@@ -1,0 +1,124 @@
+"""What `noncestr edge status` and `sessions` print for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from nips.nip19 import encode_npub
+from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED
+
+# What Stratum's error codes say.
+REASONS: Final[Mapping[int, str]] = {
+    OTHER: "other",
+    STALE: "stale",
+    DUPLICATE: "duplicate",
+    LOW_DIFFICULTY: "low difficulty",
+    UNAUTHORIZED: "unauthorized",
+    NOT_SUBSCRIBED: "not subscribed",
+}
+# More than any line needs, so that nothing is folded where a program reads on.
+PIPE_WIDTH: Final = 400
+_UNITS: Final = ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s", "ZH/s")
+
+
+def hashrate(hashes_per_second: int) -> str:
+    """Four digits at most, and the unit."""
+    value, unit = float(hashes_per_second), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 100 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def duration(ms: int) -> str:
+    """The two largest units."""
+    seconds = ms // 1000
+    for size, unit, below, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // below}{smaller}"
+    return f"{seconds}s"
+
+
+def rejects(counts: Mapping[Any, int]) -> str:
+    """Each reason with its count, most first."""
+    found = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{REASONS.get(int(code), str(code))} {count}" for code, count in found) or "none"
+
+
+def short(npub: str) -> str:
+    """Enough of an npub to know it by."""
+    return f"{npub[:12]}…{npub[-6:]}" if len(npub) > 20 else npub
+
+
+def session_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A connection with its miner's npub, "" before it is authorized."""
+    return {**row, "miner": encode_npub(row["miner"]) if row["miner"] else ""}
+
+
+def _console() -> Console:
+    """Standard output; a pipe has no width of its own and gets whole lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_status(found: Mapping[str, Any], console: Console | None = None) -> None:
+    """The pool's edge: its lanes, and what holds for all."""
+    console = console or _console()
+    total = found["total"]
+    ports = ", ".join(f"{name} {number}" for name, number in found["ports"].items())
+    console.print(f"{found['network']} pool {found['pool']}", highlight=False, soft_wrap=True)
+    console.print(f"edge {found['edge']}, noncestr {found['version']}", highlight=False, soft_wrap=True)
+    console.print(f"ports: {ports}" + (", being drained" if found["draining"] else ""), highlight=False)
+    lost = total["node_lost_s"]
+    console.print(
+        f"node: {'answers' if not lost else f'silent for {lost:.0f} s'}, height {total['height']}, job {total['job']}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    lanes = _table("lane", "pid", "sessions", "miners", "hashrate", "accepted", "refused", "batch", "unpublished")
+    for report in found["lanes"]:
+        edge = report["edge"]
+        lanes.add_row(
+            str(report["lane"]), str(report["pid"]), str(edge["sessions"]), str(edge["miners"]),
+            hashrate(edge["hashrate_hs"]), str(edge["accepted"]), str(sum(edge["rejected"].values())),
+            str(edge["batch_seq"]), f"{edge['unpublished']}{', STALLED' if edge['stalled'] else ''}",
+        )  # fmt: skip
+    console.print(lanes)
+    console.print(
+        f"{total['sessions']} sessions, {hashrate(total['hashrate_hs'])}; refused: {rejects(total['rejected'])}",
+        highlight=False,
+    )
+    blocks = ", ".join(f"{outcome} {count}" for outcome, count in total["blocks"].items()) or "none"
+    console.print(f"blocks since the start: {blocks}", highlight=False)
+    if total["stalled"]:
+        console.print("stalled: a lane is down or can't write its journal, see the log", highlight=False)
+    for relay in found["relays"]:
+        state = "connected" if relay["connected"] else f"away ({relay['error'] or 'not reached yet'})"
+        console.print(f"relay {relay['url']}: {state}, {relay['backlog']} events behind", highlight=False)
+
+
+def show_sessions(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """A line a connection."""
+    console = console or _console()
+    if not rows:
+        console.print("nobody is connected")
+        return
+    table = _table(
+        "lane", "port", "address", "miner", "workers", "agent", "difficulty", "hashrate", "shares", "refused",
+        "since", "idle",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            str(row["lane"]), row["port"], row["address"], short(row["miner"]) or "-", ", ".join(row["workers"]),
+            row["agent"], row["difficulty"], hashrate(row["hashrate_hs"]), str(row["accepted"]),
+            str(row["rejected"]), duration(row["since_ms"]), duration(row["idle_ms"]),
+        )  # fmt: skip
+    console.print(table)

@@ -1,0 +1,60 @@
+"""What operators read: units, reasons, whole npubs where they are asked for."""
+
+import io
+from dataclasses import asdict, replace
+
+import pytest
+from rich.console import Console
+
+from nips.nip19 import encode_npub
+from noncestr.edge_tables import duration, hashrate, rejects, session_row, short, show_sessions, show_status
+from noncestr.edges import NOTHING
+from stratum_edge.status import SessionRow
+
+MINER = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0, "0 H/s"), (999, "999 H/s"), (45_800, "45.8 kH/s"), (1_200_000_000_000, "1.2 TH/s"), (10**24, "1000 ZH/s")],
+)
+def test_hashrates(value: int, said: str) -> None:
+    assert hashrate(value) == said
+
+
+@pytest.mark.parametrize(("ms", "said"), [(999, "0s"), (61_000, "1m 1s"), (7_260_000, "2h 1m"), (90_000_000, "1d 1h")])
+def test_durations(ms: int, said: str) -> None:
+    assert duration(ms) == said
+
+
+def test_refusals_go_by_name_most_first() -> None:
+    assert rejects({21: 1, "23": 5, 99: 2}) == "low difficulty 5, 99 2, stale 1"
+    assert rejects({}) == "none"
+
+
+def test_the_tables_show_what_is_there() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=300)
+    edge = replace(NOTHING, sessions=1, hashrate_hs=45_800, rejected={21: 2}, height=133, job="50" * 32, stalled=True)
+    show_status(
+        {
+            "version": "1", "pool": encode_npub(MINER), "network": "regtest", "edge": encode_npub(MINER),
+            "draining": True, "ports": {"main": 3333}, "total": asdict(replace(edge, node_lost_s=12.0)),
+            "lanes": [{"process": 0, "pid": 42, "lane": 7, "ports": {}, "edge": asdict(edge)}],
+            "relays": [{"url": "ws://r", "connected": False, "backlog": 3, "error": "refused"}],
+        },
+        console,
+    )  # fmt: skip
+    text = out.getvalue()
+    for part in (
+        encode_npub(MINER), "main 3333, being drained", "silent for 12 s", "height 133", "50" * 32, "45.8 kH/s",
+        "stale 2", "STALLED", "ws://r: away (refused), 3 events behind",
+    ):  # fmt: skip
+        assert part in text
+    row = asdict(SessionRow("10.0.0.1", "main", MINER, ("rig",), "bosminer", "512", 9, 4, 1, 61_000, 0))
+    show_sessions([session_row({"lane": 7, **row})], console)
+    show_sessions([], console)
+    assert short(encode_npub(MINER)) in out.getvalue()
+    assert "nobody is connected" in out.getvalue()
+    assert session_row({"lane": 7, **row})["miner"] == encode_npub(MINER)
+    assert session_row({"lane": 7, **row, "miner": ""})["miner"] == ""

@@ -1,6 +1,5 @@
 """What an edge is told: its ports, its limits, whom its coinbases pay. Read from the operator's file by the root."""
 
-import socket
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +28,7 @@ class PortConfig:
 
     `offer`: what of the terms it promises. `fixed`: all shares at start_difficulty, whatever miners wish.
     `bare_password`: a password that is a number alone asks for that difficulty. `proxy_protocol`: every connection
-    begins with a PROXY header (v1 or v2), whose address counts. `sock`: a bound socket instead of host and port.
+    begins with a PROXY header (v1 or v2), whose address counts.
     `reuse_port`: share the port with other lanes of this machine (SO_REUSEPORT).
     """
 
@@ -45,7 +44,6 @@ class PortConfig:
     bare_password: bool = False
     tls: TlsFiles | None = None
     proxy_protocol: bool = False
-    sock: socket.socket | None = None
     reuse_port: bool = False
 
     def __post_init__(self) -> None:

@@ -44,15 +44,6 @@ class Pace:
         self._policy = Policy(self._policy.shares_per_minute, least, self._policy.highest)
         return least
 
-    def move(self, port: PortConfig, mono: int) -> Fraction:
-        """The port's settings have changed: the difficulty within its new bounds."""
-        self._fixed = port.fixed
-        self._policy = port.policy
-        wanted = port.start_difficulty if port.fixed else self._policy.admit(self.difficulty)
-        if wanted != self.difficulty:
-            self.restart(wanted, mono)
-        return wanted
-
     def count(self, difficulty: Fraction) -> bool:
         """Note a good share; True when it is worth looking at the difficulty right now."""
         self._history.count(difficulty)

@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -163,6 +164,31 @@ class Edge:
             serving.start_soon(self._seal_when_due)
             serving.start_soon(self._sweep)
             task_status.started()
+
+    async def reload(self, config: EdgeConfig) -> None:
+        """Go by other ports and limits, and read certificates again; the rest of `config` needs a restart.
+
+        Raises ValueError for an offer that the terms don't have, PortUnavailable or UnusableCertificate; then all is
+        as it was.
+        """
+        if self._serving is None:
+            raise RuntimeError("the edge has not started")
+        config = replace(self._config, ports=config.ports, limits=config.limits)
+        self._check(self._terms.current(), config)
+        before = self._desk.offers
+        offers = [port.offer for port in config.ports]
+        if not set(offers) <= set(before):
+            # A new port has work from its first miner on.
+            self._desk.promise([*before, *offers])
+            await self._renew()
+        try:
+            await self._server.apply(config.ports, config.limits)
+        except BaseException:
+            self._desk.promise(before)
+            raise
+        self._desk.promise(offers)
+        self._config = config
+        log.info("ports now: %s", ", ".join(f"{name} {number}" for name, number in self.ports.items()))
 
     async def drain(self, *, fin: bool = False) -> int:
         """Let the miners go, seal and publish what is there, and end `run`. With `fin` the lane ends for good.

@@ -384,11 +384,6 @@ class Session:
 
     # Difficulty
 
-    def move(self, port: PortConfig, mono: int) -> None:
-        """The port's settings have changed; what it promises has not."""
-        self.port = port
-        self._set(self._pace.move(port, mono), clean=False)
-
     def _wish(self, wish: Fraction, mono: int) -> None:
         wanted = self._pace.admit(wish)
         if wanted != self._pace.difficulty:

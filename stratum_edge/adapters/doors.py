@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 # Connections that may wait for accept: a restart brings all miners back within the same second.
 BACKLOG: Final = 4096
 
-Place = tuple[str, int, str, socket.socket | None, bool]
+Place = tuple[str, int, str, bool]
 
 
 class Door:
@@ -43,7 +42,7 @@ class Door:
 
 def _place(port: PortConfig) -> Place:
     """Where a port listens; configurations of one place share its socket. A port picked freely goes by its name."""
-    return (port.host, port.port, "" if port.port else port.name, port.sock, port.reuse_port)
+    return (port.host, port.port, "" if port.port else port.name, port.reuse_port)
 
 
 class Doors:
@@ -117,12 +116,9 @@ class Doors:
         door = Door(port, context)
         answer = partial(self._answer, door)
         try:
-            if port.sock is not None:
-                door.server = await loop.create_server(answer, sock=port.sock, backlog=BACKLOG)
-            else:
-                door.server = await loop.create_server(
-                    answer, port.host, port.port, backlog=BACKLOG, reuse_port=port.reuse_port or None
-                )
+            door.server = await loop.create_server(
+                answer, port.host, port.port, backlog=BACKLOG, reuse_port=port.reuse_port or None
+            )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise PortUnavailable(f"port {port.name}: {port.host}:{port.port} can't be listened on: {reason}") from None

@@ -59,19 +59,19 @@ NOW = 1_700_000_000_000
 EASY = Fraction(1, 1 << 24)
 
 
-def make_terms_event(**limits: Any) -> VerifiedEvent:
+def make_terms_event(offers: tuple[str, ...] = ("main",), **limits: Any) -> VerifiedEvent:
     """Terms of the test pool; by default no hash of a test is a block."""
     body = TermsBody(
-        offers={"main": Offer()},
+        offers={name: Offer() for name in offers},
         keys=((EDGE_KEY.pubkey, "edge"),),
         limits=Limits(**{"block_bits": HARD_BITS, **limits}),
     )
     return POOL_KEY.sign(build_terms(POOL, FIRST, 1_600_000_000, body))
 
 
-def make_terms(**limits: Any) -> Terms:
+def make_terms(offers: tuple[str, ...] = ("main",), **limits: Any) -> Terms:
     """The same, parsed."""
-    return parse_terms(make_terms_event(**limits))
+    return parse_terms(make_terms_event(offers, **limits))
 
 
 def make_template(
@@ -327,7 +327,7 @@ def good_shares(events: list[VerifiedEvent], terms: Terms) -> list[tuple[str, st
             job = jobs[receipt.jobs[record.job]]
             assert (job.signer, job.pool) == (receipt.signer, receipt.pool)
             assert job.terms == terms.id
-            assert job.offer == "main"
+            assert job.offer in terms.body.offers
             head_seq, head_to = closed[job.heads[receipt.lane]]
             assert head_seq < receipt.link.seq
             assert job.ms - head_to <= terms.body.limits.anchor_ms

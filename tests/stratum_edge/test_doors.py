@@ -95,14 +95,6 @@ async def test_a_busy_port_changes_nothing(doors):
         await doors.open(PortConfig(name="odd", host="no.such.host.invalid"))
 
 
-async def test_a_bound_socket_may_be_given(doors):
-    sock = socket.create_server(("127.0.0.1", 0))
-    port = PortConfig(name="given", sock=sock)
-    assert await doors.open(port) == sock.getsockname()[1]
-    await doors.apply([port])
-    assert await greeting(sock.getsockname()[1]) == "given 12"
-
-
 async def test_certificates_are_read_again_and_a_bad_one_keeps_the_old(doors, authority, caplog):
     files, other = authority.make(), authority.make()
     port = PortConfig(name="tls", port=0, tls=files)

@@ -91,7 +91,7 @@ def test_every_key_of_a_port_is_used() -> None:
     renamed = {"tls_certificate": "tls", "tls_key": "tls"}
     keys = {renamed.get(key.name, key.name) for key in dataclasses.fields(PortConfig)}
     given = {key.name for key in dataclasses.fields(type(stratum_ports(Config(), MAIN)[0]))}
-    assert given - keys == {"sock", "reuse_port"}
+    assert given - keys == {"reuse_port"}
     assert keys <= given
     limits = {key.name for key in dataclasses.fields(StratumConfig)} - {
         key.name for key in dataclasses.fields(PortConfig)

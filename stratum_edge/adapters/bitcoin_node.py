@@ -96,6 +96,12 @@ class BitcoinNode:
         if chain != self._network:
             raise WrongChain(f"the node at {self.name} is on {chain!r}, the pool on {self._network!r}")
 
+    async def meet(self) -> None:
+        """Make sure of its chain, and where it ends. Raises WrongChain and SourceUnavailable."""
+        await self.check_chain()
+        await self.look()
+        self._is_well()
+
     async def look(self) -> ChainHead:
         """Ask for the end of its chain. Raises SourceUnavailable."""
         answer = await self._rpc.call("getbestblockhash", timeout_s=ASK_S)
@@ -189,9 +195,9 @@ class BitcoinNode:
             self._look_again = anyio.Event()
             try:
                 if self.well_since is None:
-                    await self.check_chain()
-                await self.look()
-                self._is_well()
+                    await self.meet()
+                else:
+                    await self.look()
             except (SourceUnavailable, WrongChain) as error:
                 self._is_away(str(error))
             with anyio.move_on_after(self._poll_s):

@@ -44,6 +44,7 @@ class BitcoinNodes:
         self._nodes = [
             BitcoinNode(address, network, context, poll_s=poll_s, changed=self._changed) for address in addresses
         ]
+        self._met = False
         self._current: int | None = None
         self._tip: Tip | None = None
         self._moved = anyio.Event()
@@ -78,7 +79,7 @@ class BitcoinNodes:
         """
         self._silent_since = anyio.current_time()
         try:
-            await self._check_chains()
+            await self._meet()
             async with anyio.create_task_group() as self._tasks:
                 for node in self._nodes:
                     self._tasks.start_soon(node.run)
@@ -90,12 +91,13 @@ class BitcoinNodes:
                 for node in self._nodes:
                     await node.close()
 
-    async def _check_chains(self) -> None:
+    async def _meet(self) -> None:
+        """Ask all nodes at once, and choose only then: else the first to answer would be mined with."""
         wrong: list[WrongChain] = []
 
-        async def check(node: BitcoinNode) -> None:
+        async def meet(node: BitcoinNode) -> None:
             try:
-                await node.check_chain()
+                await node.meet()
             except WrongChain as error:
                 wrong.append(error)
             except SourceUnavailable as error:
@@ -104,9 +106,11 @@ class BitcoinNodes:
         with anyio.move_on_after(START_S):
             async with anyio.create_task_group() as checks:
                 for node in self._nodes:
-                    checks.start_soon(check, node)
+                    checks.start_soon(meet, node)
         if wrong:
             raise wrong[0]
+        self._met = True
+        self._changed()
 
     # Which node
 
@@ -118,6 +122,8 @@ class BitcoinNodes:
 
     def _changed(self) -> None:
         """A node came, went or moved, or time passed."""
+        if not self._met:
+            return
         now = anyio.current_time()
         well = [node for node in self._nodes if node.well_since is not None]
         if well:

@@ -282,6 +282,19 @@ async def test_failover_and_return(monkeypatch: pytest.MonkeyPatch) -> None:
         assert source.failovers == 2
 
 
+async def test_the_first_in_order_is_the_first_choice_whoever_answers_first() -> None:
+    async with ScriptedNode() as first, ScriptedNode() as second:
+
+        async def later() -> Any:
+            await until(lambda: second.calls["getblockheader"] == 1)
+            return {"chain": "regtest"}
+
+        first._getblockchaininfo = later  # type: ignore[method-assign]  # slower than the other
+        async with source_of(first, second) as source:
+            assert source.in_use == first.url.removeprefix("http://")
+            assert source.failovers == 0
+
+
 async def test_a_node_cut_off_from_the_network_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bitcoin_nodes, "POLL_S", 0.01)
     monkeypatch.setattr(node_choice, "LAG_S", 0.1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
+from nips.pool.chain import MAX_LANE
 from nips.pool.targets import check_difficulty
 from stratum_edge.households import parse_networks
 
@@ -55,6 +56,15 @@ def edge_keys(values: tuple[str, ...]) -> str | None:
             parse_pubkey(value)
         except InvalidKey:
             return f"must hold npubs or public keys in hex, {value!r} is none"
+    return None
+
+
+def lane_names(values: tuple[str, ...]) -> str | None:
+    """Lanes of edges, as KEY/NUMBER."""
+    for value in values:
+        key, _, number = value.partition("/")
+        if edge_keys((key,)) is not None or not (number.isascii() and number.isdecimal() and int(number) <= MAX_LANE):
+            return f"must hold npub/NUMBER, {value!r} is none"
     return None
 
 

@@ -21,6 +21,7 @@ from noncestr.checks import (
     between,
     difficulty,
     edge_keys,
+    lane_names,
     networks,
     one_of,
     port_name,
@@ -106,6 +107,9 @@ class EdgeSection:
     keys: tuple[str, ...] = _key(
         (), "Edges on other hosts (`noncestr edge run`) that may sign for this pool: their npubs.", edge_keys
     )
+    closed: tuple[str, ...] = _key(
+        (), "Lanes of such edges whose journal is lost, as npub/NUMBER: closed at their last batch.", lane_names
+    )
     control: bool = _key(True, "Answer `noncestr edge status` and its like on a socket in the data folder.")
 
 
@@ -150,7 +154,11 @@ class PayoutsConfig:
     """When and how the zapper pays."""
 
     interval_seconds: int = _key(20, "Look for due balances this often, in seconds.", SECONDS)
-    backend: str = _key("demo", "The Lightning backend; demo is the fake one of the embedded mode.", one_of("demo"))
+    backend: str = _key(
+        "demo",
+        "demo: the fake Lightning of regtest; on any other network it is as none: balances accumulate.",
+        one_of("demo", "none"),
+    )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
 
 

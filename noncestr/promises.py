@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nips.keys import SecretKey
+from nips.nip19 import parse_pubkey
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Limits, LogTerms, Offer, PayoutTerms, TermsBody
 from noncestr.config import Config
 from noncestr.keyfiles import load_or_create
+from stratum_edge.demo_target import block_bits_for
 
 OFFER = "main"
+REGTEST = "regtest"
+# Consensus (Bitcoin Core's COINBASE_MATURITY): no reward can be spent before, so none is payable.
+COINBASE_MATURITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +39,49 @@ class Keys:
         return (("edge", self.edge), ("accounting", self.accounting), ("zapper", self.zapper))
 
 
+def further_edges(config: Config) -> tuple[str, ...]:
+    """The public keys (hex) of edges on other hosts, each once."""
+    return tuple(dict.fromkeys(parse_pubkey(key) for key in config.edge.keys))
+
+
+def first_block_bits(config: Config) -> int | None:
+    """Regtest's stricter mark for a block, as the demo miners' hashrate asks for; None elsewhere: the chain says."""
+    if config.pool.network != REGTEST:
+        return None
+    hashrate = max(1, config.demo.miners) * config.demo.hashes_per_second
+    # Half as hard as the hashrate asks for, so that a newcomer sees a block soon.
+    return block_bits_for(hashrate, max(1, config.chain.block_seconds // 2))
+
+
 def terms_body(
-    config: Config, keys: Keys, relays: tuple[str, ...], block_bits: int, closed: Mapping[str, Head] | None = None
+    config: Config,
+    keys: Keys,
+    relays: tuple[str, ...],
+    block_bits: int | None,
+    closed: Mapping[str, Head] | None = None,
 ) -> TermsBody:
     """What the configuration promises. On regtest the network's work is next to nothing, so that the window's floor is
-    reckoned from the demo target instead.
+    reckoned from the demo target (`block_bits`) instead.
     """
     terms = config.terms
+    edges = tuple((key, "edge") for key in further_edges(config) if key != keys.edge.pubkey)
+    maturity = terms.maturity_blocks if block_bits is not None else max(terms.maturity_blocks, COINBASE_MATURITY)
     return TermsBody(
         offers={
             OFFER: Offer(
                 scheme="pplns",
                 fee_ppm=terms.fee_ppm,
                 window_milli=terms.window_milli,
-                window_min_work=terms.window_milli * work_from_bits(block_bits) // 1000,
+                window_min_work=0 if block_bits is None else terms.window_milli * work_from_bits(block_bits) // 1000,
                 window_max_ms=terms.window_max_seconds * 1000,
             )
         },
-        keys=tuple((signer.pubkey, role) for role, signer in keys.roles()),
+        keys=(*((signer.pubkey, role) for role, signer in keys.roles()), *edges),
         closed=closed or {},
         limits=Limits(
             batch_seconds=terms.batch_seconds,
             heartbeat_seconds=terms.heartbeat_seconds,
-            maturity_blocks=terms.maturity_blocks,
+            maturity_blocks=maturity,
             block_bits=block_bits,
         ),
         payouts=PayoutTerms(

@@ -60,6 +60,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[relay]\nembedded = 1", "must be true or false"),
         ("[edge]\nworkers = 0", "must lie between 1 and 64"),
         ('[edge]\nkeys = ["npub1nobody"]', "must hold npubs or public keys in hex"),
+        ('[edge]\nclosed = ["npub1nobody/0"]', "must hold npub/NUMBER"),
+        ('[edge]\nclosed = ["79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798/-1"]', "npub/NUMBER"),
         ('[log]\nformat = "xml"', "must be one of text, json"),
         ("[terms]\nfee_ppm = 60000", "must lie between 0 and 50000"),
         ("[pool]\nname = 3", "must be text in quotes"),

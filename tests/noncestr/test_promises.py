@@ -1,10 +1,12 @@
 """The configuration as terms."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from nips.nip19 import encode_npub
 from nips.pool.targets import work_from_bits
-from noncestr.config import Config
-from noncestr.promises import Keys, terms_body
+from noncestr.config import Config, EdgeSection, PoolConfig
+from noncestr.promises import Keys, first_block_bits, terms_body
 
 
 def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
@@ -16,3 +18,20 @@ def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
     assert body.offers["main"].window_min_work == 8 * work_from_bits(0x1E1FFFE0)
     assert (body.limits.block_bits, body.limits.maturity_blocks) == (0x1E1FFFE0, 6)
     assert body.log.relays == ("ws://a",)
+
+
+def test_further_edges_are_named_once(tmp_path: Path) -> None:
+    keys, other = Keys.load(tmp_path / "pool"), Keys.load(tmp_path / "other").edge.pubkey
+    config = replace(Config(), edge=EdgeSection(keys=(encode_npub(other), other, keys.edge.pubkey)))
+    body = terms_body(config, keys, ("ws://a",), 0x1E1FFFE0)
+    assert body.keys_of("edge") == {keys.edge.pubkey, other}
+    assert len(body.keys) == 4
+
+
+def test_outside_regtest_the_chain_says_what_a_block_is_and_when_it_matures(tmp_path: Path) -> None:
+    config = replace(Config(), pool=PoolConfig(network="signet"))
+    assert first_block_bits(Config()) is not None
+    assert first_block_bits(config) is None
+    body = terms_body(config, Keys.load(tmp_path), ("ws://a",), None)
+    assert (body.limits.block_bits, body.limits.maturity_blocks) == (None, 100)
+    assert body.offers["main"].window_min_work == 0

@@ -54,8 +54,12 @@ async function start() {
         event(event) {
           if (pool.add(event)) changed = true;
         },
-        eose() {
+        eose(subscription) {
           complete = true;
+          if (subscription === "names") {
+            pool.seek(names);
+            changed = true;
+          }
           setAttribute(byId("main"), "aria-busy", null);
         },
         state(state) {

@@ -242,6 +242,13 @@ export function decodeProfile(event) {
   return cleanName(fields?.display_name) ?? cleanName(fields?.name);
 }
 
+/** Whether a kind 0 profile names a lightning address or an LNURL, by its form: what the pool pays to. */
+export function decodePayable(event) {
+  const fields = JSON.parse(event.content);
+  const [address, lnurl] = [fields?.lud16, fields?.lud06].map((value) => (typeof value === "string" ? value.trim() : ""));
+  return address === "" ? /^lnurl1[0-9a-z]+$/i.test(lnurl) : /^[a-z0-9._+-]+@[a-z0-9.:-]+$/i.test(address);
+}
+
 /** A stranger's name made fit to show: no control characters, no characters that turn the direction, 32 at most. */
 function cleanName(name) {
   if (typeof name !== "string") return null;

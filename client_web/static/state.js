@@ -6,6 +6,7 @@ import {
   decodeAnnouncement,
   decodeBalance,
   decodeBlock,
+  decodePayable,
   decodePayout,
   decodePoolStatistics,
   decodeProfile,
@@ -48,6 +49,8 @@ export class Pool {
     this.payouts = new Map();
     this.balances = new Map();
     this.names = new Map();
+    this.payable = new Map();
+    this.sought = new Set();
     this.terms = [];
     const { edge, accounting, zapper } = config.keys;
     const pool = [config.pool.pubkey];
@@ -101,6 +104,7 @@ export class Pool {
     switch (event.kind) {
       case KIND.PROFILE:
         this.names.set(event.pubkey, decodeProfile(event));
+        this.payable.set(event.pubkey, decodePayable(event));
         break;
       case KIND.ANNOUNCEMENT:
         this.name = decodeAnnouncement(event).name;
@@ -197,6 +201,17 @@ export class Pool {
     };
   }
 
+  /** The relay has given all it has of these profiles. */
+  seek(pubkeys) {
+    for (const pubkey of pubkeys) this.sought.add(pubkey);
+  }
+
+  /** Why a miner can't be paid yet, "" when it can or nobody knows. */
+  lacks(pubkey) {
+    if (this.payable.has(pubkey)) return this.payable.get(pubkey) ? "" : "no lightning address";
+    return this.sought.has(pubkey) ? "no profile" : "";
+  }
+
   /** Miners by hashrate, then by earnings: those with work in the last hour or with a balance. */
   miners(now) {
     const span = this.#span(now, MINER_WINDOW_MS);
@@ -218,6 +233,7 @@ export class Pool {
       .map(({ pubkey, work, shares, workers }) => ({
         pubkey,
         shares,
+        lacks: this.lacks(pubkey),
         workers: [...workers].sort(),
         hashrate: span ? Number(work) / span.seconds : 0,
         balance: this.balances.get(pubkey) ?? null,

@@ -5,6 +5,10 @@ import { element, setAttribute, setText, sync } from "./dom.js";
 import * as format from "./format.js";
 
 const byId = (id) => document.getElementById(id);
+const LACKS = {
+  "no lightning address": "Its Nostr profile names no lightning address (lud16). It earns all the same and is paid once there is one.",
+  "no profile": "This relay has no Nostr profile of it. It earns all the same and is paid once there is one with a lightning address.",
+};
 
 function showEmpty(id, empty) {
   const list = byId(id);
@@ -103,9 +107,13 @@ export class View {
       const [rate, shares, pending, earned, paid, owed] = Array.from({ length: 6 }, number);
       const workers = cell({ class: "clip roomy" });
       for (const each of [pending, earned]) each.classList.add("roomy");
-      const head = element("th", { scope: "row" }, miner.node);
+      const lacks = element("span", { class: "lacks", hidden: true });
+      const head = element("th", { scope: "row" }, miner.node, lacks);
       return row([head, workers, rate, shares, pending, earned, paid, owed], (item) => {
         miner.update(names);
+        setText(lacks, item.lacks === "" ? "" : `can’t be paid yet: ${item.lacks}`);
+        setAttribute(lacks, "title", LACKS[item.lacks] ?? null);
+        lacks.hidden = item.lacks === "";
         setText(workers, item.workers.map((worker) => worker || "(unnamed)").join(", ") || "–");
         setAttribute(workers, "title", item.workers.length > 0 ? item.workers.join(", ") : null);
         setText(rate, format.hashrate(item.hashrate));

@@ -184,6 +184,10 @@ async def test_a_visitor_sees_shares_arrive_and_the_relay_leave_and_return(
         assert "H/s" in await page.evaluate("document.querySelector('#hashrate').textContent")
         await page.until("document.querySelector('#miners bdi').textContent.startsWith('<img')")
         assert await page.evaluate("document.querySelectorAll('#miners img').length") == 0
+        await page.until("document.querySelector('#miners .lacks')?.textContent.endsWith('no lightning address')")
+        payable = json.dumps({"name": HOSTILE, "lud16": "a@b.example"})
+        await relay.put(miner_key.sign(UnsignedEvent(0, now // 1000 + 1, (), payable)))
+        await page.until("document.querySelector('#miners .lacks').hidden")
         assert page.complaints == []
 
         relaying.close()

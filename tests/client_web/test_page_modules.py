@@ -231,6 +231,22 @@ def test_a_payouts_preimage_is_checked(
     assert result["value"]["zapReceipt"] == "99" * 32
 
 
+def test_a_profile_without_an_address_is_seen(evaluate: Call) -> None:
+    profiles = {
+        '{"lud16":"bob@example.com"}': True,
+        '{"lud16":" Bob@127.0.0.1:9911 "}': True,
+        '{"lud06":"LNURL1DP68GURN"}': True,
+        '{"lud16":"","lud06":"lnurl1dp68gurn"}': True,
+        '{"lud16":"bob","lud06":"lnurl1dp68gurn"}': False,
+        '{"lud06":"https://example.com"}': False,
+        '{"name":"bob"}': False,
+        '{"lud16":7}': False,
+        "null": False,
+    }
+    results = evaluate(*(["decode", "decodePayable", {"content": content}] for content in profiles))
+    assert [result.get("value") for result in results] == list(profiles.values())
+
+
 def test_names_lose_what_misleads(evaluate: Call) -> None:
     names = {"ann": "ann", "a\u202eb\u200b\x07": "ab", "x" * 99: "x" * 32, " ": None, "<b>": "<b>"}
     results = evaluate(

@@ -63,8 +63,10 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def begin_copy(directory: Path, number: int, before: int, records: Iterable[Record]) -> None:
-    """Write a whole segment of records, on the disk when this returns. Raises OSError; what it began is gone then."""
+def begin_copy(directory: Path, number: int, before: int, records: Iterable[Record]) -> Path:
+    """Write a whole segment of records, on the disk when this returns; its path. Raises OSError; what it began is
+    gone then.
+    """
     header = SegmentHeader(os.urandom(SALT_SIZE), before)
     fd = begin_segment(directory, number, header)
     try:
@@ -79,6 +81,7 @@ def begin_copy(directory: Path, number: int, before: int, records: Iterable[Reco
         raise
     finally:
         os.close(fd)
+    return directory / segment_name(number)
 
 
 def discard(paths: Iterable[Path], fds: Iterable[int]) -> None:

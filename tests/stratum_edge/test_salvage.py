@@ -1,0 +1,225 @@
+"""A journal damaged in each of its frames: what is saved goes on in its lane without a fork, or it is refused."""
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from accounting.findings import NOT_CHECKED
+from accounting.verifier import audit
+from nips.nip01 import decode_event, verify
+from nips.pool.receipt import parse_receipt
+from stratum_edge.adapters.journal_file import JournalFile
+from stratum_edge.adapters.journal_salvage import UNSENT_NAME, newest_used, salvage_journal, view_journal
+from stratum_edge.desk import Desk, House
+from stratum_edge.errors import JournalDamaged
+from stratum_edge.extranonce import Seats
+from stratum_edge.jobs import Payout
+from stratum_edge.journal import Kind, read_records
+from stratum_edge.lane import Lane
+from stratum_edge.segment import FRAME_HEAD_SIZE, decode_header, scan
+from stratum_edge.status import Counts
+
+ANY = (1 << 256) - 1
+
+
+class Life:
+    """A desk on a journal on the disk, one frame a share: a batch published, one not, an open one with late comers."""
+
+    def __init__(self, edge, directory):
+        self.edge = edge
+        bench = edge.Bench(start=Fraction(1, 1 << 32), fixed=True)
+        self.journal = bench.desk.journal = JournalFile(directory)
+        assert self.journal.recover() is None
+        assert bench.desk.begin_segment()
+        self.bench, self.count, self.hashes = bench, 0, []
+        first, second = bench.peer(), bench.peer()
+        first.login(edge.NPUB)
+        second.login(edge.OTHER_NPUB)
+        self.share(first, edge.NPUB, 3)
+        self.seal()
+        bench.desk.published(bench.desk.outbox[-1])
+        self.journal.flush()
+        self.share(first, edge.NPUB, 2)
+        bench.renew(edge.make_template(now_s=edge.NOW // 1000 + 30), first.now)
+        self.share(second, edge.OTHER_NPUB, 2)
+        self.seal()
+        self.share(first, edge.NPUB, 2)
+        self.share(second, edge.OTHER_NPUB, 2)
+        self.share(first, edge.NPUB, 2)
+        self.open = 6
+        self.published = bench.events()
+        self.now = max(first.now, second.now)
+
+    def share(self, peer, user, times):
+        for _ in range(times):
+            self.count += 1
+            peer.now = self.edge.NOW + 1000 * self.count
+            found = peer.find(self.count, target=ANY)
+            assert peer.submit(user, found)["result"] is True
+            self.hashes.append(found.hash)
+
+    def seal(self):
+        self.bench.desk.seal(self.edge.NOW + 1000 * self.count + 500)
+        self.journal.flush()
+
+
+@pytest.fixture
+def life(edge, tmp_path):
+    life = Life(edge, tmp_path)
+    yield life
+    life.journal._lock.close()
+
+
+def restart(edge, directory, now):
+    """What an edge publishes that goes on there."""
+    journal = JournalFile(directory)
+    try:
+        recovered = journal.recover()
+        lane = Lane(edge.POOL, recovered.checkpoint.lane, recovered.from_ms, recovered.head, recovered.newest_s)
+        house = House(edge.POOL, Payout(b"\x51", b""))
+        desk = Desk(house, edge.EDGE_KEY, journal, lane, Seats(b"\x08" * 32), Counts(0), ["main"])
+        desk.take_up(recovered, now)
+        assert desk.begin_segment()
+        return [event for publication in desk.outbox for event in publication.events]
+    finally:
+        journal.close()
+
+
+def frames_of(path):
+    data = path.read_bytes()
+    return data, scan(data, decode_header(data)).whole
+
+
+def kinds_of(frame):
+    return {record.kind for record in read_records(frame.body)}
+
+
+def damaged_at(data, at):
+    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
+
+
+def test_damage_in_every_frame_is_saved_without_a_fork_or_refused(edge, life, tmp_path):
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    data, frames = frames_of(path)
+    saved_count = refused_count = 0
+    for number, frame in enumerate(frames[:-1]):
+        for at in (frame.at + 5, frame.at + FRAME_HEAD_SIZE + 2):
+            place = tmp_path / f"{number}-{at}"
+            place.mkdir()
+            (place / path.name).write_bytes(damaged_at(data, at))
+            journal = JournalFile(place)
+            with pytest.raises(JournalDamaged):
+                journal.recover()
+            journal.close()
+            view, written = salvage_journal(place)
+            assert view.state == "damaged"
+            assert view.end == frame.at
+            [gap] = view.salvage.gaps
+            assert (gap.start, gap.end) == (frame.at, frame.end)
+            assert gap.records == len(list(read_records(frame.body)))
+            if view.salvage.why_not:
+                # Nothing is touched but the list of what was signed.
+                refused_count += 1
+                assert (place / path.name).read_bytes() == damaged_at(data, at)
+                assert {p.name for p in place.iterdir()} <= {path.name, "lock", UNSENT_NAME}
+                assert kinds_of(frame) & {Kind.CHECKPOINT, Kind.SEALED, Kind.JOB}
+                continue
+            saved_count += 1
+            assert not kinds_of(frame) & {Kind.CHECKPOINT, Kind.SEALED}
+            assert (place / path.name).with_suffix(".damaged").read_bytes() == damaged_at(data, at)
+            assert list(place.glob("*.journal")) == [written]
+            later = restart(edge, place, life.now + 60_000)
+            lost = check_log(edge, life, later, view.salvage)
+            # Only what the damaged frame held itself, or what hung on a number it gave.
+            assert lost <= gap.records + view.salvage.left
+    assert saved_count > 15
+    assert refused_count >= 6
+
+
+def check_log(edge, life, later, saved):
+    """All that may ever have been published, with what the salvaged lane publishes, holds; how many shares it lacks."""
+    events = list({event.id: event for event in [*life.published, *later]}.values())
+    report = audit([edge.make_terms_event(), *events], (), edge.POOL, now_ms=None)
+    assert [found for found in report.findings if found.grade != NOT_CHECKED] == []
+    receipts = [parse_receipt(event) for event in events if event.kind == edge.KINDS.RECEIPT]
+    assert sorted(receipt.link.seq for receipt in receipts) == list(range(3 if saved.kept else 2))
+    hashes = {digest for _, _, digest in edge.good_shares(events, edge.make_terms())}
+    assert hashes <= set(life.hashes)
+    assert not saved.kept or receipts[-1].count == saved.kept
+    assert life.open - saved.kept == len(life.hashes) - len(hashes)
+    return len(life.hashes) - len(hashes)
+
+
+def test_a_lost_batch_is_refused_and_a_lost_note_of_publication_is_not(edge, life, tmp_path):
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    data, frames = frames_of(path)
+    sealed = [frame for frame in frames if Kind.SEALED in kinds_of(frame)]
+    path.write_bytes(damaged_at(data, sealed[1].at + 60))
+    view, written = salvage_journal(tmp_path)
+    assert "1 batches were closed in the lost bytes" in view.salvage.why_not
+    assert written is None, "the batch before it was published"
+    told = next(frame for frame in frames if Kind.PUBLISHED in kinds_of(frame))
+    path.write_bytes(damaged_at(data, told.end - 1))
+    view, written = salvage_journal(tmp_path)
+    assert view.salvage.why_not == ""
+    assert view.salvage.kept == life.open
+    assert len(view.salvage.unsent()) == len(life.published), "sent again, as they are"
+
+
+def test_a_refused_journal_lists_its_signed_events(edge, life, tmp_path):
+    life.seal()
+    peer = life.bench.peers[0]
+    life.share(peer, edge.NPUB, 1)
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    data, frames = frames_of(path)
+    sealed = [frame for frame in frames if Kind.SEALED in kinds_of(frame)]
+    path.write_bytes(damaged_at(data, sealed[2].at + 60))
+    view, written = salvage_journal(tmp_path)
+    assert "1 batches were closed in the lost bytes" in view.salvage.why_not
+    assert written == tmp_path / UNSENT_NAME
+    events = [verify(decode_event(line)) for line in written.read_bytes().splitlines()]
+    assert events == life.published[2:], "the batch that was closed before, with its job"
+
+
+def test_two_damages_are_told_and_refused_if_the_last_write_is_one(edge, life, tmp_path):
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    data, frames = frames_of(path)
+    shares = [frame for frame in frames if kinds_of(frame) == {Kind.SHARE}]
+    twice = damaged_at(damaged_at(data, shares[-4].at + 40), shares[-2].at + 3)
+    path.write_bytes(twice)
+    [view] = view_journal(tmp_path)
+    assert [(gap.start, gap.records) for gap in view.salvage.gaps] == [(shares[-4].at, 1), (shares[-2].at, 1)]
+    assert (view.salvage.why_not, view.salvage.kept, view.salvage.lost_records) == ("", 2, 2)
+    assert view.salvage.left == 2, "their session was numbered behind the first damage"
+    path.write_bytes(damaged_at(damaged_at(data, shares[-4].at + 40), shares[-1].at + 40))
+    [view] = view_journal(tmp_path)
+    assert "last write" in view.salvage.why_not
+    assert view.salvage.lost_records is None
+
+
+def test_nothing_is_done_to_a_whole_or_torn_journal(edge, life, tmp_path):
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    data = path.read_bytes()
+    for state, text in (("whole", data), ("torn", data[:-3])):
+        path.write_bytes(text)
+        view, written = salvage_journal(tmp_path)
+        assert (view.state, written) == (state, None)
+        assert path.read_bytes() == text
+    assert newest_used(view_journal(tmp_path)).recovered.head.seq == 1
+
+
+def test_a_damaged_header_is_refused(edge, life, tmp_path):
+    life.journal._lock.close()
+    (path,) = tmp_path.glob("*.journal")
+    path.write_bytes(damaged_at(path.read_bytes(), 12))
+    view, written = salvage_journal(tmp_path)
+    assert view.state == "damaged"
+    assert view.salvage.why_not
+    assert written is None
+    assert json.dumps(view.salvage.why_not)

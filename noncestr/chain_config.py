@@ -79,7 +79,7 @@ class NodeConfig:
     password_file: str = _key("", "A file that holds the password alone.")
     poll_seconds: int = _key(1, "Ask each node for a new block this often, whatever else tells of one.", between(1, 60))
     grace_seconds: int = _key(
-        180, "How long miners keep the last job when no node answers; then they are let go.", between(10, 3600)
+        120, "How long miners keep the last job when no node answers; then they are let go.", between(10, 3600)
     )
 
 

@@ -80,7 +80,10 @@ def _address(text: str) -> Address:
     try:
         identifier = parse_identifier(address)
     except InvalidIdentifier as error:
-        raise InvalidKey(f"this is no Nostr address: {error}; {GET_AN_NPUB}") from None
+        raise InvalidKey(
+            f"this is no Nostr address: {error}; if it is a lightning address, put it into your Nostr profile; "
+            f"{GET_AN_NPUB}"
+        ) from None
     return Address(str(identifier), worker_name(worker))
 
 
@@ -98,7 +101,7 @@ def _pubkey(key: str) -> str:
         if key.lower().startswith("npub1"):
             if size == NPUB_LENGTH:
                 raise
-            raise InvalidKey(f"{error}; an npub has {NPUB_LENGTH} characters, this one {size}") from None
+            raise InvalidKey(f"an npub has {NPUB_LENGTH} characters, this one {size}: is it complete?") from None
         if _HEX.fullmatch(key) and size != 64:
             raise InvalidKey(
                 f"a key in hex has 64 digits, this one {size}: miners cut long names (Avalon at {NPUB_LENGTH}), "

@@ -207,7 +207,8 @@ class Link:
             return self._submit()
         kind = self.chance.randrange(12)
         if kind == 0:
-            return self.chance.randbytes(self.chance.randrange(200))
+            http = (b"GET / HTTP/1.1", b"POST / HTTP/1.0")
+            return self.chance.choice((self.chance.randbytes(self.chance.randrange(200)), *http))
         if kind == 1:
             return self._mutate(self.chance.choice(RECORDED))
         if kind in (2, 3):

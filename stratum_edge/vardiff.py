@@ -107,7 +107,7 @@ class History:
 
     def restart(self, difficulty: Fraction, now_ms: int) -> None:
         """Begin a new window; at another difficulty, a new measurement."""
-        if difficulty == self.difficulty and not self.back:
+        if difficulty == self.difficulty and self.proven and not self.back:
             self.past_shares = (self.past_shares + self.shares) * FADING
             self.past_ms = (self.past_ms + max(now_ms - self.since_ms, 0)) * FADING
         else:

@@ -113,6 +113,15 @@ def test_a_pause_of_minutes_does_not_end_in_a_flood():
     assert (history.past_ms, history.silent, history.back) == (0, 0, False)
 
 
+def test_the_time_before_a_login_is_no_silence():
+    history = History(Fraction(4), 0)
+    history.restart(Fraction(4), 60_000)
+    assert history.past_ms == 0
+    history.count(Fraction(4))
+    history.restart(Fraction(4), 180_000)
+    assert (history.past_ms, history.past_shares) == (96_000, 0.8)
+
+
 def test_a_few_shares_at_once_are_no_rate_and_older_work_counts_for_less():
     history = History(Fraction(4), 0)
     for _ in range(4):

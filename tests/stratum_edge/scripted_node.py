@@ -86,9 +86,9 @@ def synthetic_transactions(count: int, seed: int = 1) -> tuple[Transaction, ...]
     return tuple(spend(rng.random()) for _ in range(count))
 
 
-def mine_block(template: Template, tag: bytes = b"test", **wrong: bytes) -> bytes:
+def mine_block(template: Template, tag: bytes = b"test", payout: bytes = b"\x51", **wrong: bytes) -> bytes:
     """A block of a template that is easy to mine; `wrong` replaces the merkle root or the prevhash in its header."""
-    outputs = [TxOutput(template.coinbase_sat, b"\x51")]
+    outputs = [TxOutput(template.coinbase_sat, payout)]
     if template.witness_commitment is not None:
         outputs.append(TxOutput(0, template.witness_commitment))
     script_sig = push_height(template.height) + push_data(tag)

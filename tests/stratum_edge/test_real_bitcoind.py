@@ -1,5 +1,6 @@
 """The node source against Bitcoin Core itself, on regtest, when there is a `bitcoind` on PATH."""
 
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from stratum_edge.adapters.bitcoin_nodes import BitcoinNodes
 from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc, NodeAuth, NodeAway, NodeRefused
 from stratum_edge.errors import SourceUnavailable
 from stratum_edge.ports import Submitted
+from stratum_edge.wire import OutPoint, Transaction, TxInput, TxOutput, parse_block
 from tests.stratum_edge.scripted_node import mine_block, until
 
 BITCOIND = shutil.which("bitcoind")
@@ -31,6 +33,9 @@ pytestmark = [
 ]
 CONTEXT = httpx.create_ssl_context()
 ACCEPTED = Submitted(True, "")
+OP_TRUE = b"\x51"
+P2WSH_TRUE = b"\x00\x20" + hashlib.sha256(OP_TRUE).digest()
+COINBASE_MATURITY = 100
 # A node starts in a second; under a loaded machine it may take many.
 START_S = 60
 
@@ -178,6 +183,39 @@ async def test_an_empty_block_is_valid(tmp_path: Path) -> None:
                 full.coinbase_sat,
             )
             assert await source.submit(mine_block(quick)) == ACCEPTED
+
+
+async def test_blocks_with_witnesses(tmp_path: Path) -> None:
+    """Blocks pay a script that anybody may spend with a witness; what it spends comes back in templates."""
+    with node_in(tmp_path / "node") as node:
+        await node.call("getblockchaininfo")
+        async with source_of(node.address(zmq=True)) as source:
+            await source.wait_tip(b"")
+            spent: list[Transaction] = []
+            for _ in range(COINBASE_MATURITY + 1):
+                template = await source.template()
+                block = mine_block(template, payout=P2WSH_TRUE)
+                spent.append(parse_block(block)[1][0])
+                assert await source.submit(block) == ACCEPTED
+                await source.wait_tip(template.prevhash)
+            coin = OutPoint(spent[0].txid, 0)
+            value = spent[0].outputs[0].value_sat
+            for _ in range(5):
+                value -= 1000
+                payment = Transaction(2, (TxInput(coin, witness=(OP_TRUE,)),), (TxOutput(value, P2WSH_TRUE),))
+                await node.call("sendrawtransaction", payment.serialise().hex())
+                coin = OutPoint(payment.txid, 0)
+            # Core makes a new template for new transactions when the last is older than 5 s; or for a new tip.
+            template = await source.template()
+            assert await source.submit(mine_block(template)) == ACCEPTED
+            await source.wait_tip(template.prevhash)
+            if not template.txids:
+                template = await source.template()
+                assert await source.submit(mine_block(template)) == ACCEPTED
+                await source.wait_tip(template.prevhash)
+            assert len(template.txids) == 5
+            assert template.txids[-1] == coin.txid
+            assert template.coinbase_sat == 50 * 10**8 + 5000
 
 
 async def test_refusals_are_in_its_own_words(tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ def _pubkey(key: str) -> str:
         if key.lower().startswith("npub1"):
             if size == NPUB_LENGTH:
                 raise
-            raise InvalidKey(f"an npub has {NPUB_LENGTH} characters, this one {size}: is it complete?") from None
+            raise InvalidKey(
+                f"an npub has {NPUB_LENGTH} characters, this one {size}: its checksum can't match"
+            ) from None
         if _HEX.fullmatch(key) and size != 64:
             raise InvalidKey(
                 f"a key in hex has 64 digits, this one {size}: miners cut long names (Avalon at {NPUB_LENGTH}), "

@@ -51,6 +51,7 @@ class BitcoinNodes:
         self._tasks: TaskGroup | None = None
         # The newest template, and when it came.
         self._last: tuple[Template, float] | None = None
+        self._asking = anyio.Lock()
         self._behind_since: dict[int, float] = {}
         self._fault_at: dict[int, float] = {}
         self._shorter_since: float | None = None
@@ -194,7 +195,19 @@ class BitcoinNodes:
         return self._tip
 
     async def template(self) -> Template:
-        """A full template on the tip, of the first node that has one; SourceUnavailable names each one's reason."""
+        """A full template on the tip, of the first node that has one; SourceUnavailable names each one's reason.
+
+        Lanes that ask while another is being answered share its template: on a new tip they all come at once.
+        """
+        asked = anyio.current_time()
+        async with self._asking:
+            if self._last is not None and self._tip is not None:
+                template, came = self._last
+                if came > asked and template.prevhash == self._tip.hash:
+                    return template
+            return await self._ask()
+
+    async def _ask(self) -> Template:
         reasons = []
         for index in order_of_trial(self._standings(), self._current):
             node = self._nodes[index]

@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 5.0
-# How long one node is tried. A block older than this is in the chain through another node, or too late.
-TRY_S: Final = 60.0
+# How long one node is tried before its silence counts as none. Below the minute that a house gives a submission
+# (house_server.SUBMIT_S), or a refusal beside a dead node would never be heard.
+TRY_S: Final = 45.0
 NO_ANSWER: Final = "no answer"
 # What a counter's key says: the node's name, and the outcome.
 Outcomes = Counter[tuple[str, str]]

@@ -84,6 +84,26 @@ async def test_a_template_of_the_main_chains_size() -> None:
         assert 3_500_000 < weight < 4_000_000
 
 
+async def test_lanes_that_ask_together_share_one_template() -> None:
+    async with ScriptedNode(transactions=synthetic_transactions(50)) as node, source_of(node) as source:
+        node.long_poll = False
+        known = await source.wait_tip(b"")
+        found = []
+
+        async def lane() -> None:
+            found.append(await source.template())
+
+        for asked in (1, 2):
+            async with anyio.create_task_group() as lanes:
+                for _ in range(4):
+                    lanes.start_soon(lane)
+            assert node.calls["getblocktemplate"] == asked
+            assert all(template is found[-1] for template in found[-4:])
+            await node.find_block()
+            known = await source.wait_tip(known.hash)
+        assert found[0].prevhash != found[-1].prevhash
+
+
 async def test_polling_finds_a_new_tip_when_nothing_else_does() -> None:
     async with ScriptedNode() as node:
         node.long_poll = False

@@ -45,5 +45,17 @@ imports: .venv/.dev    ## who may import whom
 bench: .venv/.dev      ## speed, as ratios to a baseline of the same run
 	@for bench in nips edge relay verify; do echo "== bench.$$bench"; $(PY) -m bench.$$bench || exit 1; done
 
+bench-edge: .venv/.dev ## the edge's share path, one process and several
+	@$(PY) -m bench.edge --processes 2
+
+crash: .venv/.dev      ## kill the edge 320 times under load (the tests do it 25 times)
+	@NONCESTR_KILLS=320 $(PY) -m pytest -s --timeout 3600 tests/stratum_edge/test_crash.py
+
+fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for more)
+	@$(PY) -m tests.stratum_edge.fuzz_session --seconds 600 $(ARGS)
+
+fleet: .venv/.dev      ## vardiff over a day of a simulated fleet, with its plot in docs/img
+	@$(PY) -m bench.fleet $(ARGS)
+
 clean:                 ## forget the environment (not the data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -13,10 +13,12 @@ import gc
 import json
 import logging
 import math
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ import uvloop
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.nip19 import encode_npub
+from nips.pool import lanes
 from nips.pool import terms as pool_terms
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST
@@ -118,6 +121,16 @@ def share_path(branches: int, seconds: float, directory: Path) -> float:
             desk.published(desk.outbox.popleft())
     journal.close()
     return desk.counts.accepted / (spent / 1e9)
+
+
+def together(processes: int, branches: int, seconds: float, directory: Path) -> float:
+    """Accepted submits a second of several lanes, each a process with its own journal, at the same time."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        # One short round first, so that all are up when it counts.
+        for rounds in (0.1, seconds):
+            places = [Path(tempfile.mkdtemp(dir=directory)) for _ in range(processes)]
+            rates = list(pool.map(share_path, [branches] * processes, [rounds] * processes, places))
+    return sum(rates)
 
 
 class BenchChain:
@@ -224,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--branches", type=int, nargs="+", default=[0, 12])
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--processes", type=int, default=1, help="so many lanes at the same time, beside one alone")
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--port", type=int, default=3333)
     parser.add_argument("--tip-every", type=float, default=0.0, help="with --serve: a new tip every so many seconds")
@@ -232,12 +246,19 @@ def main() -> None:
         if args.serve:
             uvloop.run(serve(args.branches[0], args.port, args.tip_every, Path(directory)))
             return
+        print(f"hash path: {lanes.implementation()}")
         print("| branches | submits/s | sha256d/s of the same run | ratio |\n|---|---|---|---|")
         for branches in args.branches:
             gc.collect()
             base = baseline()
             rate = share_path(branches, args.seconds, Path(directory) / str(branches))
             print(f"| {branches} | {rate:,.0f} | {base:,.0f} | {rate / base:.4f} |")
+        if args.processes > 1:
+            print(f"\n| branches | one lane | {args.processes} lanes at once | times |\n|---|---|---|---|")
+            for branches in args.branches:
+                alone = together(1, branches, args.seconds, Path(directory))
+                sum_of_all = together(args.processes, branches, args.seconds, Path(directory))
+                print(f"| {branches} | {alone:,.0f} | {sum_of_all:,.0f} | {sum_of_all / alone:.2f} |")
 
 
 if __name__ == "__main__":

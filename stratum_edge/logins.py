@@ -43,7 +43,10 @@ class Logins:
             if len(self._asking) >= MAX_ASKING:
                 raise InvalidKey("too many names are being looked up for this connection")
             self.questions.append(found.address)
-        self._asking.setdefault(found.address, []).append((login, found.worker))
+        waiting = self._asking.setdefault(found.address, [])
+        if len(waiting) >= MAX_WORKERS:
+            raise InvalidKey(f"a connection has at most {MAX_WORKERS} workers")
+        waiting.append((login, found.worker))
         return None
 
     def take_waiting(self, address: str) -> list[tuple[Login, str]]:

@@ -26,8 +26,8 @@ from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Bans, Clock, Names, Payability, Publisher, Template, TemplateSource, TermsSource
-from stratum_edge.session import State
 from stratum_edge.snapshot import edge_status
+from stratum_edge.states import State
 from stratum_edge.status import Counts, EdgeStatus, SessionRow
 
 log = logging.getLogger(__name__)

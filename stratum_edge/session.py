@@ -1,11 +1,10 @@
 """A miner's connection as a state machine without I/O: lines in, bytes out.
 
-Which request moves it where stands in TRANSITIONS; which request does what in HANDLERS. A connection is one npub's,
-since the binding is per npub and notify per connection. Nothing is notified before authorize: no npub yet.
+Which request moves it where stands in states.TRANSITIONS, which request does what in HANDLERS. A connection is one
+npub's, since the binding is per npub and notify per connection. Nothing is notified before authorize: no npub yet.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from fractions import Fraction
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from stratum_edge.config import PortConfig
 from stratum_edge.costs import Meter, Standing
 from stratum_edge.desk import Desk
 from stratum_edge.errors import MalformedLine
+from stratum_edge.extensions import Extensions
 from stratum_edge.extranonce import Seat
 from stratum_edge.framing import HTTP_ANSWER, is_http
 from stratum_edge.handed import Handed
@@ -26,39 +26,9 @@ from stratum_edge.messages import NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED, Re
 from stratum_edge.names import Name
 from stratum_edge.pace import Pace
 from stratum_edge.shares import EXTRANONCE2_HEX, MalformedShare, judge, parse_submission
+from stratum_edge.states import AUTHORIZE, CLOSE, SUBSCRIBE, TRANSITIONS, State
 from stratum_edge.status import SessionRow
 from stratum_edge.turn import Submit
-
-
-class State(Enum):
-    """How far a connection has come."""
-
-    CONNECTED = "connected"
-    SUBSCRIBED = "subscribed"
-    AUTHORIZED = "authorized"
-    MINING = "mining"
-    CLOSED = "closed"
-
-
-SUBSCRIBE: Final = "subscribe"
-AUTHORIZE: Final = "authorize"
-CLOSE: Final = "close"
-
-# The order of subscribe and authorize varies by firmware; both may come again.
-TRANSITIONS: Final[dict[tuple[State, str], State]] = {
-    (State.CONNECTED, SUBSCRIBE): State.SUBSCRIBED,
-    (State.CONNECTED, AUTHORIZE): State.AUTHORIZED,
-    (State.SUBSCRIBED, SUBSCRIBE): State.SUBSCRIBED,
-    (State.SUBSCRIBED, AUTHORIZE): State.MINING,
-    (State.AUTHORIZED, SUBSCRIBE): State.MINING,
-    (State.AUTHORIZED, AUTHORIZE): State.AUTHORIZED,
-    (State.MINING, SUBSCRIBE): State.MINING,
-    (State.MINING, AUTHORIZE): State.MINING,
-    (State.CONNECTED, CLOSE): State.CLOSED,
-    (State.SUBSCRIBED, CLOSE): State.CLOSED,
-    (State.AUTHORIZED, CLOSE): State.CLOSED,
-    (State.MINING, CLOSE): State.CLOSED,
-}
 
 MAX_AGENT: Final = 64
 # A jump of so many times makes what the miner holds too easy to be worth its lines: it is told to drop it.
@@ -335,29 +305,17 @@ class Session:
     def _configure(self, request: Request, params: list[Any], mono: int) -> None:
         extensions = params[0] if params and type(params[0]) is list else []
         options = params[1] if len(params) > 1 and type(params[1]) is dict else {}
-        answer: dict[str, object] = {}
-        for extension in extensions:
-            if type(extension) is not str:
-                continue
-            if extension == "version-rolling":
-                self._mask = wishes.rolling_mask(options)
-                self._configured = self._mask != 0
-                answer[extension] = self._configured
-                if self._configured:
-                    answer["version-rolling.mask"] = f"{self._mask:08x}"
-            elif extension == "minimum-difficulty":
-                wish = wishes.difficulty(options.get("minimum-difficulty.value"))
-                if wish is not None:
-                    least = self._pace.not_below(wish)
-                    if self._pace.difficulty < least:
-                        self._wish(least, mono)
-                answer[extension] = wish is not None and wish <= self._pace.highest
-            else:
-                answer[extension] = extension in ("subscribe-extranonce", "info")
-        self._out.append(reply(request.id, answer))
-        if self._configured and "version-rolling" in answer:
-            # Only for who configured: cpuminer fails on methods it does not know.
-            self._out.append(messages.set_version_mask(self._mask))
+        asked = Extensions.read(extensions, options)
+        if asked.least is not None:
+            least = self._pace.not_below(asked.least)
+            if self._pace.difficulty < least:
+                self._wish(least, mono)
+        self._out.append(reply(request.id, asked.answer(self._pace.highest)))
+        if asked.mask is not None:
+            self._mask, self._configured = asked.mask, asked.mask != 0
+            if self._configured:
+                # Only for who configured: cpuminer fails on methods it does not know.
+                self._out.append(messages.set_version_mask(self._mask))
 
     def _suggest_difficulty(self, request: Request, params: list[Any], mono: int) -> None:
         wish = wishes.difficulty(params[0]) if params else None

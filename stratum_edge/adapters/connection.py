@@ -13,7 +13,8 @@ from stratum_edge.errors import MalformedProxyHeader
 from stratum_edge.framing import LineBuffer
 from stratum_edge.messages import OTHER, error_reply
 from stratum_edge.proxy_header import parse_proxy_header
-from stratum_edge.session import Session, State
+from stratum_edge.session import Session
+from stratum_edge.states import State
 
 if TYPE_CHECKING:
     from stratum_edge.adapters.stratum_server import StratumServer

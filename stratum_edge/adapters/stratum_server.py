@@ -21,7 +21,7 @@ from stratum_edge.desk import Desk
 from stratum_edge.households import household, parse_networks
 from stratum_edge.jobs import LiveJob
 from stratum_edge.ports import Bans
-from stratum_edge.session import State
+from stratum_edge.states import State
 
 log = logging.getLogger(__name__)
 

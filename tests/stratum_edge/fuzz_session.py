@@ -34,7 +34,8 @@ from stratum_edge.framing import HTTP_ANSWER, LineBuffer
 from stratum_edge.journal import Kind, encode_share, read_records
 from stratum_edge.logins import MAX_WORKERS
 from stratum_edge.names import Address, parse_login
-from stratum_edge.session import HANDLERS, TRANSITIONS, Session, State
+from stratum_edge.session import HANDLERS, Session
+from stratum_edge.states import TRANSITIONS, State
 from tests.stratum_edge.conftest import MINER, NOW, OTHER_MINER, Bench, make_template, make_terms
 
 VECTORS = Path(__file__).parents[1] / "vectors/stratum"

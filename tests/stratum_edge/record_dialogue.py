@@ -20,7 +20,8 @@ from nips.pool.hashing import sha256d
 from stratum_edge.extranonce import Seat, Seats
 from stratum_edge.framing import LineBuffer
 from stratum_edge.ports import Template
-from stratum_edge.session import Session, State
+from stratum_edge.session import Session
+from stratum_edge.states import State
 from tests.stratum_edge.conftest import MINER, NOW, Bench, make_template
 
 NPUB = encode_npub(MINER.pubkey)

@@ -51,3 +51,7 @@ def test_questions_are_bounded():
     with pytest.raises(InvalidKey, match="too many"):
         logins.parse(login("more@example.com"))
     assert logins.parse(login("u0@example.com/other")) is None
+    for number in range(MAX_WORKERS - 2):
+        logins.parse(login(f"u0@example.com/{number}"))
+    with pytest.raises(InvalidKey, match="at most"):
+        logins.parse(login("u0@example.com/last"))

@@ -11,7 +11,8 @@ from nips.pool.binding import binding
 from nips.pool.receipt import parse_receipt
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
 from stratum_edge.framing import HTTP_ANSWER, LineBuffer
-from stratum_edge.session import CLOSE, HANDLERS, TRANSITIONS, State
+from stratum_edge.session import HANDLERS
+from stratum_edge.states import CLOSE, TRANSITIONS, State
 
 EASY = Fraction(1, 1 << 24)
 EASY_TARGET = (0xFFFF << 208) << 24

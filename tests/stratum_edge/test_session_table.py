@@ -12,7 +12,8 @@ import pytest
 
 from nips.pool.receipt import CREDITED
 from stratum_edge.journal import Kind, read_records
-from stratum_edge.session import AUTHORIZE, CLOSE, HANDLERS, SUBSCRIBE, TRANSITIONS, State
+from stratum_edge.session import HANDLERS
+from stratum_edge.states import AUTHORIZE, CLOSE, SUBSCRIBE, TRANSITIONS, State
 from tests.stratum_edge.record_dialogue import NOW, USER, Stage
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "vectors/stratum").glob("cpuminer_*.json"))

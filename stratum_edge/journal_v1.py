@@ -13,6 +13,8 @@ from stratum_edge.errors import JournalDamaged
 from stratum_edge.journal import Kind, Record
 
 _HEAD: Final = struct.Struct("<IIB")
+# How every segment of the format began, behind length and checksum.
+_BEGIN: Final = bytes([Kind.CHECKPOINT]) + b'{"pool":'
 # More than a checkpoint with a few blocks of 4,000,000 bytes.
 MAX_PAYLOAD: Final = 256 << 20
 
@@ -36,3 +38,9 @@ def read_records_v1(data: bytes) -> Iterator[Record]:
             raise JournalDamaged(f"it breaks at byte {at}, with {size - at} bytes behind")
         yield Record(Kind(kind), payload, end)
         at = end
+
+
+def may_be_v1(data: bytes) -> bool:
+    """Whether a segment begins as format 1 does, as far as it goes; else it is one whose header is damaged."""
+    start = data[8 : 8 + len(_BEGIN)]
+    return _BEGIN.startswith(start) and int.from_bytes(data[:4], "little") <= MAX_PAYLOAD

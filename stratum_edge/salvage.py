@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from nips.errors import NipError
 from nips.nip01 import VerifiedEvent
 from stratum_edge.errors import JournalDamaged
 from stratum_edge.journal import (
@@ -92,7 +93,7 @@ def salvage(found: Scan) -> Salvage:
         before = list(records_of(found.whole))
         result.recovered = recover(before)
         _fold(result, found, before)
-    except (JournalDamaged, msgspec.MsgspecError, KeyError, ValueError) as error:
+    except (JournalDamaged, NipError, msgspec.MsgspecError, KeyError, ValueError) as error:
         _refuse(result, f"what stands behind the damage does not fit: {error!r}")
     recovered = result.recovered
     if recovered is None:

@@ -31,7 +31,7 @@ from stratum_edge.adapters.segment_file import (
 )
 from stratum_edge.errors import JournalDamaged, JournalInUse
 from stratum_edge.journal import Kind, Recovered, records_of, recover
-from stratum_edge.journal_v1 import read_records_v1
+from stratum_edge.journal_v1 import may_be_v1, read_records_v1
 from stratum_edge.segment import (
     HEADER_SIZE,
     MAGIC,
@@ -132,17 +132,18 @@ class JournalFile:
             header = decode_header(data)
             older = [old for _, old in segments]
             if header is None and len(data) > HEADER_SIZE:
-                if data.startswith(MAGIC):
+                if data.startswith(MAGIC) or not may_be_v1(data):
                     raise JournalDamaged(f"{path}: its header is damaged; {_ADVICE}")
                 recovered = self._recover_v1(number, path, data, older)
             elif header is None:
                 recovered = None
             else:
                 recovered = self._recover(number, path, data, header, older)
-                if recovered is None and header.before and header.before not in dict(segments):
-                    raise JournalDamaged(f"{path}: its checkpoint and the segment before it are gone; {_ADVICE}")
             if recovered is not None:
                 return recovered
+            if not older and number > 1:
+                # Only the first may have none before it: an empty journal would begin the lane's chain anew.
+                raise JournalDamaged(f"{path}: its checkpoint and the segment before it are gone; {_ADVICE}")
             # The crash came while this segment was begun: the one before it is still there and whole.
             os.unlink(path)
         return None

@@ -4,12 +4,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from nips.errors import NipError
 from nips.nip01 import VerifiedEvent, encode_event
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.adapters.segment_file import begin_copy, list_segments, read_segment
 from stratum_edge.errors import JournalDamaged
 from stratum_edge.journal import Record, Recovered, records_of, recover
-from stratum_edge.journal_v1 import read_records_v1
+from stratum_edge.journal_v1 import may_be_v1, read_records_v1
 from stratum_edge.salvage import Gap, Salvage, records_to_go_on, salvage
 from stratum_edge.segment import HEADER_SIZE, decode_header, scan
 
@@ -44,12 +45,12 @@ def view_segment(path: Path) -> SegmentView:
         saved = salvage(found)
         try:
             before = recover(records_of(found.whole))
-        except JournalDamaged as error:
+        except (JournalDamaged, NipError) as error:
             return SegmentView(path, size, "damaged", found.end, None, str(error), saved)
         return SegmentView(path, size, "damaged", found.end, before, "", saved)
     try:
         recovered = recover(records_of(found.whole))
-    except JournalDamaged as error:
+    except (JournalDamaged, NipError) as error:
         saved = Salvage(gaps=[Gap(HEADER_SIZE, size, None, None)], why_not=str(error), lost_records=None)
         return SegmentView(path, size, "damaged", found.end, None, str(error), saved)
     if recovered is None:
@@ -62,10 +63,12 @@ def _view_v1(path: Path, data: bytes) -> SegmentView:
     size = len(data)
     records: list[Record] = []
     try:
+        if size > HEADER_SIZE and not may_be_v1(data):
+            raise JournalDamaged("its header is damaged")
         # Up to the damage: what came before the error stays in the list.
         records.extend(read_records_v1(data))
         recovered = recover(records)
-    except JournalDamaged as error:
+    except (JournalDamaged, NipError) as error:
         end = records[-1].end if records else 0
         saved = Salvage(
             recovered=_prefix(records),
@@ -83,7 +86,7 @@ def _view_v1(path: Path, data: bytes) -> SegmentView:
 def _prefix(records: list[Record]) -> Recovered | None:
     try:
         return recover(records)
-    except JournalDamaged:
+    except (JournalDamaged, NipError):
         return None
 
 

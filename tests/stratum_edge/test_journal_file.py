@@ -84,7 +84,7 @@ async def test_damage_is_refused_with_its_place_and_what_to_do(journal, tmp_path
     whole = path.read_bytes()
     start = HEADER_SIZE + FRAME_HEAD_SIZE + len(checkpoint())
     places = {
-        4: "byte 0,",
+        4: "header",
         12: "header",
         HEADER_SIZE + 6: f"byte {HEADER_SIZE},",
         start + 5: f"byte {start},",

@@ -1,9 +1,15 @@
 """A journal damaged in each of its frames: what is saved goes on in its lane without a fork, or it is refused."""
 
+import asyncio
 import json
 from fractions import Fraction
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accounting.findings import NOT_CHECKED
 from accounting.verifier import audit
@@ -17,7 +23,7 @@ from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
 from stratum_edge.journal import Kind, read_records
 from stratum_edge.lane import Lane
-from stratum_edge.segment import FRAME_HEAD_SIZE, decode_header, scan
+from stratum_edge.segment import FRAME_HEAD_SIZE, SegmentHeader, decode_header, encode_header, scan
 from stratum_edge.status import Counts
 
 ANY = (1 << 256) - 1
@@ -26,8 +32,8 @@ ANY = (1 << 256) - 1
 class Life:
     """A desk on a journal on the disk, one frame a share: a batch published, one not, an open one with late comers."""
 
-    def __init__(self, edge, directory):
-        self.edge = edge
+    def __init__(self, edge, directory, sync=False):
+        self.edge, self.sync = edge, sync
         bench = edge.Bench(start=Fraction(1, 1 << 32), fixed=True)
         self.journal = bench.desk.journal = JournalFile(directory)
         assert self.journal.recover() is None
@@ -47,6 +53,8 @@ class Life:
         self.share(first, edge.NPUB, 2)
         self.share(second, edge.OTHER_NPUB, 2)
         self.share(first, edge.NPUB, 2)
+        if sync:
+            asyncio.run(self.make_durable())
         self.open = 6
         self.published = bench.events()
         self.now = max(first.now, second.now)
@@ -62,6 +70,12 @@ class Life:
     def seal(self):
         self.bench.desk.seal(self.edge.NOW + 1000 * self.count + 500)
         self.journal.flush()
+        if self.sync:
+            asyncio.run(self.make_durable())
+
+    async def make_durable(self):
+        assert await self.journal.sync()
+        await self.journal.synced()
 
 
 @pytest.fixture
@@ -223,3 +237,67 @@ def test_a_damaged_header_is_refused(edge, life, tmp_path):
     assert view.salvage.why_not
     assert written is None
     assert json.dumps(view.salvage.why_not)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["flip", "zeros", "noise"]), st.floats(0, 1), st.integers(1, 700)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_damage_to_what_was_synced_is_refused_or_goes_on_without_a_fork(edge, synced_life, damages):
+    """Whatever is broken, wherever, and how often: short of the last frame, which says what was on the disk."""
+    life, data, frames = synced_life
+    broken = bytearray(data)
+    last = frames[-1].at
+    for kind, where, size in damages:
+        at = int(where * (last - 1))
+        if kind == "flip":
+            broken[at] ^= 1 << size % 8
+        else:
+            piece = slice(at, min(at + size, last))
+            fill = bytes(piece.stop - at) if kind == "zeros" else Random(size).randbytes(piece.stop - at)
+            broken[piece] = fill
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "00000001.journal").write_bytes(broken)
+        journal = JournalFile(place)
+        try:
+            if bytes(broken) == data:
+                assert journal.recover() is not None
+                return
+            with pytest.raises(JournalDamaged):
+                journal.recover()
+        finally:
+            journal.close()
+        view, _ = salvage_journal(place)
+        assert view.state == "damaged"
+        if not view.salvage.why_not:
+            check_log(edge, life, restart(edge, place, life.now + 60_000), view.salvage)
+
+
+@pytest.fixture(scope="module")
+def synced_life(edge, tmp_path_factory):
+    """A journal whose batches were on the disk before they were published, as an edge does it; its bytes and frames."""
+    folder = tmp_path_factory.mktemp("synced")
+    life = Life(edge, folder, sync=True)
+    life.journal._lock.close()
+    (path,) = folder.glob("*.journal")
+    return life, *frames_of(path)
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_nonsense_is_never_more_than_damaged(data, as_segment):
+    with TemporaryDirectory() as name:
+        path = Path(name) / "00000001.journal"
+        path.write_bytes(encode_header(SegmentHeader(bytes(8), 0)) + data if as_segment else data)
+        assert view_journal(Path(name))[0].state in ("begun", "torn", "damaged")
+        journal = JournalFile(Path(name))
+        try:
+            assert journal.recover() is None
+        except JournalDamaged:
+            assert path.read_bytes().endswith(data)
+        finally:
+            journal.close()

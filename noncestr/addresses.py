@@ -1,8 +1,6 @@
 """Addresses this machine listens on: a busy port moves to the next free one, and says so."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from noncestr.errors import NoFreePort
@@ -55,19 +53,19 @@ def free_port(host: str, port: int, taken: frozenset[int] = frozenset()) -> Boun
     raise NoFreePort(f"no free port from {port} to {port + TRIES - 1} on {host}")
 
 
-@contextmanager
-def reserve(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold a port (0 picks one) for processes that will share it; nothing is accepted here. Raises NoFreePort."""
+def hold_port(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port (0 picks one) for processes that will share it. Raises NoFreePort."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            # It does not listen, so that the system hands no connection to it.
-            held.bind((host, port))
-        except OSError as error:
-            raise NoFreePort(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
-        yield held
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        # It does not listen, so that the system hands no connection to it.
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise NoFreePort(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+    return held
 
 
 def lan_address() -> str | None:

@@ -1,7 +1,6 @@
 """The command line: noncestr up | verify | miner | config."""
 
 import logging
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ import anyio
 import typer
 
 from noncestr import __version__
-from noncestr.config import Config, example_toml, load_config
+from noncestr.config import Config, example_toml
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
 from noncestr.logs import set_up_logging
+from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 
 app = typer.Typer(
     name="noncestr",
@@ -27,20 +27,6 @@ app = typer.Typer(
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(edge_app, name="edge")
-
-DEFAULT_CONFIG = Path("noncestr.toml")
-BACKEND_OPTIONS = {"use_uvloop": True}
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", help="Configuration file; ./noncestr.toml is read when there is one.", dir_okay=False),
-]
-
-
-def _load(path: Path | None) -> Config:
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
-    return load_config(path, os.environ)
 
 
 @app.callback(invoke_without_command=True)
@@ -65,13 +51,15 @@ def up(
     from noncestr.compose import run_pool  # the heavy imports are for this command alone
     from noncestr.running import raise_file_limit
 
-    loaded = _load(config)
-    if workers is not None:
-        loaded = replace(loaded, edge=replace(loaded.edge, workers=workers))
+    def read() -> Config:
+        loaded = read_config(config)
+        return loaded if workers is None else replace(loaded, edge=replace(loaded.edge, workers=workers))
+
+    loaded = read()
     set_up_logging(loaded.log)
     raise_file_limit()
     anyio.run(
-        lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True)),
+        lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True), reread=read),
         backend_options=BACKEND_OPTIONS,
     )
 
@@ -139,7 +127,7 @@ def config_example() -> None:
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Read the configuration and the environment, and say what is wrong."""
-    _load(config)
+    read_config(config)
     typer.echo("the configuration is fine")
 
 

@@ -10,14 +10,11 @@ import typer
 from noncestr.bans_cli import bans_app
 from noncestr.config import LogConfig
 from noncestr.names_cli import names_app
+from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
 
 edge_app = typer.Typer(help="What serves miners: how it is, who is there, emptying it.", no_args_is_help=True)
 edge_app.add_typer(bans_app, name="bans")
 edge_app.add_typer(names_app, name="names")
-
-BACKEND_OPTIONS = {"use_uvloop": True}
-DataOption = Annotated[Path, typer.Option("--data", help="Folder of keys, journal, log and ledger.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _ask(data: Path, name: str, *args: Any, timeout_s: float | None = None) -> Any:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 from nips.keys import Signer
 from nips.pool.address import PoolAddress
-from noncestr.addresses import reserve
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.config import LogConfig
-from noncestr.edges import EdgePart, OneEdge, Workers
+from noncestr.edges import EdgePart, OneEdge
 from noncestr.lanes import LanePlan, journal_of, lane_of, put_away, set_aside
+from noncestr.workers import Workers
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_server import SignedTerms
 from stratum_edge.adapters.lane_closer import finish_lane
-from stratum_edge.config import EdgeConfig, PortConfig
+from stratum_edge.config import EdgeConfig
 from stratum_edge.errors import JournalError
 from stratum_edge.households import parse_networks
 from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSource
@@ -49,8 +48,8 @@ class Surroundings:
         return self.data / "journal"
 
 
-def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan, stack: ExitStack) -> EdgePart:
-    """The edge for as many processes as the plan has lanes; `stack` keeps what holds their ports. Raises NoFreePort."""
+def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgePart:
+    """The edge for as many processes as the plan has lanes. Raises NoFreePort."""
     if len(plan.lanes) == 1:
         edge = Edge(
             source=around.source,
@@ -70,7 +69,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan, stack: E
     return Workers(
         data=around.data,
         pool=around.pool,
-        config=replace(config, ports=shared_ports(config.ports, stack)),
+        config=config,
         lanes=plan.lanes,
         log=around.log,
         source=around.source,
@@ -79,15 +78,6 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan, stack: E
         names=around.names,
         payability=around.payability,
     )
-
-
-def shared_ports(ports: tuple[PortConfig, ...], stack: ExitStack) -> tuple[PortConfig, ...]:
-    """The ports with their numbers, held by sockets that do not listen until `stack` closes. Raises NoFreePort."""
-    shared = []
-    for port in ports:
-        held = stack.enter_context(reserve(port.host, port.port))
-        shared.append(replace(port, port=int(held.getsockname()[1]), reuse_port=True))
-    return tuple(shared)
 
 
 def finishing(around: Surroundings, plan: LanePlan) -> list[Callable[[], Coroutine[Any, Any, None]]]:

@@ -17,9 +17,10 @@ from nips.pool.address import parse_address
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.clock import WallClock
 from noncestr.config import LogConfig
+from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load
 from noncestr.lanes import journal_of
-from noncestr.logs import set_up_logging
+from noncestr.logs import set_level, set_up_logging
 from noncestr.orders import LaneReport, Orders, decode_orders, plain
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_client import HouseClient
@@ -52,6 +53,7 @@ class LaneProcess:
                 "lane": self._which,
                 "orders": self._take_orders,
                 "sessions": self._sessions,
+                "reload": self._reload,
                 "drain": self._drain,
             },
         )
@@ -72,6 +74,8 @@ class LaneProcess:
                 await serving.start(self._edge.run)
                 log.info("lane %d serves miners", self._orders.edge.lane)
                 serving.start_soon(self._report)
+                calm()
+                serving.start_soon(collect_calmly)
                 await self._stop.wait()
                 serving.cancel_scope.cancel()
             tasks.cancel_scope.cancel()
@@ -105,6 +109,14 @@ class LaneProcess:
 
     async def _sessions(self) -> Any:
         return [] if self._edge is None else plain(self._edge.sessions())
+
+    async def _reload(self, orders: bytes) -> None:
+        """Raises what `Edge.reload` does."""
+        new = decode_orders(orders)
+        if self._edge is not None:
+            await self._edge.reload(new.edge)
+        self._orders = new
+        set_level(new.log.level)
 
     async def _drain(self, fin: bool) -> int:
         """Answered once everything is out; then this process ends."""

@@ -5,6 +5,7 @@ finished nor closed would hold up every statement, which wait for all open lanes
 any more is finished with a last batch, a lane whose journal is gone is closed by the terms, and no number serves twice.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ import anyio
 
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import Filter, VerifiedEvent, make_filter
+from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.kinds import RECEIPT
 from nips.pool.receipt import parse_receipt
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalInUse
+
+log = logging.getLogger("noncestr.lanes")
 
 # A lane's process that lost its parent lets go of its journal within seconds; nobody else may hold one.
 IN_USE_S: Final = 15.0
@@ -127,6 +131,28 @@ async def close_keys(feed: Feed, pool: PoolAddress, left_out: Collection[str]) -
         return {}
     seen = await seen_lanes(feed, pool, left_out)
     return {f"{edge}/{number}": lane.head for (edge, number), lane in sorted(seen.items())}
+
+
+async def close_lanes(
+    feed: Feed, pool: PoolAddress, names: Collection[str], closed: Collection[str]
+) -> dict[str, Head]:
+    """Close lanes of other hosts' edges by their operators' word: `names` are KEY/NUMBER, KEY an npub or hex.
+
+    Those in `closed` are; one that no relay knows is left open, and said.
+    """
+    wanted = {}
+    for name in names:
+        key, _, number = name.partition("/")
+        lane = (parse_pubkey(key), int(number))
+        if f"{lane[0]}/{lane[1]}" not in closed:
+            wanted[lane] = name
+    if not wanted:
+        return {}
+    seen = await seen_lanes(feed, pool, {edge for edge, _ in wanted})
+    for lane, name in wanted.items():
+        if lane not in seen:
+            log.warning("lane %s can't be closed: no relay has a batch of it", name)
+    return {f"{edge}/{number}": seen[(edge, number)].head for edge, number in sorted(wanted) if (edge, number) in seen}
 
 
 async def plan_lanes(

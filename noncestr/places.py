@@ -1,6 +1,6 @@
 """Where the parts of one pool listen, and what people are told of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from noncestr.addresses import Bound, free_port, lan_address
 from noncestr.config import Config
@@ -47,6 +47,14 @@ def find_places(config: Config, *, lan: bool) -> Places:
         web=place(ANYWHERE if lan else config.web.host, config.web.port),
         lightning=place("127.0.0.1", config.demo.lightning_port),
     )
+
+
+def move_stratum(places: Places, before: Config, after: Config, *, lan: bool) -> Places:
+    """The places when [stratum] says another one while the pool runs. Raises NoFreePort."""
+    asked = after.stratum.host, after.stratum.port
+    if asked == (before.stratum.host, before.stratum.port):
+        return places
+    return replace(places, stratum=free_port(ANYWHERE if lan else asked[0], asked[1]))
 
 
 def reachable(host: str) -> str:

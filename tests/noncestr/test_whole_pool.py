@@ -376,17 +376,20 @@ def test_two_workers_outlive_a_kill_of_one_and_fewer_workers_finish_its_lane(
         lanes = shares_by_lane(events)
         victim = max(lanes, key=lambda lane: lanes[lane])
         os.kill(before[victim], signal.SIGKILL)
-        told = statements(events)
-        newest = max(e.created_at for e in events if e.kind == kinds.RECEIPT)
+        deadline = time.monotonic() + PATIENCE
+        while processes_of(data).get(victim, before[victim]) == before[victim]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        told, newest = statements(read_log(pool)), time.time()
 
         def back(found: list[VerifiedEvent]) -> bool:
-            late = [parse_receipt(e).lane for e in found if e.kind == kinds.RECEIPT and e.created_at > newest + 1]
+            late = [parse_receipt(e).lane for e in found if e.kind == kinds.RECEIPT and e.created_at > newest]
             return {0, 1} <= set(late) and statements(found) >= told + 2
 
         wait_for(pool, back)
         after = processes_of(data)
         assert after[1 - victim] == before[1 - victim]
-        assert after[victim] != before[victim]
+        assert set(after) == {0, 1}
         status, report = verify(pool)
         assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
     finally:

@@ -1,0 +1,75 @@
+"""Payouts of the embedded mode: the zapper with a fake Lightning node, and the wallet its miners have there."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from accounting.service import Accounting
+from nips.pool.address import PoolAddress
+from noncestr.clock import WallClock
+from noncestr.config import Config
+from noncestr.feed import BridgeFeed
+from noncestr.joints import OwedByAccounting, ReceiptsToRelays
+from noncestr.places import Places
+from noncestr.promises import Keys
+from noncestr.running import running
+from relay_bridge.service import RelayBridge
+from zapper.adapters.demo_lightning import DemoLightning
+from zapper.adapters.fake_backend import open_fake_lightning
+from zapper.adapters.http_client import HttpLimits, open_http_client
+from zapper.adapters.intent_store import open_intent_store
+from zapper.config import ZapperConfig
+from zapper.plan import PlanLimits
+from zapper.service import Zapper
+
+
+@asynccontextmanager
+async def demo_payouts(
+    *,
+    config: Config,
+    data: Path,
+    keys: Keys,
+    pool: PoolAddress,
+    places: Places,
+    relays: tuple[str, ...],
+    bridge: RelayBridge,
+    accounting: Accounting,
+    users: Mapping[str, str],
+    clock: WallClock,
+) -> AsyncIterator[Zapper]:
+    """The zapper, paying until the block is left. `users`: the names at the demo wallet and their keys."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        node = await enter(open_fake_lightning(data / "demo-lightning.sqlite", network=pool.network))
+        wallet = DemoLightning(
+            node=node,
+            signer=keys.wallet,
+            publisher=ReceiptsToRelays(bridge),
+            network=pool.network,
+            users=users,
+            host=places.lightning.host,
+            port=places.lightning.port,
+        )
+        await enter(running(wallet.run))
+        provider = f"{places.lightning.host}:{places.lightning.port}"
+        zapper = Zapper(
+            ZapperConfig(
+                pool=pool,
+                pool_name=config.pool.name,
+                relays=relays,
+                payout_interval_s=config.payouts.interval_seconds,
+                limits=PlanLimits(minimum_msat=config.terms.minimum_payout_sat * 1000),
+                concurrency=config.payouts.concurrency,
+                # The demo wallet speaks plain HTTP on this machine.
+                allow_http_loopback=True,
+            ),
+            signer=keys.zapper,
+            owed=OwedByAccounting(accounting),
+            store=await enter(open_intent_store(data / "payouts.sqlite")),
+            backend=node,
+            feed=BridgeFeed(bridge),
+            http=await enter(open_http_client(HttpLimits(private_hosts=frozenset({provider})))),
+            clock=clock.now_ms,
+        )
+        await enter(running(zapper.run))
+        yield zapper

@@ -1,0 +1,65 @@
+"""How long a process runs: until a signal; what SIGHUP does meanwhile; what its errors are for people."""
+
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from accounting.errors import AccountingError
+from noncestr.config import Config
+from noncestr.errors import NoncestrError
+from noncestr.running import leaves
+from relay_bridge.errors import RelayBridgeError
+from stratum_edge.errors import EdgeError
+from zapper.errors import ZapperError
+
+logger = logging.getLogger("noncestr")
+
+# What an operator can mend: said in one line. Anything else is a fault of ours and shows where it happened.
+MENDABLE = (EdgeError, AccountingError, RelayBridgeError, ZapperError, NoncestrError, OSError)
+
+
+async def run_until_signal(
+    run: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
+    reload: Callable[[Config], Awaitable[None]],
+    reread: Callable[[], Config],
+) -> None:
+    """Run something that ends when the wait it is given returns: at SIGINT or SIGTERM; a second one waits for nothing.
+
+    SIGHUP gives `reload` what `reread` reads. Raises NoncestrError for what an operator can mend.
+    """
+    stop = anyio.Event()
+
+    async def watch() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    tasks.start_soon(_reload, reload, reread)
+                    continue
+                if stop.is_set():
+                    os._exit(130)
+                stop.set()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await run(stop.wait)
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        mendable, rest = group.split(MENDABLE)
+        if mendable is None or rest is not None:
+            raise
+        raise NoncestrError("; ".join(str(leaf) for leaf in leaves(mendable))) from group
+
+
+async def _reload(reload: Callable[[Config], Awaitable[None]], reread: Callable[[], Config]) -> None:
+    try:
+        await reload(reread())
+    except (*MENDABLE, ValueError) as error:
+        logger.error("SIGHUP: nothing was changed: %s", error)
+    except ExceptionGroup as group:
+        logger.error("SIGHUP: nothing was changed: %s", "; ".join(str(leaf) for leaf in leaves(group)))
+    else:
+        logger.warning("SIGHUP: the configuration was read again")

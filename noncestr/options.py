@@ -1,0 +1,28 @@
+"""What several commands share: their options, and which configuration they read."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from noncestr.config import Config, load_config
+
+DEFAULT_CONFIG: Final = Path("noncestr.toml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Configuration file; ./noncestr.toml is read when there is one.", dir_okay=False),
+]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of keys, journal, log and ledger.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# anyio.run's: the loop everything runs on.
+BACKEND_OPTIONS: Final = {"use_uvloop": True}
+
+
+def read_config(path: Path | None) -> Config:
+    """The configuration of a file, or of ./noncestr.toml, with the environment's overrides. Raises ConfigError."""
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    return load_config(path, os.environ)

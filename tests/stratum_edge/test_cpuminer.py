@@ -99,8 +99,9 @@ def load(name: str) -> dict[str, Any]:
     return vector
 
 
-def test_there_are_three_vectors() -> None:
-    assert len(list(VECTORS.glob("*.json"))) == 3
+def test_the_captured_vectors_are_there() -> None:
+    captured = {"espminer_header_18.json", "p2poolv2_signet_b.json", "publicpool_testnet_bitaxe.json"}
+    assert captured <= {path.name for path in VECTORS.glob("*.json")}
 
 
 @pytest.mark.parametrize("name", ["p2poolv2_signet_b.json", "publicpool_testnet_bitaxe.json"])

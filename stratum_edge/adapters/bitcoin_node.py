@@ -76,6 +76,7 @@ class BitcoinNode:
         # A block must not wait behind a template, nor for a connection that died unnoticed.
         self._submissions = BitcoinRpc(address.url, address.auth, context, keep_alive=False)
         self._look_again = anyio.Event()
+        self._came = anyio.Event()
         # Long polling is for the node mined with, once a template brought an id to wait with.
         self._in_use = False
         self._long_poll_id: str | None = None
@@ -163,6 +164,11 @@ class BitcoinNode:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise NodeAway("the answer to submitblock is neither null nor text") from None
 
+    async def rest(self, seconds: float) -> None:
+        """Wait before another try, but not when the node comes back."""
+        with anyio.move_on_after(seconds):
+            await self._came.wait()
+
     def _path(self, aside: bool) -> BitcoinRpc:
         return self._submissions if aside else self._rpc
 
@@ -244,6 +250,8 @@ class BitcoinNode:
             self.well_since = anyio.current_time()
             self.trouble = ""
             self._long_poll_wanted.set()
+            came, self._came = self._came, anyio.Event()
+            came.set()
             assert self.head is not None
             log.info("the node at %s answers: block %d", self.name, self.head.height)
             self._changed()

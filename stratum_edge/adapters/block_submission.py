@@ -69,7 +69,7 @@ class BlockSubmission:
                 else:
                     if not answer.may_change:
                         break
-                await anyio.sleep(wait)
+                await node.rest(wait)
                 wait = min(wait * 2, LAST_RETRY_S)
         self._answers[index] = answer
         if answer is not None:

@@ -199,6 +199,23 @@ async def test_no_answer_at_all_is_an_error_for_the_caller_to_try_again(brief: N
         assert await source.submit(block) == ACCEPTED
 
 
+async def test_a_node_that_comes_back_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_submission, "FIRST_RETRY_S", 3600.0)
+    monkeypatch.setattr(block_submission, "LAST_RETRY_S", 3600.0)
+    async with ScriptedNode() as node, source_of(node) as source:
+        block = mine_block(await source.template())
+        await node.down()
+        await until(lambda: source.lost_s() > 0)
+
+        async def mend() -> None:
+            await until(lambda: source.outcomes[name(node), "no answer"] == 1)
+            await node.up()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(mend)
+            assert await source.submit(block) == ACCEPTED
+
+
 async def test_a_hanging_submission_is_given_up_and_tried_again(brief: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bitcoin_node, "SUBMIT_S", 0.05)
     async with ScriptedNode() as node, source_of(node) as source:

@@ -3,6 +3,10 @@
     EdgeError
      +-- WireError             bytes that are not the Bitcoin structure they should be (theirs)
      +-- SourceUnavailable     no template can be had now (the node is away, still syncing)
+     |    +-- NodeAway         a node does not answer, or not in JSON-RPC
+     |    +-- NodeRefused      it answered with an error
+     |    +-- BadTemplate      its template contradicts itself, or asks for what we don't know
+     +-- WrongChain            a node is on another chain than the one configured
      +-- ChainStoreError       the embedded chain's own block file can't be used
      +-- MalformedLine         a line from a miner that is not a Stratum request (theirs)
      +-- MalformedProxyHeader  what came first on a PROXY port is no PROXY header (theirs)

@@ -390,9 +390,9 @@ class Session:
         user, id = params[0], params[1]
         name = self._logins.users.get(user) if type(user) is str else None
         if name is None:
-            self._reject(request, None, UNAUTHORIZED, "this worker is not authorized on this connection")
-            self._pay(costs.BAD_SHARE_MS, mono)
-            return
+            # The work is this connection's whoever hands it in, and may be a block.
+            user, name = "", Name(self.miner, "")
+            share = share._replace(refusal=(UNAUTHORIZED, "this worker is not authorized on this connection"))
         assert self.seat is not None
         work = self._handed.find(id, name.miner, self.seat.extranonce1) if type(id) is str else None
         if work is None:

@@ -16,6 +16,8 @@ from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, OTHER, STALE
 # SPEC.md: ntime at most two hours beyond the job's, which is also what consensus allows beyond the network's time.
 MAX_NTIME_AHEAD: Final = 7200
 EXTRANONCE2_HEX: Final = 16
+_BITS_UNASKED: Final = (OTHER, "version bits without version rolling: send mining.configure first")
+_BITS_MISSING: Final = (OTHER, "version rolling was configured: the sixth parameter are the version bits")
 
 
 class MalformedShare(Exception):
@@ -23,12 +25,15 @@ class MalformedShare(Exception):
 
 
 class Submission(NamedTuple):
-    """What a miner found: 8 bytes of extranonce2, and u32 numbers."""
+    """What a miner found: 8 bytes of extranonce2, and u32 numbers. `refusal`: why it can't be credited although all
+    of it can be read, with the Stratum code; a block it may be all the same.
+    """
 
     extranonce2: bytes
     ntime: int
     nonce: int
     version_bits: int
+    refusal: tuple[int, str] | None = None
 
 
 class Verdict(NamedTuple):
@@ -56,13 +61,14 @@ def _u32(value: object, name: str) -> int:
 def parse_submission(params: Sequence[object], mask: int | None) -> Submission:
     """Parameters three to six of `mining.submit`; `mask` is what version rolling was negotiated, None without.
 
-    Raises MalformedShare.
+    Raises MalformedShare for what can't be read.
     """
     count = len(params)
-    if mask is None and count == 6:
-        raise MalformedShare("version bits without version rolling: send mining.configure first")
-    if count != (5 if mask is None else 6):
+    if count not in (5, 6):
         raise MalformedShare("mining.submit takes [user, job, extranonce2, ntime, nonce, version bits if configured]")
+    refusal = None
+    if (count == 6) is (mask is None):
+        refusal = _BITS_UNASKED if mask is None else _BITS_MISSING
     text = params[2]
     if type(text) is not str or len(text) != EXTRANONCE2_HEX:
         raise MalformedShare(f"extranonce2 must be {EXTRANONCE2_HEX} hex digits")
@@ -72,8 +78,8 @@ def parse_submission(params: Sequence[object], mask: int | None) -> Submission:
         extranonce2 = b""
     if len(extranonce2) * 2 != EXTRANONCE2_HEX:
         raise MalformedShare(f"extranonce2 must be {EXTRANONCE2_HEX} hex digits")
-    bits = 0 if mask is None else _u32(params[5], "the version bits")
-    return Submission(extranonce2, _u32(params[3], "ntime"), _u32(params[4], "nonce"), bits)
+    bits = _u32(params[5], "the version bits") if count == 6 else 0
+    return Submission(extranonce2, _u32(params[3], "ntime"), _u32(params[4], "nonce"), bits, refusal)
 
 
 class Assigned:
@@ -96,13 +102,15 @@ def judge(work: Assigned, share: Submission, digest: bytes, mask: int, now: int)
     """
     live = work.live
     job = live.job
-    _, ntime, _, bits = share
+    _, ntime, _, bits, refusal = share
     value = int.from_bytes(digest, "little")
     is_block = value <= live.block_target
     if digest in live.seen:
         # A block among them is already on its way: handing it in is retried until the chain answers.
         return Verdict(DUPLICATE, "duplicate share", None, False, digest)
-    if now >= live.dies_at:
+    if refusal is not None:
+        code, text = refusal
+    elif now >= live.dies_at:
         code, text = STALE, "stale: this job is over"
     elif value > work.grade.target:
         code, text = LOW_DIFFICULTY, "low difficulty share"

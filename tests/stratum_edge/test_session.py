@@ -444,3 +444,19 @@ def test_fuzz(edge, data):
         if session.state is not State.MINING:
             assert not any(m.get("method") == "mining.notify" for m in messages)
     assert outputs[0] == outputs[1]
+
+
+def test_a_block_by_an_unknown_worker_or_without_its_bits_is_handed_in_and_not_credited(edge):
+    bench = edge.Bench(edge.make_terms(block_bits=edge.EASY_BLOCK))
+    peer = bench.peer()
+    peer.call("mining.configure", ["version-rolling"], {"version-rolling.mask": "ffffffff"})
+    peer.login(edge.NPUB)
+    target = 0x7FFFFF << 232
+    strange = peer.submit("somebody", peer.find(target=target), rolled=True)
+    assert strange["error"][0] == 24
+    bare = peer.submit(edge.NPUB, peer.find(start=1, target=target))
+    assert bare["error"][0] == 20
+    assert len(bench.desk.found) == 2
+    assert bench.desk.counts.accepted == 0
+    receipts = [parse_receipt(event) for event in bench.events() if event.kind == edge.KINDS.RECEIPT]
+    assert [record.status for receipt in receipts for record in receipt.records()] == [5, 5]

@@ -10,7 +10,7 @@ from nips.pool.hashing import build_header, display, hash_value, merkle_fold, sh
 from nips.pool.job import build_job
 from nips.pool.receipt import CREDITED, LATE_BLOCK
 from stratum_edge.jobs import LiveJob, Payout, job_body
-from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, OTHER, STALE, NotifyForm
+from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, OTHER, STALE, UNAUTHORIZED, NotifyForm
 from stratum_edge.shares import Assigned, MalformedShare, Submission, Verdict, parse_submission
 from stratum_edge.shares import judge as judge_hashed
 
@@ -54,8 +54,11 @@ def test_submissions_parse_strictly():
     for bad in (good[:4], [*good, "0"], [*good, "00002000", "x"]):
         with pytest.raises(MalformedShare):
             parse_submission(bad, 0x1FFFE000)
-    with pytest.raises(MalformedShare, match="configure"):
-        parse_submission([*good, "00002000"], None)
+    for params, mask in (([*good, "00002000"], None), (good, 0x1FFFE000)):
+        refusal = parse_submission(params, mask).refusal
+        assert refusal is not None
+        assert refusal[0] == OTHER
+        assert "configure" in refusal[1]
 
 
 @pytest.fixture
@@ -103,10 +106,14 @@ def test_a_block_is_seen_whatever_else_is_wrong_with_the_share(edge, assigned):
         (STALE, {}, edge.NOW + 600_000),
         (OTHER, {"ntime": edge.NOW // 1000 + 9000}, edge.NOW),
         (OTHER, {"bits": 0x2000}, edge.NOW),
+        (UNAUTHORIZED, {}, edge.NOW),
     ]
     for code, wanted, now in cases:
         work = assigned()
-        verdict = judge(work, find(work, BLOCK_TARGET, **wanted), 0, now)
+        share = find(work, BLOCK_TARGET, **wanted)
+        if code == UNAUTHORIZED:
+            share = share._replace(refusal=(UNAUTHORIZED, "who?"))
+        verdict = judge(work, share, 0, now)
         assert (verdict.code, verdict.status, verdict.is_block) == (code, LATE_BLOCK, True)
     work = assigned()
     assert judge(work, find(work, BLOCK_TARGET), 0, edge.NOW)[:4] == (0, "", CREDITED, True)

@@ -9,6 +9,7 @@ import errno
 import os
 import random
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,9 +19,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from accounting.findings import NOT_CHECKED
+from accounting.verifier import audit
 from stratum_edge.adapters import journal_file, segment_file
 from stratum_edge.adapters.journal_file import JournalFile
+from stratum_edge.config import PortConfig
+from stratum_edge.desk import Desk, House
+from stratum_edge.extranonce import Seats
+from stratum_edge.jobs import Payout
 from stratum_edge.journal import Checkpoint, Kind, encode_json, encode_record
+from stratum_edge.lane import Lane
+from stratum_edge.session import Session
+from stratum_edge.status import Counts
 
 BLOCK = 512
 
@@ -442,3 +452,95 @@ async def test_after_a_failed_sync_all_is_written_again(monkeypatch, tmp_path):
     again = JournalFile(tmp_path)
     assert count_of(again.recover()) == 20
     again.close()
+
+
+class PowerLife:
+    """A desk on a disk that loses its power; what was published stays published, as relays keep it."""
+
+    def __init__(self, edge, folder):
+        self.edge, self.folder = edge, folder
+        self.published, self.acknowledged = {}, []
+        self.now = edge.NOW
+        self.count = 0
+
+    async def run(self):
+        """Start where the journal ends, mine, seal and publish, rotate; until it is over or the machine stops."""
+        edge = self.edge
+        journal = JournalFile(self.folder)
+        try:
+            recovered = journal.recover()
+            self.now += 1000
+            if recovered is None:
+                lane = Lane(edge.POOL, 0, self.now)
+            else:
+                lane = Lane(edge.POOL, 0, recovered.from_ms, recovered.head, recovered.newest_s)
+            house = House(edge.POOL, Payout(b"\x51", b""))
+            desk = Desk(house, edge.EDGE_KEY, journal, lane, Seats(b"\x07" * 32), Counts(0), ["main"])
+            if recovered is not None:
+                desk.take_up(recovered, self.now)
+            assert desk.begin_segment()
+            await self.publish(desk, journal)
+            desk.renew(edge.make_template(now_s=self.now // 1000), edge.make_terms(), self.now)
+            peer = edge.Peer(Session(desk, PortConfig(start_difficulty=Fraction(1, 1 << 32), fixed=True), 0), desk)
+            peer.now = self.now
+            peer.login(edge.NPUB)
+            for batch in range(3):
+                for _ in range(4):
+                    self.share(peer)
+                desk.seal(self.now)
+                self.share(peer)
+                await self.publish(desk, journal)
+                if batch == 1:
+                    desk.seal(self.now)
+                    desk.begin_segment()
+            desk.seal(self.now)
+            await self.publish(desk, journal)
+            journal.close()
+        finally:
+            journal._lock.close()
+
+    def share(self, peer):
+        self.count += 1
+        self.now = peer.now = self.now + 100
+        found = peer.find(self.count, target=(1 << 256) - 1)
+        if peer.submit(self.edge.NPUB, found)["result"] is True:
+            self.acknowledged.append(found.hash)
+
+    async def publish(self, desk, journal):
+        while desk.outbox:
+            publication = desk.outbox.popleft()
+            assert journal.flush()
+            assert await journal.sync()
+            await journal.synced()
+            for event in publication.events:
+                self.published.setdefault(event.id, event)
+            desk.published(publication)
+            journal.flush()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("power", [False, True])
+async def test_nothing_published_is_ever_contradicted(edge, monkeypatch, tmp_path, power):
+    """The machine stops at each call to the disk in turn, three times in a row; the verifier judges all published."""
+    ended, calls, stops = False, 1, 0
+    while not ended:
+        disk = Disk(random.Random(calls))
+        monkeypatch.setattr(journal_file, "os", disk)
+        monkeypatch.setattr(segment_file, "os", disk)
+        life = PowerLife(edge, tmp_path)
+        for _ in range(3):
+            disk.fuse = calls
+            try:
+                await life.run()
+                ended = True
+            except Crash:
+                stops += 1
+            disk.lose_power() if power else disk.kill()
+        await life.run()
+        events = list(life.published.values())
+        report = audit([edge.make_terms_event(), *events], (), edge.POOL, now_ms=None)
+        assert [found for found in report.findings if found.grade != NOT_CHECKED] == []
+        hashes = {digest for _, _, digest in edge.good_shares(events, edge.make_terms())}
+        assert power or set(life.acknowledged) <= hashes
+        calls += 2
+    assert stops > 60

@@ -239,6 +239,37 @@ def test_a_damaged_header_is_refused(edge, life, tmp_path):
     assert json.dumps(view.salvage.why_not)
 
 
+def test_every_flipped_bit_of_a_journal_is_damage_up_to_its_last_frame(synced_life):
+    """The whole journal of an edge, bit by bit; the last frame alone may be a write that was cut short."""
+    _, data, frames = synced_life
+    counts = {"header": 0, "damaged": 0, "torn": 0}
+    flipped = bytearray(data)
+    for bit in range(8 * len(data)):
+        flipped[bit // 8] ^= 1 << bit % 8
+        header = decode_header(flipped)
+        if header is None:
+            counts["header"] += 1
+        else:
+            counts["damaged" if scan(bytes(flipped), header).damaged else "torn"] += 1
+        flipped[bit // 8] ^= 1 << bit % 8
+    last = frames[-1]
+    assert (last.end, last.body) == (len(data), b""), "it says only that all before it is on the disk"
+    assert counts == {
+        "header": 8 * frames[0].at,
+        "damaged": 8 * (last.at - frames[0].at),
+        "torn": 8 * (last.end - last.at),
+    }
+
+
+def test_every_cut_of_a_journal_is_a_torn_end(synced_life):
+    _, data, frames = synced_life
+    for cut in range(frames[0].at, len(data)):
+        found = scan(data[:cut], decode_header(data))
+        assert not found.damaged
+        assert found.whole == frames[: len(found.whole)]
+        assert len(found.whole) == sum(frame.end <= cut for frame in frames)
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(

@@ -1,7 +1,7 @@
 """BIP-340 keys as Nostr uses them: 32-byte x-only public keys, written in lowercase hex."""
 
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 import secp256k1
 
@@ -22,6 +22,15 @@ class Signer(Protocol):
 
     def sign(self, unsigned: UnsignedEvent) -> VerifiedEvent:
         """The signed event; its author is this signer's key."""
+
+
+def _copy_x(output: Any, x: Any, _y: Any, _data: Any) -> int:
+    secp256k1.ffi.memmove(output, x, 32)
+    return 1
+
+
+# libsecp256k1 hashes what ECDH gives unless told otherwise; NIP-44 wants the bare x.
+_BARE_X = secp256k1.ffi.callback("int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _copy_x)
 
 
 class SecretKey:
@@ -50,8 +59,17 @@ class SecretKey:
         return f"SecretKey(pubkey={self.pubkey})"
 
     def secret_bytes(self) -> bytes:
-        """The 32 secret bytes: only for writing the key file and for ECDH."""
+        """The 32 secret bytes: only for writing the key file."""
         return bytes(self._key.private_key)
+
+    def shared_x(self, pubkey: str) -> bytes:
+        """ECDH, in constant time: the 32-byte x of this key times the point of `pubkey` (hex), not hashed. A secret of
+        both keys' holders. Raises InvalidKey.
+        """
+        point = _lift_x(pubkey)
+        if point is None:
+            raise InvalidKey("this is not a public key: no point on the curve")
+        return bytes(point.ecdh(self._key.private_key, _BARE_X))
 
     def sign_digest(self, digest: bytes) -> bytes:
         """The 64-byte BIP-340 signature of a 32-byte digest."""
@@ -74,12 +92,16 @@ class SecretKey:
         )
 
 
-def is_valid_xonly(pubkey: str) -> bool:
-    """Whether 64 lowercase hex digits are the x of a point on the curve (BIP-340 lift_x)."""
+def _lift_x(pubkey: str) -> Any | None:
+    """The point with an even y to an x in hex (BIP-340 lift_x), None if there is none."""
     if not _HEX64.fullmatch(pubkey):
-        return False
+        return None
     try:
-        secp256k1.PublicKey(b"\x02" + bytes.fromhex(pubkey), raw=True)
+        return secp256k1.PublicKey(b"\x02" + bytes.fromhex(pubkey), raw=True)
     except Exception:  # secp256k1 0.14 raises bare Exception("invalid public key")
-        return False
-    return True
+        return None
+
+
+def is_valid_xonly(pubkey: str) -> bool:
+    """Whether 64 lowercase hex digits are the x of a point on the curve."""
+    return _lift_x(pubkey) is not None

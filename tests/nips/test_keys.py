@@ -2,6 +2,7 @@
 
 import hashlib
 
+import coincurve
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,22 @@ def test_a_digest_has_32_bytes():
 def test_points_off_the_curve(vectors, index):
     """BIP-340's vectors 5 (no such point) and 14 (beyond the field)."""
     assert not is_valid_xonly(vectors("nip01")["bip340"][index]["pubkey"])
+
+
+@given(secrets, secrets)
+def test_two_keys_share_an_x(ours, theirs):
+    """The same from both sides, and what coincurve gives for the product; the sign of y plays no part."""
+    left, right = SecretKey(ours), SecretKey(theirs)
+    shared = left.shared_x(right.pubkey)
+    assert shared == right.shared_x(left.pubkey)
+    point = coincurve.PublicKey(b"\x03" + bytes.fromhex(right.pubkey)).multiply(ours)
+    assert shared == point.format(compressed=True)[1:]
+
+
+@pytest.mark.parametrize("pubkey", ["", "00" * 32, "ff" * 32, "0" * 63, "AB" * 32])
+def test_nothing_is_shared_with_no_key(pubkey):
+    with pytest.raises(InvalidKey, match="no point"):
+        SecretKey(b"\1" * 32).shared_x(pubkey)
 
 
 @given(st.text())

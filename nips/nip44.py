@@ -91,7 +91,7 @@ def _mac(keys: MessageKeys, nonce: bytes, ciphertext: bytes) -> bytes:
 
 
 def encrypt(shared: bytes, plaintext: str, nonce: bytes) -> str:
-    """The payload, in base64. `nonce`: 32 random bytes, never used again. Raises ValueError if the text is empty or long."""
+    """The payload, in base64. `nonce`: 32 random bytes, never used again. Raises ValueError for no or a long text."""
     text = plaintext.encode()
     if not 1 <= len(text) <= MAX_PLAINTEXT:
         raise ValueError(f"a text to encrypt has 1 to {MAX_PLAINTEXT} bytes, not {len(text)}")
@@ -109,9 +109,12 @@ def _decode(payload: str) -> bytes:
     if not _MIN_PAYLOAD <= len(payload) <= _MAX_PAYLOAD:
         raise InvalidPayload(f"a payload has {_MIN_PAYLOAD} to {_MAX_PAYLOAD} characters, not {len(payload)}")
     try:
-        data = binascii.a2b_base64(payload, strict_mode=True)
+        data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidPayload("the payload is not base64") from None
+        data = b""
+    # The decoder lets surplus padding pass.
+    if base64.b64encode(data).decode() != payload:
+        raise InvalidPayload("the payload is not base64")
     if data[0] != VERSION:
         raise InvalidPayload(f"the payload is of version {data[0]} of NIP-44, which is not known here")
     if not _MIN_DATA <= len(data) <= _MAX_DATA:

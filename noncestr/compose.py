@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -20,14 +20,12 @@ from nips.pool.targets import work_from_bits
 from nips.pool.views import build_announcement
 from noncestr import __version__
 from noncestr.banner import banner, stratum_url, web_url
-from noncestr.chains import coinbase_script, open_source
+from noncestr.chains import open_source
 from noncestr.clock import WallClock
 from noncestr.config import Config
-from noncestr.control import CONTROL, Control
 from noncestr.demo import DemoMiners
 from noncestr.demo_payouts import demo_payouts
-from noncestr.doors import stratum_limits, stratum_ports
-from noncestr.edge_parts import Surroundings, finishing, make_edge, put_away_drained, put_away_ended
+from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
@@ -42,6 +40,7 @@ from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.profiles import pool_profiles
 from noncestr.promises import REGTEST, Keys, first_block_bits, terms_body
 from noncestr.readmodel import PoolReadModel
+from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.adapters.event_store import SqliteEventStore
@@ -63,10 +62,6 @@ FLUSH_SECONDS = 5.0
 TARGET_CHECK_SECONDS = 10.0
 # Fewer shares say too little of the hashrate: 20 are right within a quarter, two times out of three.
 TARGET_SHARES = 20
-# Where in the data folder the embedded chain is lent to other edges of this machine; mode 0600.
-CHAIN_SOCKET = "chain.sock"
-# What SIGHUP changes; the rest of the configuration needs a restart.
-RELOADED = ("stratum", "ports", "edge", "log")
 Say = Callable[[str], None]
 
 
@@ -111,7 +106,13 @@ class Pool:
             plan = await self._promise(terms, bridge)
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
-            edge = await self._start_edge(stack, self._surroundings(chain, terms, bridge, names), plan, bridge)
+            around = self._surroundings(chain, terms, bridge, names)
+            edge = await start_edge(
+                stack, around, self._edge_config(), plan, bridge, self.config.edge.control, self._drained.set
+            )
+            self._edge = edge
+            if self.config.chain.source == "embedded":
+                await enter(running(HouseServer(self.data / CHAIN_SOCKET, chain).run))
             accounting = Accounting(
                 pool=self.address,
                 signer=self.keys.accounting,
@@ -231,43 +232,7 @@ class Pool:
         )
 
     def _edge_config(self) -> EdgeConfig:
-        return EdgeConfig(
-            ports=stratum_ports(self.config, self.places.stratum, lan=self._lan),
-            limits=stratum_limits(self.config),
-            payout_script=coinbase_script(self.config, self.address.pubkey),
-            pool_tag=self.config.stratum.pool_tag.encode("ascii"),
-            node_grace_s=float(self.config.node.grace_seconds),
-        )
-
-    async def _start_edge(
-        self, stack: AsyncExitStack, around: Surroundings, plan: LanePlan, bridge: RelayBridge
-    ) -> EdgePart:
-        enter = stack.enter_async_context
-        await put_away_ended(around, plan)
-        edge = make_edge(around, self._edge_config(), plan)
-        await enter(running(edge.run))
-        self._edge = edge
-        for finish in finishing(around, plan):
-            await enter(looping(finish))
-        if self.config.chain.source == "embedded":
-            await enter(running(HouseServer(self.data / CHAIN_SOCKET, around.source).run))
-
-        def ended(fin: bool, left: int) -> None:
-            if fin:
-                put_away_drained(around, plan, left)
-            self._drained.set()
-
-        if self.config.edge.control:
-            control = Control(
-                self.data / CONTROL,
-                pool=self.address,
-                edge_key=around.signer.pubkey,
-                edge=edge,
-                relays=bridge,
-                ended=ended,
-            )
-            await enter(running(control.run))
-        return edge
+        return edge_config(self.config, self.places.stratum, self.address.pubkey, lan=self._lan)
 
     async def reload(self, config: Config) -> None:
         """Go by a new configuration's ports, limits, certificates, further edges and log level.
@@ -276,23 +241,12 @@ class Pool:
         """
         if self._edge is None or self._promise_again is None:
             raise NoncestrError("the pool is still starting")
-        ignored = [
-            section.name
-            for section in fields(Config)
-            if section.name not in RELOADED and getattr(config, section.name) != getattr(self.config, section.name)
-        ]
-        if ignored:
-            logger.warning("a restart is needed for what changed in %s", ", ".join(f"[{name}]" for name in ignored))
+        warn_of_restart(self.config, config)
         before = self.config, self.places
-        self.config = replace(
-            self.config,
-            stratum=replace(config.stratum, pool_tag=self.config.stratum.pool_tag),
-            ports=config.ports,
-            log=config.log,
-            edge=replace(self.config.edge, keys=config.edge.keys, closed=config.edge.closed),
-        )
+        self.config = reloaded(self.config, config)
         try:
-            self.places = move_stratum(self.places, before[0], config, lan=self._lan)
+            stratum = move_stratum(self.places.stratum, before[0], config, lan=self._lan)
+            self.places = replace(self.places, stratum=stratum)
             await self._edge.reload(self._edge_config(), config.log)
         except BaseException:
             self.config, self.places = before

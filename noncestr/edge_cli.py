@@ -1,5 +1,6 @@
 """`noncestr edge`: the edge's own commands."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,10 +8,15 @@ import anyio
 import msgspec
 import typer
 
+from nips.errors import InvalidKey
+from nips.nip19 import parse_pubkey
+from nips.pool.address import PoolAddress
 from noncestr.bans_cli import bans_app
-from noncestr.config import LogConfig
+from noncestr.checks import relay_urls
+from noncestr.config import Config, LogConfig
+from noncestr.errors import NoncestrError
 from noncestr.names_cli import names_app
-from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
+from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, read_config
 
 edge_app = typer.Typer(help="What serves miners: how it is, who is there, emptying it.", no_args_is_help=True)
 edge_app.add_typer(bans_app, name="bans")
@@ -74,6 +80,61 @@ def drain(
             typer.echo("some events have not reached their relays: they are in the outbox")
         typer.echo("everything is published" if done else "the next start sends what is left")
     raise typer.Exit(0 if done else 1)
+
+
+@edge_app.command("run")
+def run(
+    pool: Annotated[str, typer.Option("--pool", help="The pool: its npub, nprofile or hex key.")],
+    relay: Annotated[
+        str, typer.Option("--relay", help="The pool's relays, with commas; those of [relay] relays when not given.")
+    ] = "",
+    data: Annotated[Path, typer.Option("--data", help="Folder of this edge's key, journal and outbox.")] = Path("edge"),
+    config: ConfigOption = None,
+    chain_of: Annotated[
+        Path | None,
+        typer.Option(
+            "--chain-of", help="Regtest: mine on the embedded chain of the pool that runs on this data folder here."
+        ),
+    ] = None,
+    lan: Annotated[bool, typer.Option("--lan", help="Let miners of your network in.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Processes that serve miners, instead of [edge] workers.", min=1, max=64),
+    ] = None,
+) -> None:
+    """Run an edge of a pool on this host, with a key of its own; the pool's terms must name it. Ctrl-C stops it."""
+    from noncestr.edge_run import run_edge
+    from noncestr.logs import set_up_logging
+    from noncestr.running import raise_file_limit
+
+    def read() -> Config:
+        loaded = read_config(config)
+        return loaded if workers is None else replace(loaded, edge=replace(loaded.edge, workers=workers))
+
+    loaded = read()
+    relays = tuple(url.strip() for url in relay.split(",") if url.strip()) or loaded.relay.relays
+    problem = relay_urls(relays) if relays else "must name at least one, or [relay] relays"
+    if problem is not None:
+        raise NoncestrError(f"--relay {problem}")
+    try:
+        address = PoolAddress(parse_pubkey(pool), loaded.pool.network)
+    except InvalidKey as error:
+        raise NoncestrError(f"--pool: {error}") from None
+    set_up_logging(loaded.log)
+    raise_file_limit()
+    anyio.run(
+        lambda: run_edge(
+            loaded,
+            data,
+            pool=address,
+            relays=relays,
+            chain_of=chain_of,
+            lan=lan,
+            say=lambda line: print(line, flush=True),
+            reread=read,
+        ),
+        backend_options=BACKEND_OPTIONS,
+    )
 
 
 @edge_app.command("lane", hidden=True)

@@ -1,18 +1,23 @@
 """From a configuration and a plan of lanes to an edge that can be run: here, or in several processes."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from nips.keys import Signer
 from nips.pool.address import PoolAddress
+from noncestr.addresses import Bound
 from noncestr.bans_cli import FOLDER as BANS
-from noncestr.config import LogConfig
+from noncestr.chains import coinbase_script
+from noncestr.config import Config, LogConfig
+from noncestr.control import CONTROL, Control, Relays
+from noncestr.doors import stratum_limits, stratum_ports
 from noncestr.edges import EdgePart, OneEdge
 from noncestr.lanes import LanePlan, journal_of, lane_of, put_away, set_aside
+from noncestr.running import looping, running
 from noncestr.workers import Workers
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_server import SignedTerms
@@ -24,6 +29,9 @@ from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSour
 from stratum_edge.service import Edge
 
 logger = logging.getLogger("noncestr.edges")
+
+# Where in the data folder the embedded chain is lent to other edges of this machine; mode 0600.
+CHAIN_SOCKET: Final = "chain.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,55 @@ class Surroundings:
     def journal(self) -> Path:
         """The folder of the journals."""
         return self.data / "journal"
+
+
+def edge_config(config: Config, stratum: Bound, pool_pubkey: str, *, lan: bool) -> EdgeConfig:
+    """The configuration as the edge takes it; `stratum`: where the port of [stratum] is."""
+    return EdgeConfig(
+        ports=stratum_ports(config, stratum, lan=lan),
+        limits=stratum_limits(config),
+        payout_script=coinbase_script(config, pool_pubkey),
+        pool_tag=config.stratum.pool_tag.encode("ascii"),
+        node_grace_s=float(config.node.grace_seconds),
+    )
+
+
+async def start_edge(
+    stack: AsyncExitStack,
+    around: Surroundings,
+    config: EdgeConfig,
+    plan: LanePlan,
+    relays: Relays,
+    control: bool,
+    drained: Callable[[], None],
+) -> EdgePart:
+    """Run the edge, the end of lanes nobody goes on in, and the operator's socket, until the stack closes.
+
+    `drained` is called once the operator had the edge emptied.
+    """
+    enter = stack.enter_async_context
+    await put_away_ended(around, plan)
+    edge = make_edge(around, config, plan)
+    await enter(running(edge.run))
+    for path in plan.finish:
+        await enter(looping(_finish, around, path))
+
+    def ended(fin: bool, left: int) -> None:
+        if fin:
+            put_away_drained(around, plan, left)
+        drained()
+
+    if control:
+        operator = Control(
+            around.data / CONTROL,
+            pool=around.pool,
+            edge_key=around.signer.pubkey,
+            edge=edge,
+            relays=relays,
+            ended=ended,
+        )
+        await enter(running(operator.run))
+    return edge
 
 
 def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgePart:
@@ -78,11 +135,6 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
         names=around.names,
         payability=around.payability,
     )
-
-
-def finishing(around: Surroundings, plan: LanePlan) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-    """What ends the lanes that no process goes on in: to be run beside the edge."""
-    return [partial(_finish, around, path) for path in plan.finish]
 
 
 async def _finish(around: Surroundings, journal_dir: Path) -> None:

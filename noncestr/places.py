@@ -1,6 +1,6 @@
 """Where the parts of one pool listen, and what people are told of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from noncestr.addresses import Bound, free_port, lan_address
 from noncestr.config import Config
@@ -49,12 +49,16 @@ def find_places(config: Config, *, lan: bool) -> Places:
     )
 
 
-def move_stratum(places: Places, before: Config, after: Config, *, lan: bool) -> Places:
-    """The places when [stratum] says another one while the pool runs. Raises NoFreePort."""
-    asked = after.stratum.host, after.stratum.port
-    if asked == (before.stratum.host, before.stratum.port):
-        return places
-    return replace(places, stratum=free_port(ANYWHERE if lan else asked[0], asked[1]))
+def place_stratum(config: Config, *, lan: bool) -> Bound:
+    """A free port for [stratum] alone, near the one asked for. Raises NoFreePort."""
+    return free_port(ANYWHERE if lan else config.stratum.host, config.stratum.port)
+
+
+def move_stratum(bound: Bound, before: Config, after: Config, *, lan: bool) -> Bound:
+    """Where [stratum] is when it is configured anew while it runs. Raises NoFreePort."""
+    if (before.stratum.host, before.stratum.port) == (after.stratum.host, after.stratum.port):
+        return bound
+    return place_stratum(after, lan=lan)
 
 
 def reachable(host: str) -> str:

@@ -4,14 +4,26 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent
+from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head, Link
 from nips.pool.receipt import ReceiptBody, build_receipt
-from noncestr.lanes import LanePlan, close_keys, journal_of, journals_in, plan_lanes, put_away
+from noncestr.lanes import (
+    LanePlan,
+    close_keys,
+    close_lanes,
+    journal_of,
+    journals_in,
+    plan_lanes,
+    put_away,
+    set_aside,
+    wait_for_orphans,
+)
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalDamaged
 from stratum_edge.journal import Checkpoint, Kind, encode_json
@@ -137,3 +149,40 @@ async def test_an_edge_key_left_out_has_every_lane_closed(tmp_path: Path) -> Non
         f"{EDGE.pubkey}/1": Head(2, finished.id),
     }
     assert await close_keys(FakeFeed(), POOL, []) == {}
+
+
+async def test_lanes_of_other_hosts_are_closed_by_name_once(tmp_path: Path, caplog) -> None:
+    newest = batch(3, 4)
+    feed = FakeFeed(batch(3, 3), newest)
+    names = [f"{encode_npub(EDGE.pubkey)}/3", f"{EDGE.pubkey}/7"]
+    closed = await close_lanes(feed, POOL, names, [])
+    assert closed == {f"{EDGE.pubkey}/3": Head(4, newest.id)}
+    assert "/7 can't be closed" in caplog.text
+    assert await close_lanes(feed, POOL, names[:1], closed) == {}
+    assert feed.asked == 1
+
+
+async def test_a_journal_set_aside_is_finished_and_its_place_gets_a_new_lane(tmp_path: Path) -> None:
+    keep_journal(tmp_path, 4)
+    set_aside(tmp_path, tmp_path, 4)
+    (aside,) = journals_in(tmp_path).values()
+    plan = await plan_lanes(FakeFeed(batch(4, 0)), EDGE.pubkey, POOL, tmp_path, 1)
+    assert plan == LanePlan((5,), {}, finish=(aside,))
+
+
+async def test_a_process_that_is_going_is_waited_for(tmp_path: Path) -> None:
+    keep_journal(tmp_path, 0)
+    holder = JournalFile(tmp_path)
+    passed = anyio.Event()
+
+    async def wait() -> None:
+        await wait_for_orphans(tmp_path)
+        passed.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not passed.is_set()
+        holder.close()
+        with anyio.fail_after(5):
+            await passed.wait()

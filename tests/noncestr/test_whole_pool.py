@@ -26,6 +26,7 @@ from nips.pool import kinds
 from nips.pool.payout import parse_payout
 from nips.pool.receipt import parse_receipt
 from nips.pool.statement import parse_statement
+from nips.pool.terms import parse_terms
 from noncestr.keyfiles import load_or_create
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
@@ -419,3 +420,107 @@ def test_two_workers_outlive_a_kill_of_one_and_fewer_workers_finish_its_lane(
     assert (status, drained["left"], drained["published"], drained["done"]) == (0, 0, True, True)
     assert again.process.wait(30) == 0
     again.close()
+
+
+class LoneEdge:
+    """`noncestr edge run` as a process of its own."""
+
+    def __init__(self, data: Path, pool: Up, chain_of: Path) -> None:
+        self.out, self.log = data.parent / "edge.out", data.parent / "edge.log"
+        with self.out.open("ab") as out, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "noncestr", "edge", "run", "--pool", pool.npub, "--relay", pool.relay),
+                    *("--chain-of", str(chain_of), "--data", str(data)),
+                ],
+                cwd=data.parent, env=environment(data.parent), stdout=out, stderr=log,
+            )  # fmt: skip
+
+    def wait_for(self, beginning: str) -> str:
+        """The rest of the first line that begins so."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            for line in self.out.read_text().splitlines():
+                if line.startswith(beginning):
+                    return line.removeprefix(beginning).strip()
+            assert self.process.poll() is None, self.out.read_text() + self.log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.mark.timeout(600)
+def test_an_edge_elsewhere_earns_in_the_same_statement_over_relays_alone(
+    tmp_path: Path, pools: Callable[..., Up]
+) -> None:
+    """The pool names the edge while it runs (SIGHUP); a miner there and the demo miners share statements; the edge
+    outlives kill -9; it leaves for good, and is left out.
+    """
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere" / "edge"
+    elsewhere.parent.mkdir()
+    settings = tmp_path / "noncestr.toml"
+    settings.write_text("")
+    pool = pools(data)
+    edge = LoneEdge(elsewhere, pool, data)
+    miner, record = load_or_create(tmp_path / "miner", "key"), tmp_path / "record.jsonl"
+    mining = None
+    try:
+        npub = edge.wait_for("edge npub:")
+        edge.wait_for("waiting: the pool's terms do not name this edge")
+        settings.write_text(f'[edge]\nkeys = ["{npub}"]\n')
+        pool.process.send_signal(signal.SIGHUP)
+        stratum = edge.wait_for("Stratum:")
+        mining = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "noncestr", "miner", "--url", stratum, "--max-hps", "40000"),
+                *("--user", encode_npub(miner.pubkey) + ".far", "--record", str(record)),
+            ],
+            env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+        def both_earn(found: list[VerifiedEvent]) -> bool:
+            statements = [parse_statement(e) for e in found if e.kind == kinds.STATEMENT]
+            return any(
+                len({lane.partition("/")[0] for lane in s.window.heads}) == 2
+                and any(row.miner == miner.pubkey for row in s.rows)
+                and any(row.miner != miner.pubkey for row in s.rows)
+                for s in statements
+            )
+
+        wait_for(pool, both_earn)
+        edge.kill()
+        edge.out.unlink()
+        edge = LoneEdge(elsewhere, pool, data)
+        edge.wait_for("Stratum:")
+        # A file that is wrong changes nothing.
+        settings.write_text("[edge]\nkeys = 3\n")
+        pool.process.send_signal(signal.SIGHUP)
+        status, drained = edge_command(elsewhere, "drain", "--fin")
+        assert (status, drained["done"]) == (0, True)
+        assert edge.process.wait(30) == 0
+        mining.terminate()
+        mining.wait(20)
+        events = read_log(pool)
+        (ended,) = [e for e in events if e.kind == kinds.RECEIPT and e.tag_value("fin") is not None]
+        assert encode_npub(ended.pubkey) == npub
+        got = credited(events, miner.pubkey)
+        assert accepted(record) - got == Counter()
+        assert max(got.values()) == 1
+        settings.write_text("")
+        pool.process.send_signal(signal.SIGHUP)
+        events = wait_for(pool, lambda found: sum(e.kind == kinds.TERMS for e in found) >= 3)
+        newest = max((parse_terms(e) for e in events if e.kind == kinds.TERMS), key=lambda terms: terms.link.seq)
+        assert newest.body.closed[f"{ended.pubkey}/0"].id == ended.id
+        assert ended.pubkey not in newest.body.keys_of("edge")
+        status, report = verify(pool)
+        assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])
+        assert pool.stop() == 0
+        assert "SIGHUP: nothing was changed: the configuration is wrong" in (tmp_path / "up.log").read_text()
+    finally:
+        edge.kill()
+        if mining is not None:
+            mining.kill()
+            mining.wait()

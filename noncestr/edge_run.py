@@ -1,0 +1,225 @@
+"""`noncestr edge run`: an edge of somebody's pool on a host of its own, with a key of its own.
+
+It shares nothing with the pool but relays: terms come from them, jobs, receipts and blocks go to them.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from nips.nip19 import encode_npub
+from nips.pool.address import PoolAddress
+from noncestr.chains import open_source
+from noncestr.clock import WallClock
+from noncestr.config import Config
+from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
+from noncestr.edges import EdgePart
+from noncestr.errors import NoncestrError
+from noncestr.feed import BridgeFeed
+from noncestr.garbage import calm, collect_calmly
+from noncestr.keyfiles import load_or_create
+from noncestr.lanes import plan_lanes, wait_for_orphans
+from noncestr.lifetime import run_until_signal
+from noncestr.logs import set_level
+from noncestr.names_cli import FILE as NAMES
+from noncestr.payability import RelayPayability
+from noncestr.places import move_stratum, place_stratum, reachable
+from noncestr.promises import REGTEST
+from noncestr.reloads import reloaded, warn_of_restart
+from noncestr.running import first_of, looping, only_one, running
+from noncestr.terms_follower import TermsFollower
+from relay_bridge.service import RelayBridge
+from stratum_edge.adapters.house_client import HouseClient
+from stratum_edge.adapters.nip05_names import open_names
+from stratum_edge.config import EdgeConfig
+from stratum_edge.ports import TemplateSource
+
+# How often an edge that the terms do not name says what it waits for.
+REMIND_S: Final = 60.0
+# How long the last events may take to reach the relays when the edge stops, and when it starts.
+FLUSH_S: Final = 5.0
+Say = Callable[[str], None]
+
+
+class LoneEdge:
+    """An edge in a data folder of its own."""
+
+    def __init__(
+        self,
+        config: Config,
+        data: Path,
+        *,
+        pool: PoolAddress,
+        relays: tuple[str, ...],
+        chain_of: Path | None,
+        lan: bool,
+        say: Say,
+    ) -> None:
+        """`chain_of`: the data folder of a pool on this machine whose embedded chain is mined on."""
+        self._config = config
+        self._data = data
+        self._pool = pool
+        self._relays = relays
+        self._chain_of = chain_of
+        self._lan = lan
+        self._say = say
+        self._key = load_or_create(data / "keys", "edge")
+        self._stratum = place_stratum(config, lan=lan)
+        self._edge: EdgePart | None = None
+        self._drained = anyio.Event()
+
+    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Wait until the terms name this edge, then serve miners until stopped or drained.
+
+        Raises NoncestrError when the terms name it no more.
+        """
+        left_out = False
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            bridge = RelayBridge(
+                self._relays, outbox_path=self._data / "outbox.sqlite", quorum=self._config.relay.quorum
+            )
+            await enter(running(bridge.run))
+            stack.push_async_callback(self._flush, bridge)
+            terms = TermsFollower(self._data / "terms.json", self._pool, BridgeFeed(bridge))
+            await enter(running(terms.run))
+            self._introduce()
+            await first_of(stopped, lambda: self._named(terms))
+            if not self._is_named(terms):
+                return
+            await self._serve(stack, terms, bridge)
+
+            async def no_longer_named() -> None:
+                nonlocal left_out
+                while self._is_named(terms):
+                    await terms.changed(terms.current().id)
+                left_out = True
+
+            await first_of(stopped, self._drained.wait, no_longer_named)
+            self._say("stopping ...")
+        self._say("stopped; everything is kept in " + str(self._data))
+        if left_out:
+            raise NoncestrError("the pool's terms name this edge no more: what is mined here would not be credited")
+
+    # Who we are
+
+    def _introduce(self) -> None:
+        self._say(f"edge npub: {encode_npub(self._key.pubkey)}")
+        self._say(f"edge hex:  {self._key.pubkey}")
+        self._say(f"of the {self._pool.network} pool {encode_npub(self._pool.pubkey)}, over {', '.join(self._relays)}")
+
+    def _is_named(self, terms: TermsFollower) -> bool:
+        try:
+            return self._key.pubkey in terms.current().body.keys_of("edge")
+        except LookupError:
+            return False
+
+    async def _named(self, terms: TermsFollower) -> None:
+        """Return once the pool's terms name this edge; say once a minute what is waited for."""
+        while not self._is_named(terms):
+            try:
+                known = terms.current().id
+                missing = "the pool's terms do not name this edge: its operator puts the npub into [edge] keys"
+            except LookupError:
+                known = ""
+                missing = "no terms of the pool were seen on its relays yet"
+            self._say(f"waiting: {missing}")
+            with anyio.move_on_after(REMIND_S):
+                await terms.changed(known)
+
+    # Serving
+
+    @asynccontextmanager
+    async def _chain(self) -> AsyncIterator[TemplateSource]:
+        if self._chain_of is not None:
+            if self._pool.network != REGTEST:
+                raise NoncestrError("--chain-of is for regtest: other networks need [chain] source and [node]")
+            house = HouseClient(self._chain_of / CHAIN_SOCKET)
+            async with running(house.run):
+                yield house.source
+        elif self._config.chain.source == "embedded":
+            raise NoncestrError(
+                'an edge mines on its pool\'s chain: [chain] source = "bitcoind" and [node] name a node of it; on'
+                " regtest, --chain-of the data folder of a pool on this machine"
+            )
+        else:
+            async with open_source(self._config, self._data, WallClock()) as source:
+                yield source
+
+    async def _serve(self, stack: AsyncExitStack, terms: TermsFollower, bridge: RelayBridge) -> None:
+        enter = stack.enter_async_context
+        clock = WallClock()
+        await bridge.flush(FLUSH_S)
+        edge, workers = self._key.pubkey, self._config.edge.workers
+        closed = terms.current().body.closed
+        plan = await plan_lanes(bridge, edge, self._pool, self._data / "journal", workers, closed)
+        if plan.closed:
+            names = ", ".join(f'"{encode_npub(edge)}/{name.partition("/")[2]}"' for name in plan.closed)
+            self._say(f"a journal is gone: statements wait until the pool's [edge] closed holds {names}")
+        around = Surroundings(
+            data=self._data,
+            pool=self._pool,
+            signer=self._key,
+            source=await enter(self._chain()),
+            terms=terms,
+            publisher=bridge,
+            clock=clock,
+            log=self._config.log,
+            names=await enter(open_names(self._data / NAMES, clock.now_ms)),
+            payability=RelayPayability(
+                bridge, self._relays, clock.now_ms, allow_http_loopback=self._pool.network == REGTEST
+            ),
+        )
+        control = self._config.edge.control
+        self._edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set)
+        calm()
+        await enter(looping(collect_calmly))
+        if self._stratum.moved:
+            self._say(f"port {self._stratum.asked} is busy: the Stratum port is {self._stratum.port}")
+        self._say(f"Stratum: stratum+tcp://{reachable(self._stratum.host)}:{self._stratum.port}")
+
+    def _edge_config(self) -> EdgeConfig:
+        return edge_config(self._config, self._stratum, self._pool.pubkey, lan=self._lan)
+
+    async def reload(self, config: Config) -> None:
+        """Go by a new configuration's ports, limits, certificates and log level.
+
+        Raises NoncestrError, EdgeError, ValueError or OSError, and then all is as it was.
+        """
+        if self._edge is None:
+            raise NoncestrError("the edge does not serve miners yet")
+        warn_of_restart(self._config, config)
+        before = self._config, self._stratum
+        self._config = reloaded(self._config, config)
+        try:
+            self._stratum = move_stratum(self._stratum, before[0], config, lan=self._lan)
+            await self._edge.reload(self._edge_config(), config.log)
+        except BaseException:
+            self._config, self._stratum = before
+            raise
+        set_level(config.log.level)
+
+    async def _flush(self, bridge: RelayBridge) -> None:
+        if not await bridge.flush(FLUSH_S):
+            self._say("some events have not reached their relays yet: they are kept and sent at the next start")
+
+
+async def run_edge(
+    config: Config,
+    data: Path,
+    *,
+    pool: PoolAddress,
+    relays: tuple[str, ...],
+    chain_of: Path | None,
+    lan: bool,
+    say: Say,
+    reread: Callable[[], Config],
+) -> None:
+    """Run an edge until SIGINT or SIGTERM; SIGHUP goes by `reread`. Raises NoncestrError."""
+    with only_one(data):
+        await wait_for_orphans(data / "journal")
+        lone = LoneEdge(config, data, pool=pool, relays=relays, chain_of=chain_of, lan=lan, say=say)
+        await run_until_signal(lone.run, lone.reload, reread)

@@ -1,4 +1,4 @@
-"""The command line: noncestr up | verify | miner | config."""
+"""The command line: noncestr up | edge | journal | verify | miner | config."""
 
 import logging
 import sys
@@ -13,6 +13,7 @@ from noncestr import __version__
 from noncestr.config import Config, example_toml
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
+from noncestr.journal_cli import journal_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(edge_app, name="edge")
+app.add_typer(journal_app, name="journal")
 
 
 @app.callback(invoke_without_command=True)

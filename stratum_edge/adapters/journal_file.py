@@ -51,11 +51,10 @@ _ADVICE: Final = "nothing was changed; see `noncestr journal check` and docs/ope
 
 
 class _Written(NamedTuple):
-    """A write that may not be on the disk yet: where, its parts, and the count of all bytes written up to its end."""
+    """A write to the current segment that may not be on the disk yet: where, and its parts."""
 
     at: int
     parts: tuple[bytes, ...]
-    total: int
 
 
 class _Segment:
@@ -92,7 +91,7 @@ class JournalFile:
         self._queue: list[bytes] = []
         self._queued = 0
         self._seals = 0
-        # Bytes ever written and ever synced by this process: what `synced` waits on.
+        # Records ever written and ever synced by this process, checkpoints too: what `synced` waits on.
         self._written = 0
         self._durable = 0
         # Writes not synced yet: after a failed sync the kernel may have dropped them, so they are written again.
@@ -172,7 +171,7 @@ class JournalFile:
         self._segment = segment
         self._superfluous = older
         # Nothing says that the power stayed: it counts as written by this process.
-        self._written += found.end
+        self._written += 1
         self._dirty.set()
         return recovered
 
@@ -220,7 +219,7 @@ class JournalFile:
         if segment is None:
             raise ValueError("the journal has no segment: `recover` or `rotate` first")
         try:
-            self._write(segment, b"".join(self._queue) if len(self._queue) > 1 else self._queue[0])
+            self._write(segment, b"".join(self._queue) if len(self._queue) > 1 else self._queue[0], len(self._queue))
         except OSError as error:
             if not self._full:
                 log.error("the journal can't be written, shares are not acknowledged: %s", error)
@@ -230,13 +229,12 @@ class JournalFile:
         if self._full:
             log.warning("the journal can be written again")
             self._full = False
-        segment.records += len(self._queue)
         segment.sealed += self._seals
         self._queue.clear()
         self._queued = self._seals = 0
         return not self.failed
 
-    def _write(self, segment: _Segment, body: bytes) -> None:
+    def _write(self, segment: _Segment, body: bytes, records: int) -> None:
         """Write a frame at the segment's end. Raises OSError; the next try is then written over what this one left."""
         at = segment.end
         head = encode_frame_head(segment.salt, at, body, segment.synced, segment.records, segment.sealed)
@@ -246,8 +244,9 @@ class JournalFile:
             raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
         segment.end += size
         segment.told = segment.synced
-        self._written += size
-        self._unsynced.append(_Written(at, (head, body), self._written))
+        segment.records += records
+        self._written += records
+        self._unsynced.append(_Written(at, (head, body)))
         self._dirty.set()
 
     def rotate(self, checkpoint: bytes) -> bool:
@@ -263,12 +262,11 @@ class JournalFile:
         # The checkpoint holds all that the segments before it do: once it is synced, so is everything.
         superseded, self._unsynced = self._unsynced, deque()
         try:
-            self._write(segment, checkpoint)
+            self._write(segment, checkpoint, 1)
         except OSError as error:
             self._unsynced = superseded
             log.warning("no new journal segment can be begun: %s", error)
             return False
-        segment.records = 1
         self._segment, self._next = segment, None
         if before is not None:
             self._old_fds.append(before.fd)
@@ -277,9 +275,9 @@ class JournalFile:
 
     def _prepare(self) -> None:
         """Make the next segment: its header and its name are on the disk when this returns. Blocks."""
-        newest = max((number for number, _ in list_segments(self._directory)), default=0)
         header = SegmentHeader(os.urandom(SALT_SIZE), 0 if self._segment is None else self._segment.number)
         try:
+            newest = max((number for number, _ in list_segments(self._directory)), default=0)
             fd = begin_segment(self._directory, newest + 1, header)
         except OSError as error:
             if not self._unprepared:
@@ -294,7 +292,7 @@ class JournalFile:
     async def synced(self) -> None:
         """Return when all that was put so far is on the disk, and the journal says so."""
         self.flush()
-        goal = self._written + self._queued
+        goal = self._written + len(self._queue)
         while self._durable < goal:
             self._dirty.set()
             self._urgent.set()
@@ -303,7 +301,7 @@ class JournalFile:
         if segment is not None and segment.told < segment.synced:
             # On a full disk the act comes first: what says that it may is worth less.
             with contextlib.suppress(OSError):
-                self._write(segment, b"")
+                self._write(segment, b"", 0)
 
     async def run(self) -> None:
         """Sync in groups, and retry a failed write, until cancelled."""
@@ -348,7 +346,8 @@ class JournalFile:
             self._unsafe = False
         segment.synced = max(segment.synced, end)
         self._durable = max(self._durable, goal)
-        while self._unsynced and self._unsynced[0].total <= goal:
+        # After a rotation meanwhile they are the new segment's, which this sync was not for.
+        while segment is self._segment and self._unsynced and self._unsynced[0].at < end:
             self._unsynced.popleft()
         progress, self._progress = self._progress, anyio.Event()
         progress.set()
@@ -364,7 +363,7 @@ class JournalFile:
                 if self.flush():
                     os.fsync(segment.fd)
                     segment.synced = segment.end
-                    self._write(segment, b"")
+                    self._write(segment, b"", 0)
                     os.fsync(segment.fd)
             os.close(segment.fd)
             self._segment = None

@@ -374,3 +374,29 @@ async def test_a_failed_write_is_tried_again_by_the_sync_loop(journal, monkeypat
             await journal.synced()
         assert not journal.failed
         group.cancel_scope.cancel()
+
+
+async def test_what_could_not_be_written_is_not_synced_whatever_else_is(journal, monkeypatch):
+    """A disk with room for the note that a sync leaves, and for nothing more: who waits for a record waits on."""
+    disk = FullDisk()
+    monkeypatch.setattr(os, "pwritev", disk)
+    journal.put(SHARE)
+    done = []
+
+    async def wait():
+        await journal.synced()
+        done.append(journal.failed)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(4):
+            disk.room = FRAME_HEAD_SIZE
+            journal._write(journal._segment, b"", 0)
+            assert await journal.sync()
+        await anyio.wait_all_tasks_blocked()
+        assert done == []
+        disk.room = 1 << 20
+        assert journal.flush()
+        assert await journal.sync()
+    assert done == [False]

@@ -91,13 +91,25 @@ class Pool:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
         return own + self.config.relay.relays
 
+    def _bridge(self) -> RelayBridge:
+        relay = self.config.relay
+        return RelayBridge(
+            self.relays,
+            outbox_path=self.data / "outbox.sqlite",
+            quorum=relay.quorum,
+            social=relay.social,
+            social_quorum=relay.social_quorum,
+            # The log's events are signed by several keys of ours; a relay that asks who writes hears the pool's.
+            signer=self.keys.pool,
+        )
+
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             terms_kept: list[TermsKeeper] = []
             counts = await self._start_relay(stack, terms_kept)
-            bridge = RelayBridge(self.relays, outbox_path=self.data / "outbox.sqlite", quorum=self.config.relay.quorum)
+            bridge = self._bridge()
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
             terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
@@ -165,6 +177,7 @@ class Pool:
             self.keys.roles(),
             self.relays,
             self.clock.now_ms() // 1000,
+            self.config.relay.social,
         ):
             await bridge.publish(event)
         return plan

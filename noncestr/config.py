@@ -122,6 +122,12 @@ class RelayConfig:
     port: int = _key(7777, "TCP port of the embedded relay; the next free one is taken when it is busy.", PORT)
     relays: tuple[str, ...] = _key((), "More relays to publish to and read from, ws:// or wss://.", relay_urls)
     quorum: int = _key(1, "An event counts as published when this many relays have taken it.", between(1, 16))
+    social: tuple[str, ...] = _key(
+        (), "Relays that get what people follow: profiles, notes, zaps, statements, the announcement.", relay_urls
+    )
+    social_quorum: int = _key(
+        1, "Such an event is kept for them until this many of these have taken it.", between(1, 16)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +338,8 @@ def _across(config: Config) -> list[str]:
         problems.append("[relay] without the embedded relay, relays must name at least one")
     if config.relay.quorum > len(relays) + config.relay.embedded:
         problems.append("[relay] quorum is larger than the number of relays")
+    if config.relay.social and config.relay.social_quorum > len(set(config.relay.social)):
+        problems.append("[relay] social_quorum is larger than the number of social relays")
     return problems
 
 

@@ -80,7 +80,11 @@ class LoneEdge:
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             bridge = RelayBridge(
-                self._relays, outbox_path=self._data / "outbox.sqlite", quorum=self._config.relay.quorum
+                self._relays,
+                outbox_path=self._data / "outbox.sqlite",
+                quorum=self._config.relay.quorum,
+                social=self._config.relay.social,
+                social_quorum=self._config.relay.social_quorum,
             )
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)

@@ -10,9 +10,9 @@ import msgspec
 from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.nip19 import encode_npub
+from nips.nip65 import BOTH, Use, build_relay_list
 
 METADATA = 0
-RELAY_LIST = 10002
 
 
 def profile(signer: Signer, now_s: int, **fields: str) -> VerifiedEvent:
@@ -21,20 +21,27 @@ def profile(signer: Signer, now_s: int, **fields: str) -> VerifiedEvent:
     return signer.sign(UnsignedEvent(METADATA, now_s, (), content))
 
 
-def relay_list(signer: Signer, now_s: int, relays: Iterable[str]) -> VerifiedEvent:
-    """A kind 10002 event: where this key writes and reads (NIP-65)."""
-    return signer.sign(UnsignedEvent(RELAY_LIST, now_s, tuple(("r", relay) for relay in relays), ""))
+def relay_list(signer: Signer, now_s: int, relays: Iterable[str], social: Iterable[str] = ()) -> VerifiedEvent:
+    """A kind 10002 event (NIP-65): the log's relays are written to and read from, the social ones are written to."""
+    listed = [*((relay, BOTH) for relay in relays), *((relay, Use.WRITE) for relay in social)]
+    return signer.sign(build_relay_list(listed, created_at=now_s))
 
 
 def pool_profiles(
-    pool: Signer, name: str, network: str, delegates: Iterable[tuple[str, Signer]], relays: tuple[str, ...], now_s: int
+    pool: Signer,
+    name: str,
+    network: str,
+    delegates: Iterable[tuple[str, Signer]],
+    relays: tuple[str, ...],
+    now_s: int,
+    social: tuple[str, ...] = (),
 ) -> list[VerifiedEvent]:
     """The pool's own profile and relay list, and a profile for each delegated key."""
     npub = encode_npub(pool.pubkey)
     about = f"A Nostr-native mining pool on {network}. Mine with your npub; check every receipt with noncestr verify."
     events = [
         profile(pool, now_s, name=name, display_name=name, about=about),
-        relay_list(pool, now_s, relays),
+        relay_list(pool, now_s, relays, social),
     ]
     events += [
         profile(

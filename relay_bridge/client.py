@@ -79,8 +79,12 @@ class RelayDialogue:
 
     def publish(self, event_id: str, text: str) -> str:
         """The EVENT frame around an event's JSON text; its OK is awaited from now on."""
-        self._awaited.add(event_id)
+        self.expect_ok(event_id)
         return f'["EVENT",{text}]'
+
+    def expect_ok(self, event_id: str) -> None:
+        """An event of that id was sent, an EVENT or the answer to a challenge: its OK is awaited."""
+        self._awaited.add(event_id)
 
     def state(self, sub_id: str) -> RequestState:
         """Where the request stands; one never made has ended."""

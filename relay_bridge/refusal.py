@@ -12,6 +12,9 @@ Prefix = Literal[
 # What relays say of an event dated ahead of their clock: strfry "created_at too late", khatru "event too much in the
 # future", NIP-22 and nostr-rs-relay "created_at field is out of the acceptable range (+900sec)", ours "... ahead".
 _AHEAD = re.compile(r"\bfuture\b|created_at\b.*(\blate\b|\bahead\b|\bnewer\b|\(.*\+\d)", re.IGNORECASE | re.DOTALL)
+# Of an event's size: strfry "event too large", nostream "content is longer than", khatru "too large", ours "N bytes,
+# the limit is". Sizes of the message it came in are meant too.
+_TOO_LARGE = re.compile(r"\btoo (large|big|long)\b|\b(larger|bigger|longer) than\b|bytes, the limit\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +37,8 @@ def prefix_of(message: str) -> str:
 def is_dated_ahead(message: str) -> bool:
     """Whether a refusal says that the event's date is yet to come: what is refused now will be taken then."""
     return _AHEAD.search(message) is not None
+
+
+def is_too_large(message: str) -> bool:
+    """Whether a refusal says that the event is too large: it will be at any time."""
+    return _TOO_LARGE.search(message) is not None

@@ -1,6 +1,8 @@
 """The bridge between a part of the pool and its relays: publish durably, subscribe, fetch."""
 
 import functools
+import logging
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,14 +12,19 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from nips.keys import Signer
 from nips.nip01 import Event, Filter, VerifiedEvent
+from nips.nip11 import RelayInformation
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
-from relay_bridge.adapters.relay_connection import RelayConnection, RelayLink, open_link
+from relay_bridge.adapters.relay_connection import RelayConnection
+from relay_bridge.adapters.relay_link import RelayLink, open_link
 from relay_bridge.adapters.subscription import Delivered, EndOfStored, Subscription, all_pages, check_page
 from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, RelayUnavailable
 from relay_bridge.inbox import Inbox
+from relay_bridge.limits import complaints
 from relay_bridge.outbox import Outbox
+from relay_bridge.roles import Role, Routes
 
 __all__ = [
     "Delivered",
@@ -30,6 +37,7 @@ __all__ = [
     "fetch_events",
 ]
 
+_log = logging.getLogger("relay_bridge")
 # Events one relay may give for one fetch, about 4 GB of pool events at worst: a bound against a relay that never ends.
 MAX_FETCHED = 2_000_000
 # Bad events kept for one relay; more of them say nothing new, they are still counted.
@@ -40,8 +48,10 @@ MAX_UNVERIFIED = 1_000
 class RelayStatus:
     """How things stand with one relay. Counts are since the bridge started.
 
-    `published` events it accepted, `refused` it refused for good, `received` verified events it sent (repeats
-    included), `bad` frames and events dropped, `backlog` events it has not answered yet.
+    `published` events it accepted, `refused` it refused for good (`refused_by_size` of them for their size), `received`
+    verified events it sent (repeats included), `bad` frames and events dropped, `backlog` events it has not answered
+    yet, `refilled` events it had lost and was sent again. `down_since_ms`: since when it is away (Unix ms), None while
+    it is connected. `complaints`: what it says of itself (NIP-11) that makes it less fit for its `roles`.
     """
 
     url: str
@@ -52,6 +62,11 @@ class RelayStatus:
     received: int
     bad: int
     backlog: int
+    roles: tuple[Role, ...] = ()
+    down_since_ms: int | None = None
+    refused_by_size: int = 0
+    refilled: int = 0
+    complaints: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,18 +93,50 @@ class FetchResult:
 class RelayBridge:
     """A connection to each relay, a durable outbox, subscriptions. Start `run` in a task group, then use the rest."""
 
-    def __init__(self, relays: Sequence[str], *, outbox_path: Path, quorum: int = 1) -> None:
-        """`quorum`: how many relays must accept an event before it counts as published.
+    def __init__(
+        self,
+        relays: Sequence[str],
+        *,
+        outbox_path: Path,
+        quorum: int = 1,
+        social: Sequence[str] = (),
+        social_quorum: int = 1,
+        signer: Signer | None = None,
+        retention_s: int = 0,
+    ) -> None:
+        """`relays` carry the log, that is everything; `social` ones what people follow (see roles). The quorums say how
+        many of each must accept an event before it counts as published. `signer` answers relays that want to know who
+        we are (NIP-42). `retention_s`: how long the pool promises its log to be kept.
 
-        Raises ValueError if there are fewer relays than that.
+        Raises ValueError if there are fewer relays than a quorum.
         """
-        # Twice the same relay is one relay.
-        self._connections = [RelayConnection(url) for url in dict.fromkeys(relays)]
-        self._outbox = Outbox([connection.url for connection in self._connections], quorum)
+        self._routes = Routes(relays, quorum=quorum, social=social, social_quorum=social_quorum)
+        self._connections = [RelayConnection(url, signer=signer) for url in self._routes.relays]
+        # What is read is read from the log relays: the social ones have a part of it.
+        self._log_connections = [each for each in self._connections if each.url in self._routes.log]
+        self._complaints: dict[str, tuple[str, ...]] = {}
+        for connection in self._connections:
+            connection.on_information = functools.partial(
+                self._judge, connection.url, retention_s=retention_s, can_authenticate=signer is not None
+            )
         self._store = OutboxStore(outbox_path)
-        self._publisher = Publisher(self._store, self._outbox, self._connections)
+        outbox = Outbox(self._routes, random.random)
+        self._publisher = Publisher(self._store, outbox, self._connections)
         self._inboxes = Counter[str](), Counter[str]()
         self._tasks: anyio.abc.TaskGroup | None = None
+
+    def _judge(self, url: str, told: RelayInformation | None, *, retention_s: int, can_authenticate: bool) -> None:
+        """Say what is wrong with a relay by its own word, once each."""
+        found = (
+            ()
+            if told is None
+            else complaints(told, self._routes.roles(url), retention_s=retention_s, can_authenticate=can_authenticate)
+        )
+        for complaint in found:
+            if complaint not in self._complaints.get(url, ()):
+                level = logging.ERROR if complaint.startswith("unfit") else logging.WARNING
+                _log.log(level, "%s: %s", url, complaint)
+        self._complaints[url] = found
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Connect and publish until cancelled. Raises StoreError if the outbox cannot be kept."""
@@ -123,7 +170,7 @@ class RelayBridge:
         await self._publisher.publish([(event, chain) for event in events])
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until every event has its quorum; False if that takes longer."""
+        """Wait until every event has its quorum of log relays; False if that takes longer."""
         return await self._publisher.flush(timeout_s)
 
     def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
@@ -131,7 +178,7 @@ class RelayBridge:
 
         Raises BridgeNotRunning.
         """
-        return Subscription(self._running(), self._connections, filters, name, self._inbox())
+        return Subscription(self._running(), self._log_connections, filters, name, self._inbox())
 
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
         """What the relays have stored, each event once, by (created_at, id).
@@ -143,7 +190,7 @@ class RelayBridge:
         self._running()
         collected = _Collected(self._inbox())
         async with anyio.create_task_group() as tasks:
-            for connection in self._connections:
+            for connection in self._log_connections:
                 linked = functools.partial(self._existing_link, connection, timeout_s)
                 tasks.start_soon(collected.collect, connection.url, linked, filters, timeout_s)
         if not any(report.complete for report in collected.result.relays):
@@ -163,6 +210,11 @@ class RelayBridge:
                 received=received[connection.url],
                 bad=bad[connection.url] + connection.counts.total(),
                 backlog=self._publisher.backlog(connection.url),
+                roles=self._routes.roles(connection.url),
+                down_since_ms=connection.down_since_ms,
+                refused_by_size=self._publisher.refused_by_size[connection.url],
+                refilled=self._publisher.refilled[connection.url],
+                complaints=self._complaints.get(connection.url, ()),
             )
             for connection in self._connections
         ]
@@ -177,7 +229,7 @@ class RelayBridge:
         link: RelayLink | None = None
         with anyio.move_on_after(timeout_s):
             await connection.tried.wait()
-            if connection.connected or not any(other.connected for other in self._connections):
+            if connection.connected or not any(other.connected for other in self._log_connections):
                 link = await connection.link()
         if link is None:
             raise RelayGone(connection.url, connection.last_error or f"no connection within {timeout_s:g} seconds")

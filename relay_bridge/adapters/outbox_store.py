@@ -67,16 +67,17 @@ class OutboxStore:
                     (event.id, chain, text),
                 )
                 if cursor.rowcount == 1 and cursor.lastrowid is not None:
-                    added.append((Entry(cursor.lastrowid, event.id, chain), text))
+                    added.append((Entry(cursor.lastrowid, event.id, chain, event.kind, len(text.encode())), text))
                 await cursor.close()
         return added
 
     async def load(self) -> list[Entry]:
         """Every entry kept, in order, with the answers it has."""
         entries: dict[int, Entry] = {}
-        async with self._db.execute("SELECT seq, id, chain FROM entry ORDER BY seq") as rows:
-            async for seq, event_id, chain in rows:
-                entries[seq] = Entry(seq, event_id, chain)
+        columns = "seq, id, chain, json_extract(json, '$.kind'), length(CAST(json AS BLOB))"
+        async with self._db.execute(f"SELECT {columns} FROM entry ORDER BY seq") as rows:  # noqa: S608 - our columns
+            async for seq, event_id, chain, kind, size in rows:
+                entries[seq] = Entry(seq, event_id, chain, kind, size)
         async with self._db.execute("SELECT seq, relay, accepted FROM answer") as rows:
             async for seq, relay, accepted in rows:
                 (entries[seq].accepted if accepted else entries[seq].refused).add(relay)
@@ -89,14 +90,14 @@ class OutboxStore:
             return {seq: text async for seq, text in rows}
 
     async def record(self, answers: Sequence[tuple[int, str, bool, str]], settled: Sequence[tuple[int, int]]) -> None:
-        """Commit (seq, relay, accepted, message) answers, and (settled_ms, seq) of entries that have their quorum."""
+        """Commit (seq, relay, accepted, message) answers, and (settled_ms, seq) of entries that have every quorum."""
         async with self._transaction():
             await self._db.executemany(
                 "INSERT INTO answer(seq, relay, accepted, message) SELECT seq, ?, ?, ? FROM entry WHERE seq = ?"
                 " ON CONFLICT(seq, relay) DO UPDATE SET accepted = excluded.accepted, message = excluded.message",
                 [(relay, accepted, message, seq) for seq, relay, accepted, message in answers],
             )
-            await self._db.executemany("UPDATE entry SET settled_ms = ? WHERE seq = ?", settled)
+            await self._db.executemany("UPDATE entry SET settled_ms = ? WHERE seq = ? AND settled_ms IS NULL", settled)
 
     async def prune(self, before_ms: int) -> list[str]:
         """Delete what was settled before that time; returns the ids."""

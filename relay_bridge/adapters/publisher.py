@@ -10,9 +10,10 @@ import anyio
 
 from nips.nip01 import VerifiedEvent
 from relay_bridge.adapters.outbox_store import OutboxStore
-from relay_bridge.adapters.relay_connection import RelayConnection, RelayLink
+from relay_bridge.adapters.relay_connection import RelayConnection
+from relay_bridge.adapters.relay_link import RelayLink
 from relay_bridge.errors import RelayGone, StoreError
-from relay_bridge.messages import RelayOk
+from relay_bridge.messages import RelayOk, event_json
 from relay_bridge.outbox import Entry, Outbox, Verdict
 
 _log = logging.getLogger("relay_bridge")
@@ -58,8 +59,13 @@ class Publisher:
         self._answered = anyio.Event()
         self._wakes = {connection.url: anyio.Event() for connection in connections}
         self._emptied = anyio.Event()
+        self._refill_progress = anyio.Event()
         self.published: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.refused_by_size: Counter[str] = Counter()
+        self.refilled: Counter[str] = Counter()
+        # JSON of the events of a refill, by relay and id: they are in no file of ours.
+        self._refills: dict[str, dict[str, str]] = {connection.url: {} for connection in connections}
         self.last_refusal: dict[str, str] = {}
         # Relays that last said of an event that it is dated ahead.
         self._dated_ahead: set[str] = set()
@@ -71,6 +77,7 @@ class Publisher:
             self._outbox.add(entry)
             if entry.event_id in self._outbox:
                 self._seqs[entry.event_id] = entry.seq
+        self._note_whole()
 
     async def run(self) -> None:
         """Send and record until cancelled. Answers that came are recorded before it ends."""
@@ -109,7 +116,7 @@ class Publisher:
         self._wake_all()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until everything has its quorum; False when that takes longer."""
+        """Wait until everything has its quorum of log relays; False when that takes longer."""
         with anyio.move_on_after(timeout_s):
             while self._outbox.unsettled:
                 self._emptied = anyio.Event()
@@ -118,7 +125,24 @@ class Publisher:
 
     def backlog(self, relay: str) -> int:
         """How many events that relay has not answered."""
-        return self._outbox.backlog(relay)
+        return self._outbox.backlog(relay) + self._outbox.refilling(relay)
+
+    async def refill(self, relay: str, events: Sequence[VerifiedEvent]) -> None:
+        """Send events to one relay that lacks them, in order and after all that is new; returns when it has answered,
+        or when it is gone. What it leaves unanswered stays with the outbox until the relay is back."""
+        link = await self._connection(relay).link()
+        for event in events:
+            text = event_json(event)
+            if self._outbox.refill(relay, event.id, len(text.encode())):
+                self._refills[relay][event.id] = text
+        self._wakes[relay].set()
+        while self._outbox.refilling(relay) and not link.closed.is_set():
+            self._refill_progress = anyio.Event()
+            with anyio.move_on_after(_RETRY_SECONDS):
+                await self._refill_progress.wait()
+
+    def _connection(self, relay: str) -> RelayConnection:
+        return next(connection for connection in self._connections if connection.url == relay)
 
     # Sending
 
@@ -142,12 +166,12 @@ class Publisher:
             late = self._outbox.overdue(relay, _mono_ms())
             if late:
                 _log.warning("%s left %d events without an answer, sending them again later", relay, late)
+            if self._outbox.awaits_auth(relay):
+                await link.authenticate()
+                self._outbox.authenticated(relay)
             entries = self._outbox.take(relay, _mono_ms())
             if entries:
-                texts = await self._load_texts(entries)
-                for entry in entries:
-                    if entry.event_id in texts:
-                        await link.publish(entry.event_id, texts[entry.event_id])
+                await self._send_entries(link, entries)
                 continue
             wake_at = self._outbox.wake_at(relay)
             link.on_closed = wake.set
@@ -155,8 +179,28 @@ class Publisher:
                 with anyio.move_on_after(None if wake_at is None else max(wake_at - _mono_ms(), 1) / 1000):
                     await wake.wait()
 
-    async def _load_texts(self, entries: Sequence[Entry]) -> dict[str, str]:
-        texts = {entry.event_id: self._texts[entry.event_id] for entry in entries if entry.event_id in self._texts}
+    async def _send_entries(self, link: RelayLink, entries: Sequence[Entry]) -> None:
+        texts = await self._load_texts(link.url, entries)
+        largest = self._connection(link.url).limits.event_bytes
+        for entry in entries:
+            if largest is not None and entry.size > largest:
+                before = self._outbox.unsettled
+                self._outbox.too_large(link.url, entry.event_id)
+                reason = f"invalid: {entry.size} bytes, the limit is {largest} (the relay's own word, NIP-11)"
+                self._refused(link.url, entry.event_id, reason, by_size=True)
+                if not entry.refill:
+                    self._answers.append((entry.seq, link.url, False, reason))
+                    self._answered.set()
+                    self._finished(entry.event_id, before)
+            elif entry.event_id in texts:
+                await link.publish(entry.event_id, texts[entry.event_id])
+
+    async def _load_texts(self, relay: str, entries: Sequence[Entry]) -> dict[str, str]:
+        texts = {}
+        for entry in entries:
+            text = (self._refills[relay] if entry.refill else self._texts).get(entry.event_id)
+            if text is not None:
+                texts[entry.event_id] = text
         missing = [entry for entry in entries if entry.event_id not in texts]
         if missing:
             stored = await self._store.texts([entry.seq for entry in missing])
@@ -177,14 +221,10 @@ class Publisher:
     # Answers
 
     def _hear(self, relay: str, ok: RelayOk) -> None:
-        before = self._outbox.unsettled
+        before, refilled = self._outbox.unsettled, self._outbox.refilling(relay)
         verdict = self._outbox.answered(relay, ok.event_id, ok.accepted, ok.message, _mono_ms())
         if verdict is None:
             return
-        seq = self._seqs[ok.event_id]
-        if verdict in (Verdict.ACCEPTED, Verdict.REFUSED):
-            self._answers.append((seq, relay, verdict is Verdict.ACCEPTED, ok.message))
-            self._answered.set()
         if verdict is Verdict.ACCEPTED:
             self.published[relay] += 1
             self._dated_ahead.discard(relay)
@@ -200,19 +240,45 @@ class Publisher:
                 ok.event_id,
                 ok.message,
             )
-        if verdict is Verdict.REFUSED:
-            self.refused[relay] += 1
-            _log.error("%s refuses event %s for good: %s", relay, ok.event_id, ok.message)
-        if self._outbox.unsettled < before:
-            self._settled.append((_now_ms(), seq))
+        if verdict in (Verdict.REFUSED, Verdict.TOO_LARGE):
+            self._refused(relay, ok.event_id, ok.message, by_size=verdict is Verdict.TOO_LARGE)
+        self._wakes[relay].set()
+        if self._outbox.refilling(relay) < refilled:
+            self._refills[relay].pop(ok.event_id, None)
+            self.refilled[relay] += verdict is Verdict.ACCEPTED
+            self._refill_progress.set()
+            return
+        if verdict in (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_LARGE):
+            self._answers.append((self._seqs[ok.event_id], relay, verdict is Verdict.ACCEPTED, ok.message))
+            self._answered.set()
+            self._finished(ok.event_id, before)
+
+    def _refused(self, relay: str, event_id: str, reason: str, *, by_size: bool) -> None:
+        self.last_refusal[relay] = reason
+        self.refused[relay] += 1
+        if by_size:
+            self.refused_by_size[relay] += 1
+            _log.error("%s can't take event %s: it is unfit for what it is used for: %s", relay, event_id, reason)
+        else:
+            _log.error("%s refuses event %s for good: %s", relay, event_id, reason)
+
+    def _finished(self, event_id: str, unsettled_before: int) -> None:
+        """A relay has taken an event, or never will: note what that settles."""
+        self._note_whole()
+        if self._outbox.unsettled < unsettled_before:
             if self._outbox.unsettled == 0:
                 self._emptied.set()
             # What was held back elsewhere behind a refusal may go on.
             self._wake_all()
-        if ok.event_id not in self._outbox:
-            del self._seqs[ok.event_id]
-            self._texts_size -= len(self._texts.pop(ok.event_id, ""))
-        self._wakes[relay].set()
+        if event_id not in self._outbox:
+            self._seqs.pop(event_id, None)
+            self._texts_size -= len(self._texts.pop(event_id, ""))
+
+    def _note_whole(self) -> None:
+        whole = self._outbox.take_whole()
+        if whole:
+            self._settled += [(_now_ms(), seq) for seq in whole]
+            self._answered.set()
 
     async def _record_answers(self) -> None:
         while True:

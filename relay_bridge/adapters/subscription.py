@@ -12,7 +12,8 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from nips.nip01 import Event, Filter, VerifiedEvent
-from relay_bridge.adapters.relay_connection import Channel, RelayConnection, RelayLink
+from relay_bridge.adapters.relay_connection import RelayConnection
+from relay_bridge.adapters.relay_link import Channel, RelayLink, wants_auth
 from relay_bridge.errors import RelayBridgeError, RelayGone
 from relay_bridge.inbox import Checked, Inbox, check_all
 from relay_bridge.paging import Pager
@@ -62,7 +63,7 @@ async def all_pages(
     Raises RelayGone, RequestClosed, RelayMisbehaved.
     """
     for asked in filters:
-        pager = Pager(asked)
+        pager = Pager(asked, page_limit=link.limits.page)
         while (page := pager.next_filter()) is not None:
             yield pager.take(await link.page(name, page, silence_s=silence_s))
         if pager.crowded:
@@ -115,6 +116,11 @@ class Subscription:
         with anyio.CancelScope(shield=True):
             await self._ended.wait()
         self._out.close()
+
+    @property
+    def silent(self) -> dict[str, str]:
+        """The relays that have not given what they have stored, and why."""
+        return dict(self._silent)
 
     def __aiter__(self) -> "Subscription":
         return self
@@ -191,10 +197,19 @@ class Subscription:
             try:
                 await self._follow(link)
             except RelayBridgeError as error:
+                if wants_auth(error) and link.may_authenticate and await self._authenticated(link):
+                    continue
                 self._fail(relay, str(error))
                 if not link.closed.is_set():
                     _log.warning("subscription %s: %s, asking again", self.name, error)
                     await anyio.sleep(_RETRY_SECONDS)
+
+    @staticmethod
+    async def _authenticated(link: RelayLink) -> bool:
+        try:
+            return await link.authenticate()
+        except RelayGone:
+            return False
 
     async def _follow(self, link: RelayLink) -> None:
         """Open the live request, fetch what is stored, then pass on what comes, until the link or the request ends.

@@ -14,3 +14,8 @@ def test_profiles_name_the_pool() -> None:
     assert [(event.kind, event.pubkey) for event in events] == [(0, KEY.pubkey), (10002, KEY.pubkey), (0, edge.pubkey)]
     assert events[1].tags == (("r", "ws://a"),)
     assert "nostr:npub1" in events[2].content
+
+
+def test_the_relay_list_says_where_the_pool_reads() -> None:
+    listed = pool_profiles(KEY, "pool", "regtest", [], ("ws://a",), 5, ("wss://b", "ws://a"))[1]
+    assert listed.tags == (("r", "ws://a"), ("r", "wss://b", "write"))

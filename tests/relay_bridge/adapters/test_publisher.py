@@ -9,6 +9,7 @@ from relay_bridge.adapters.publisher import Publisher
 from relay_bridge.errors import StoreError
 from relay_bridge.messages import RelayOk
 from relay_bridge.outbox import Outbox
+from relay_bridge.roles import Routes
 
 pytestmark = pytest.mark.anyio
 RELAY = "ws://relay.test"
@@ -46,7 +47,7 @@ async def store(tmp_path):
 
 
 async def test_all_who_wait_for_a_failing_commit_hear_of_it(store, sign) -> None:
-    publisher = Publisher(store, Outbox([RELAY], 1), [])
+    publisher = Publisher(store, Outbox(Routes([RELAY])), [])
     failed: list[int] = []
 
     async def publish(number: int) -> None:
@@ -74,7 +75,7 @@ async def test_all_who_wait_for_a_failing_commit_hear_of_it(store, sign) -> None
 
 async def test_answers_that_the_disk_refuses_are_written_later(store, sign, monkeypatch) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.01)
-    outbox = Outbox([RELAY], 1)
+    outbox = Outbox(Routes([RELAY]))
     publisher = Publisher(store, outbox, [])
     publisher._wakes[RELAY] = anyio.Event()
     store.go.set()

@@ -150,6 +150,8 @@ def lane(
     from noncestr.running import raise_file_limit
 
     raise_file_limit()
-    anyio.run(
-        lambda: run_lane(data, process, LogConfig(log_level, log_format, log_to)), backend_options=BACKEND_OPTIONS
+    raise typer.Exit(
+        anyio.run(
+            lambda: run_lane(data, process, LogConfig(log_level, log_format, log_to)), backend_options=BACKEND_OPTIONS
+        )
     )

@@ -17,13 +17,16 @@ from nips.pool.address import parse_address
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.clock import WallClock
 from noncestr.config import LogConfig
+from noncestr.errors import NoncestrError
 from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load
 from noncestr.lanes import journal_of
 from noncestr.logs import set_level, set_up_logging
 from noncestr.orders import LaneReport, Orders, decode_orders, plain
+from noncestr.running import leaves
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_client import HouseClient
+from stratum_edge.errors import EdgeError
 from stratum_edge.households import parse_networks
 from stratum_edge.service import Edge
 
@@ -63,13 +66,13 @@ class LaneProcess:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_input)
             tasks.start_soon(self._hear_signals)
+            tasks.start_soon(self._end_orphaned)
             await tasks.start(self._house.run)
             await self._ordered.wait()
             assert self._orders is not None
             await self._house.terms.changed("")
             await self._house.source.wait_tip(b"")
             self._edge = self._make_edge(self._orders)
-            tasks.start_soon(self._end_orphaned)
             async with anyio.create_task_group() as serving:
                 await serving.start(self._edge.run)
                 log.info("lane %d serves miners", self._orders.edge.lane)
@@ -163,7 +166,15 @@ class LaneProcess:
         os._exit(0)
 
 
-async def run_lane(data: Path, process: int, config: LogConfig) -> None:
-    """`noncestr edge lane`: what the pool starts for each of its workers."""
+async def run_lane(data: Path, process: int, config: LogConfig) -> int:
+    """`noncestr edge lane`: what the pool starts for each of its workers. The exit status: 0, or 1 after an error."""
     set_up_logging(config, process)
-    await LaneProcess(data, process).run()
+    try:
+        await LaneProcess(data, process).run()
+    except ExceptionGroup as group:
+        mendable, rest = group.split((EdgeError, NoncestrError, OSError))
+        if mendable is None or rest is not None:
+            raise
+        log.error("%s", "; ".join(str(leaf) for leaf in leaves(mendable)))
+        return 1
+    return 0

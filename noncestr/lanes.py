@@ -217,5 +217,6 @@ def _move(journal_dir: Path, folder: Path) -> None:
 
 
 def _numbers(edge: str, closed: Collection[str]) -> set[int]:
-    """The numbers of the edge's own lanes among those closed."""
-    return {int(number) for key, _, number in (name.partition("/") for name in closed) if key == edge}
+    """The numbers of the edge's own lanes among the chains that are closed; others have names that are none."""
+    parts = (name.partition("/") for name in closed)
+    return {int(number) for key, _, number in parts if key == edge and number.isascii() and number.isdecimal()}

@@ -11,6 +11,7 @@ from noncestr import __version__
 from noncestr.config import example_toml
 
 ROOT = Path(__file__).parents[2]
+PUBKEY = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
 
 def run(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +25,7 @@ def run(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[
 def test_version_and_help(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").stdout == f"noncestr {__version__}\n"
     listed = run(tmp_path, "--help").stdout
-    assert all(command in listed for command in ("up", "verify", "miner", "config"))
+    assert all(command in listed for command in ("up", "edge", "journal", "verify", "miner", "config"))
 
 
 def test_config_example_and_check(tmp_path: Path) -> None:
@@ -40,6 +41,11 @@ def test_config_example_and_check(tmp_path: Path) -> None:
         (("up", "--config", "none.toml"), {}, "cannot read none.toml"),
         (("verify", "--relay", "http://x", "--pool", "npub1"), {}, "--pool" ),
         (("verify", "--relay", "ws://127.0.0.1:1", "--pool", "nsec1qqqq"), {}, "secret key: keep it to yourself"),
+        (("edge", "status"), {}, "no pool and no edge runs on data"),
+        (("edge", "drain", "--data", "elsewhere"), {}, "no pool and no edge runs on elsewhere"),
+        (("edge", "run", "--pool", "npub1nobody", "--relay", "ws://127.0.0.1:1"), {}, "--pool: "),
+        (("edge", "run", "--pool", PUBKEY), {}, "--relay must name at least one"),
+        (("edge", "run", "--pool", PUBKEY, "--relay", "http://x"), {}, "--relay must hold ws://"),
         (("miner", "--url", "ftp://127.0.0.1:1", "--user", "x"), {}, "ftp"),
     ],
 )  # fmt: skip

@@ -127,7 +127,7 @@ async def test_fewer_workers_leave_lanes_to_be_finished_and_no_number_serves_twi
 async def test_a_lane_that_the_terms_have_closed_is_over_though_its_journal_came_back(tmp_path: Path) -> None:
     keep_journal(journal_of(tmp_path, 0), 0)
     keep_journal(journal_of(tmp_path, 1), 1)
-    closed = [f"{EDGE.pubkey}/1", "ff/9"]
+    closed = [f"{EDGE.pubkey}/1", "ff/9", f"{EDGE.pubkey}/accounting", f"{EDGE.pubkey}/*"]
     plan = await plan_lanes(FakeFeed(batch(0, 0)), EDGE.pubkey, POOL, tmp_path, 2, closed)
     assert plan == LanePlan((0, 2), {}, over=(journal_of(tmp_path, 1),))
     plan = await plan_lanes(FakeFeed(batch(0, 0), batch(1, 0)), EDGE.pubkey, POOL, tmp_path, 3, closed)

@@ -29,6 +29,10 @@ SCHEMES = ("pplns", "prop", "solo", "pps", "fpps")
 PPM = 1_000_000
 # 1/2^32 of difficulty 1: the easiest target the protocol can write.
 EASIEST_BITS = 0x2100FFFF
+# The end of a chain that never began, `[]` in the terms: all that it ever holds is void.
+NEVER = Head(-1, "")
+# In the place of a chain's name: every chain of the key that no terms name.
+EVERY_CHAIN = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ class TermsBody:
         return {
             "offers": {name: offer.to_json() for name, offer in self.offers.items()},
             "keys": [list(pair) for pair in self.keys],
-            "closed": {name: [head.seq, head.id] for name, head in self.closed.items()},
+            "closed": {name: [] if head == NEVER else [head.seq, head.id] for name, head in self.closed.items()},
             "limits": self.limits.to_json(),
             "payouts": self.payouts.to_json(),
             "log": self.log.to_json(),
@@ -155,7 +159,7 @@ class TermsBody:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A 4210 event. `closed` maps `<pubkey>/<chain>` to the chain's last event: what it holds beyond is void."""
+    """A 4210 event. `closed` maps `<pubkey>/<chain>` to the chain's last event, or NEVER: what it holds beyond is void."""
 
     id: str
     signer: str
@@ -191,6 +195,16 @@ def _limits(fields: dict[str, Any]) -> Limits:
     return Limits(easiest_bits=easiest, block_bits=block_bits, **plain)
 
 
+def _end(name: str, head: object) -> Head:
+    if head == [] and type(head) is list:
+        return NEVER
+    if type(head) is not list or len(head) != 2 or type(head[0]) is not int or head[0] < 0:
+        raise InvalidPoolEvent("closed must map <pubkey>/<chain> to [seq, id], or to [] if it never began")
+    if name.endswith(f"/{EVERY_CHAIN}"):
+        raise InvalidPoolEvent("closed maps <pubkey>/* to [] alone: no event is the last of many chains")
+    return Head(head[0], parse_id(head[1], "a closed chain's last id"))
+
+
 def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
     values = read_list(fields, name)
     if not all(type(value) is str for value in values):
@@ -212,11 +226,7 @@ def parse_terms(event: VerifiedEvent) -> Terms:
         if not is_valid_xonly(parse_id(pair[0], "a key")):
             raise InvalidPoolEvent("a key in the terms is not on the curve")
         keys.append((pair[0], pair[1]))
-    closed = {}
-    for name, head in read_dict(fields, "closed").items():
-        if type(head) is not list or len(head) != 2 or type(head[0]) is not int or head[0] < 0:
-            raise InvalidPoolEvent("closed must map <pubkey>/<chain> to [seq, id]")
-        closed[name] = Head(head[0], parse_id(head[1], "a closed chain's last id"))
+    closed = {name: _end(name, head) for name, head in read_dict(fields, "closed").items()}
     payouts = read_dict(fields, "payouts")
     network_fee = read_str(payouts, "network_fee")
     if network_fee not in ("pool", "miner"):

@@ -3,12 +3,15 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
+from nips.pool.chain import Head
+from nips.pool.terms import NEVER, build_terms
 from tests.vectors import published
-from tests.vectors.example_log import ACCOUNTING, EDGE, POOL_KEY, ZAPPER, ExampleLog, key
+from tests.vectors.example_log import ACCOUNTING, EDGE, POOL, POOL_KEY, TERMS_BODY, ZAPPER, ExampleLog, key
 
 Json = dict[str, Any]
 TEST_KEYS = 'secret keys are sha256("noncestr test key N"), for tests only'
@@ -192,13 +195,21 @@ def terms(log: ExampleLog) -> Json:
     made.set("keys", [[EDGE.pubkey, "miner"]], "an unknown role")
     made.set("keys", [[published.OFF_CURVE, "edge"]], "a key that is not on the curve")
     made.set("closed", {f"{EDGE.pubkey}/0": [0]}, "a closed chain without its last id")
+    made.set("closed", {f"{EDGE.pubkey}/0": None}, "an end that is no array")
+    made.set("closed", {f"{EDGE.pubkey}/*": [0, "00" * 32]}, "one last event for every chain of a key")
     made.content("a limit is missing", lambda fields: fields["limits"].pop("anchor_ms"))
     made.content("block_bits not canonical", lambda fields: fields["limits"].update(block_bits="1d007fff"))
     made.content("easiest_bits as a number", lambda fields: fields["limits"].update(easiest_bits=1))
     made.content("someone else bears the fee", lambda fields: fields["payouts"].update(network_fee="nobody"))
     made.content("relays are not strings", lambda fields: fields["log"].update(relays=[1]))
     made.tag("block_bits on main", "a", ("a", made.event.tags[0][1].replace("regtest", "main")))
-    return _event_file("4210, terms", [log.events["terms"]], made)
+    # The edge's key was stolen: its lane ends at the receipt, its other lanes and the zapper's chain have none.
+    ends = {f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id), f"{EDGE.pubkey}/*": NEVER}
+    ends[f"{ZAPPER.pubkey}/payouts"] = NEVER
+    revoking = replace(TERMS_BODY, closed=ends, keys=((key(7).pubkey, "edge"), (ACCOUNTING.pubkey, "accounting")))
+    first = log.events["terms"]
+    second = build_terms(POOL, Head(0, first.id).next(), first.created_at + 60, revoking)
+    return _event_file("4210, terms", [first, POOL_KEY.sign(second)], made)
 
 
 def statement(log: ExampleLog) -> Json:

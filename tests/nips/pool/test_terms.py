@@ -10,6 +10,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head, Link
 from nips.pool.targets import share_bits_from_difficulty
 from nips.pool.terms import (
+    NEVER,
     ROLES,
     SCHEMES,
     Limits,
@@ -36,7 +37,9 @@ bodies = st.builds(
         max_size=3,
     ),
     keys=st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(ROLES)), max_size=5).map(tuple),
-    closed=st.dictionaries(text, st.builds(Head, number, id64), max_size=3),
+    closed=st.dictionaries(
+        text.filter(lambda name: not name.endswith("/*")), st.just(NEVER) | st.builds(Head, number, id64), max_size=3
+    ),
     limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits),
     payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"])),
     log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
@@ -44,7 +47,12 @@ bodies = st.builds(
 
 
 def test_vectors(check_vectors, log):
-    (terms,) = check_vectors("terms", parse_terms, 1, 30)
+    terms, revoking = check_vectors("terms", parse_terms, 2, 32)
+    assert revoking.body.closed == {
+        f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id),
+        f"{EDGE.pubkey}/*": NEVER,
+        f"{ZAPPER.pubkey}/payouts": NEVER,
+    }
     assert terms.body == TERMS_BODY
     assert (terms.id, terms.signer, terms.pool, terms.link) == (log.events["terms"].id, POOL.pubkey, POOL, FIRST)
     assert terms.body.keys_of("edge") == {EDGE.pubkey}

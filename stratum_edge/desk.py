@@ -32,6 +32,7 @@ from stratum_edge.journal import (
     encode_json,
     encode_record,
     encode_session,
+    encode_share,
 )
 from stratum_edge.lane import Entry, Lane, SessionKey
 from stratum_edge.ports import Journal, Template
@@ -41,6 +42,9 @@ from stratum_edge.turn import Turn
 
 # A segment is replaced once it is this large: replaying it takes about a second.
 SEGMENT_BYTES: Final = 16 << 20
+# A block whose submission has no answer yet (megabytes) would have to be copied into the new one: that waits, unless
+# the nodes are away for long.
+LARGEST_SEGMENT: Final = 8 * SEGMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ class Desk:
         self._announced.update(job.id for job in jobs)
         self._batch_jobs.clear()
         self._batch_blocks.clear()
-        if self.journal.size > SEGMENT_BYTES:
+        size = self.journal.size
+        if size > SEGMENT_BYTES and (not self._blocks or size > LARGEST_SEGMENT):
             self.begin_segment()
 
     def _announcement(self, block: FoundBlock, receipt: str) -> VerifiedEvent:
@@ -254,7 +259,7 @@ class Desk:
             journal.put(encode_session(key))
         if verdict.is_block:
             self._find(work, key, share, verdict.hash, entry, at)
-        journal.put(encode_record(Kind.SHARE, entry.record))
+        journal.put(encode_share(entry.record))
         if verdict.status == CREDITED:
             work_done = self._works.get(key.share_bits)
             if work_done is None:

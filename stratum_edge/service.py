@@ -37,6 +37,8 @@ SWEEP_S: Final = 5.0
 SEAL_LOOK_S: Final = 0.25
 # How often it is looked whether a node answers.
 NODE_LOOK_S: Final = 1.0
+# A node's clock and ours differ by seconds; from two hours on every share's time is out of range (SPEC.md).
+CLOCK_TOLERANCE_S: Final = 600
 # Going down: what is sealed must reach the outbox within this, else the journal has it for the next start.
 SHUTDOWN_S: Final = 10.0
 
@@ -285,7 +287,11 @@ class Edge:
                     raise
                 log.error("the new terms can't be mined under, the old ones stay: %s", error)
         assert self._known is not None
-        clean = self._desk.renew(template, self._known, self._clock.now_ms())
+        now = self._clock.now_ms()
+        ahead = template.curtime - now // 1000
+        if abs(ahead) > CLOCK_TOLERANCE_S:
+            log.warning("the chain's clock is %d s ahead of ours: set the time, or shares will be refused", ahead)
+        clean = self._desk.renew(template, self._known, now)
         self._desk.journal.flush()
         self._deliveries.look()
         return clean

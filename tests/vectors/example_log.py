@@ -10,9 +10,11 @@ from fractions import Fraction
 
 import bolt11
 
+from accounting.archive import ArchiveHeader, canonical_order, stub_of, write_lines
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
 from nips.pool.address import PoolAddress
+from nips.pool.archive import ArchiveBody, Digest, build_archive
 from nips.pool.binding import BoundWork
 from nips.pool.block import BlockBody, build_block
 from nips.pool.chain import FIRST, Head
@@ -22,7 +24,15 @@ from nips.pool.job import JobBody, build_job, parse_job
 from nips.pool.payout import PayoutBody, build_payout
 from nips.pool.receipt import ReceiptBody, Rejects, Session, ShareRecord, build_receipt, receipt_second
 from nips.pool.statement import BlockReward, Row, StatementBody, Window, build_statement, build_status
-from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
+from nips.pool.summary import (
+    HOUR_MS,
+    Refused,
+    SummaryBody,
+    SummaryRow,
+    build_summary,
+    build_summary_part,
+)
+from nips.pool.targets import bits_at_least, share_bits_from_difficulty, target_from_bits, work_from_bits
 from nips.pool.terms import Limits, LogTerms, Offer, TermsBody, build_terms
 from nips.pool.views import (
     Balance,
@@ -85,6 +95,8 @@ class ExampleLog:
         self._shares()
         self._statement()
         self._payout()
+        self._summary()
+        self._archive()
         self._views()
 
     def _sign(self, name: str, signer: SecretKey, unsigned: UnsignedEvent) -> VerifiedEvent:
@@ -255,6 +267,50 @@ class ExampleLog:
         )
         self.payout = body
         self._sign("payout", ZAPPER, build_payout(POOL, FIRST, body, paid_at + 2))
+
+    def _summary(self) -> None:
+        """The first hour, added up by hand; and its first row as it would stand in a part."""
+        rows = []
+        for number, worker in enumerate(("rig-1", "")):
+            mine = [record for record in self.records if self.sessions[record.session].miner == number]
+            best = min(
+                hash_value(sha256d(self.bound[r.session].header(r.extranonce2, r.ntime, r.nonce, r.version)))
+                for r in mine
+            )
+            work = sum(work_from_bits(self.sessions[record.session].share_bits) for record in mine)
+            refused = () if number else (Refused(23, 2),)
+            rows.append(SummaryRow(MINERS[number], worker, work, len(mine), refused, bits_at_least(best)))
+        heads = {f"{EDGE.pubkey}/0": Head(1, self.events["receipt"].id)}
+        self.summary = SummaryBody(T0, T0 + HOUR_MS, heads, tuple(rows))
+        link, made = Head(1, self.events["status"].id).next(), self.events["status"].created_at + 2
+        self._sign("summary", ACCOUNTING, build_summary(POOL, link, self.summary, made))
+        self._sign("summary_part", ACCOUNTING, build_summary_part(POOL, link, 0, rows[:1], made))
+
+    def _archive(self) -> None:
+        """Everything so far as a file. What a compressor makes of it is made up: it differs from one to the next."""
+        names = ("terms", "empty_receipt", "job", "receipt", "block", "statement", "status", "payout", "summary")
+        kept = {self.events[name].id: self.events[name] for name in names}
+        ordered = [kept[name] for name in canonical_order(map(stub_of, kept.values()))]
+        from_s, to_s = T0 // 1000, T0 // 1000 + 86_400
+        self.archive_lines = list(write_lines(ArchiveHeader(POOL, from_s, to_s), ordered))
+        stream = b"".join(self.archive_lines)
+        file = b"noncestr test file"
+        body = ArchiveBody(
+            from_s=from_s,
+            to_s=to_s,
+            events=len(ordered),
+            stream=Digest(hashlib.sha256(stream).hexdigest(), len(stream)),
+            file=Digest(hashlib.sha256(file).hexdigest(), len(file)),
+            heads={
+                f"{POOL_KEY.pubkey}/terms": Head(0, self.events["terms"].id),
+                f"{EDGE.pubkey}/0": Head(1, self.events["receipt"].id),
+                f"{ACCOUNTING.pubkey}/accounting": Head(2, self.events["summary"].id),
+                f"{ZAPPER.pubkey}/payouts": Head(0, self.events["payout"].id),
+            },
+            urls=("https://pool.example.com/archive/2026-01-01.jsonl.gz",),
+        )
+        link = Head(2, self.events["summary"].id).next()
+        self._sign("archive", ACCOUNTING, build_archive(POOL, link, body, to_s + 7200))
 
     def _views(self) -> None:
         status, now = self.events["status"], self.events["payout"].created_at

@@ -17,7 +17,7 @@ from nips.pool.coinbase import build_coinb1, build_coinb2, parse_outputs, push_h
 from nips.pool.hashing import display, merkle_fold, parse_header, sha256d
 from nips.pool.receipt import parse_receipt
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
-from tests.vectors import pool_events, published
+from tests.vectors import lasting_events, pool_events, published
 from tests.vectors.example_log import ExampleLog, key
 from tests.vectors.pool_events import TEST_KEYS, Json, wire
 
@@ -295,6 +295,9 @@ FILES: dict[str, Callable[[ExampleLog], Json]] = {
     "terms": pool_events.terms,
     "statement": pool_events.statement,
     "payout": pool_events.payout,
+    "summary": lasting_events.summary,
+    "summary_part": lasting_events.summary_part,
+    "archive": lasting_events.archive,
     "merkle": merkle,
 }
 
@@ -312,7 +315,7 @@ def _pretty(text: str) -> str:
 def examples(log: ExampleLog) -> dict[str, str]:
     """The fenced blocks of SPEC.md by their names."""
     out = {name: encode_event(event).decode() for name, event in log.events.items()}
-    for name in ("terms", "job", "statement"):
+    for name in ("terms", "job", "statement", "summary", "archive"):
         out[f"{name}_content"] = _pretty(log.events[name].content)
     share = binding_file(log)["shares"][-1]
     record = log.records[-1]

@@ -12,12 +12,12 @@ from tests.vectors.make import BLOCK, FILES, HERE, SPEC, examples, fill, render
 SHOWN = {
     "keys", "terms_content", "terms", "empty_receipt", "job_content", "job", "share", "receipt", "records", "record",
     "block", "split", "statement_content", "statement", "status", "payout", "announcement", "balance",
-    "pool_statistics", "miner_statistics",
+    "pool_statistics", "miner_statistics", "summary_content", "summary", "archive_content", "archive",
 }  # fmt: skip
 
 
 def test_the_vectors_are_what_the_code_makes(log):
-    assert len(FILES) == 13
+    assert len(FILES) == 16
     for name, make in FILES.items():
         assert (HERE / f"{name}.json").read_text() == render(make(log)), f"{name}.json is stale: run tests.vectors.make"
 
@@ -36,7 +36,7 @@ def test_the_examples_verify():
     """Every event shown has its id and signature, and its content shown at length is its content."""
     found = {match[1]: (match[2], match[3]) for match in BLOCK.finditer(SPEC.read_text())}
     events = {name: text for name, (form, text) in found.items() if form == "json" and not name.endswith("_content")}
-    assert len(events) == 12
+    assert len(events) == 14
     for name, text in events.items():
         event = verify(decode_event(text))
         assert encode_event(event).decode() == text

@@ -27,6 +27,15 @@ from nips.pool.targets import target_from_bits
 ROLES = ("edge", "accounting", "zapper")
 SCHEMES = ("pplns", "prop", "solo", "pps", "fpps")
 PPM = 1_000_000
+MILLI = 1000
+# A period lasts a minute to a day: rows are paid by it, and each is an event of its own.
+SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 60, 86_400
+PERIOD_SCHEMES = ("pps", "fpps")
+# A bonus takes a quarter of the fee at most and looks back 30 days; a model's work counts half as much again at most.
+MAX_LOYALTY_PPM = 250_000
+LOYALTY_DAYS = 30
+LOYALTY_HOURS = 24 * LOYALTY_DAYS
+MAX_HARDWARE_MILLI = 1500
 # 1/2^32 of difficulty 1: the easiest target the protocol can write.
 EASIEST_BITS = 0x2100FFFF
 # The end of a chain that never began, `[]` in the terms: all that it ever holds is void.
@@ -36,11 +45,41 @@ EVERY_CHAIN = "*"
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A model of devices in a loyalty bonus: `hashrate` in hashes a second, what its work counts in thousandths."""
+
+    hashrate: int
+    factor_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loyalty:
+    """A bonus out of the fee, of which it is at most `part_ppm`: full for so many hours with a share and days with an
+    attestation, of the last 30 days; `hardware` by the model that an attestation names.
+    """
+
+    part_ppm: int
+    full_hours: int = LOYALTY_HOURS
+    full_days: int = LOYALTY_DAYS
+    hardware: Mapping[str, Model] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The bonus as it stands in an offer."""
+        return {
+            "part_ppm": self.part_ppm,
+            "full_hours": self.full_hours,
+            "full_days": self.full_days,
+            "hardware": {name: [str(model.hashrate), model.factor_milli] for name, model in self.hardware.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What a port promises: how the rewards of its blocks are split among its shares.
 
     `window_milli`: the pplns window in thousandths of a block's work; `window_min_work`: its floor; `window_max_ms`:
-    the greatest age of a share in it, 0 for none. `fee_ppm`: the pool's part of a reward, in millionths.
+    the greatest age of a share in it, 0 for none. `fee_ppm`: the pool's part of a reward, in millionths. `period_s`:
+    how long a period of pps or fpps lasts, 0 for schemes that have none.
     """
 
     scheme: str = "pplns"
@@ -48,16 +87,23 @@ class Offer:
     window_milli: int = 8000
     window_min_work: int = 0
     window_max_ms: int = 0
+    period_s: int = 0
+    loyalty: Loyalty | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The offer as it stands in the terms."""
-        return {
+        """The offer as it stands in the terms; period and bonus only where there is one."""
+        fields: dict[str, Any] = {
             "scheme": self.scheme,
             "fee_ppm": self.fee_ppm,
             "window_milli": self.window_milli,
             "window_min_work": str(self.window_min_work),
             "window_max_ms": self.window_max_ms,
         }
+        if self.period_s:
+            fields["period_s"] = self.period_s
+        if self.loyalty is not None:
+            fields["loyalty"] = self.loyalty.to_json()
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +178,7 @@ class LogTerms:
 
 @dataclass(frozen=True, slots=True)
 class TermsBody:
-    """What the pool promises, without who said it when."""
+    """What the pool promises, without who said it when. `donate_to`: the key (hex) that miners' donations go to."""
 
     offers: Mapping[str, Offer]
     keys: tuple[tuple[str, str], ...]
@@ -140,6 +186,7 @@ class TermsBody:
     limits: Limits = field(default_factory=Limits)
     payouts: PayoutTerms = field(default_factory=PayoutTerms)
     log: LogTerms = field(default_factory=LogTerms)
+    donate_to: str | None = None
 
     def keys_of(self, role: str) -> frozenset[str]:
         """The public keys that hold a role."""
@@ -147,7 +194,7 @@ class TermsBody:
 
     def to_json(self) -> dict[str, Any]:
         """The content of a 4210 event, without its version."""
-        return {
+        fields = {
             "offers": {name: offer.to_json() for name, offer in self.offers.items()},
             "keys": [list(pair) for pair in self.keys],
             "closed": {name: [] if head == NEVER else [head.seq, head.id] for name, head in self.closed.items()},
@@ -155,11 +202,12 @@ class TermsBody:
             "payouts": self.payouts.to_json(),
             "log": self.log.to_json(),
         }
+        return fields if self.donate_to is None else {**fields, "donate_to": self.donate_to}
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A 4210 event. `closed` maps `<pubkey>/<chain>` to the chain's last event, or NEVER: what it holds beyond is void."""
+    """A 4210 event. `closed` maps `<pubkey>/<chain>` to the last event, or NEVER: what it holds beyond is void."""
 
     id: str
     signer: str
@@ -169,19 +217,43 @@ class Terms:
     body: TermsBody
 
 
+def _model(value: object, name: str) -> Model:
+    if type(value) is not list or len(value) != 2:
+        raise InvalidPoolEvent(f"the model {name[:32]!r} must have [hashrate, factor]")
+    hashrate = parse_work(value[0], "a model's hashrate")
+    if not hashrate:
+        raise InvalidPoolEvent(f"the model {name[:32]!r} has no hashrate")
+    return Model(hashrate, read_int({"a model's factor": value[1]}, "a model's factor", MILLI, MAX_HARDWARE_MILLI))
+
+
+def _loyalty(fields: dict[str, Any]) -> Loyalty:
+    return Loyalty(
+        part_ppm=read_int(fields, "part_ppm", 0, MAX_LOYALTY_PPM),
+        full_hours=read_int(fields, "full_hours", 1, LOYALTY_HOURS),
+        full_days=read_int(fields, "full_days", 1, LOYALTY_DAYS),
+        hardware={name: _model(value, name) for name, value in read_dict(fields, "hardware").items()},
+    )
+
+
 def _offer(value: object, name: str) -> Offer:
     if type(value) is not dict:
         raise InvalidPoolEvent(f"offer {name} must be an object")
-    offer = Offer(
-        scheme=read_str(value, "scheme"),
+    scheme = read_str(value, "scheme")
+    if scheme not in SCHEMES:
+        raise InvalidPoolEvent(f"the scheme {scheme[:32]!r} of offer {name} is not one of {', '.join(SCHEMES)}")
+    if scheme not in PERIOD_SCHEMES and "period_s" in value:
+        raise InvalidPoolEvent(f"offer {name} pays by block: it has no period_s")
+    if scheme in PERIOD_SCHEMES and "loyalty" in value:
+        raise InvalidPoolEvent(f"offer {name} takes no fee out of a reward, so that no loyalty can be paid of it")
+    return Offer(
+        scheme=scheme,
         fee_ppm=read_int(value, "fee_ppm", 0, PPM),
         window_milli=read_int(value, "window_milli"),
         window_min_work=parse_work(value.get("window_min_work"), "window_min_work"),
         window_max_ms=read_int(value, "window_max_ms"),
+        period_s=read_int(value, "period_s", SHORTEST_PERIOD_S, LONGEST_PERIOD_S) if scheme in PERIOD_SCHEMES else 0,
+        loyalty=_loyalty(read_dict(value, "loyalty")) if "loyalty" in value else None,
     )
-    if offer.scheme not in SCHEMES:
-        raise InvalidPoolEvent(f"the scheme {offer.scheme[:32]!r} of offer {name} is not one of {', '.join(SCHEMES)}")
-    return offer
 
 
 def _limits(fields: dict[str, Any]) -> Limits:
@@ -210,6 +282,15 @@ def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
     if not all(type(value) is str for value in values):
         raise InvalidPoolEvent(f"{name} must hold strings")
     return tuple(values)
+
+
+def _donate_to(fields: dict[str, Any]) -> str | None:
+    if "donate_to" not in fields:
+        return None
+    receiver = parse_id(fields["donate_to"], "donate_to")
+    if not is_valid_xonly(receiver):
+        raise InvalidPoolEvent("donate_to is a key that is not on the curve")
+    return receiver
 
 
 def parse_terms(event: VerifiedEvent) -> Terms:
@@ -257,6 +338,7 @@ def parse_terms(event: VerifiedEvent) -> Terms:
                 retention_days=read_int(log, "retention_days"),
                 archives=_texts(log, "archives"),
             ),
+            donate_to=_donate_to(fields),
         ),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
 from nips.pool.chain import Head
-from nips.pool.terms import NEVER, build_terms
+from nips.pool.terms import NEVER, Loyalty, Model, Offer, TermsBody, build_terms
 from tests.vectors import published
 from tests.vectors.example_log import ACCOUNTING, EDGE, POOL, POOL_KEY, TERMS_BODY, ZAPPER, ExampleLog, key
 
@@ -179,6 +179,66 @@ def block(log: ExampleLog) -> Json:
     return _event_file("4213, block found", [log.events["block"]], made)
 
 
+# Terms with an offer of each scheme.
+EVERY_OFFER = TermsBody(
+    offers={
+        "main": Offer(
+            fee_ppm=20_000,
+            window_max_ms=86_400_000,
+            loyalty=Loyalty(250_000, 720, 30, {"Bitaxe Gamma": Model(1_200_000_000_000, 1500)}),
+        ),
+        "round": Offer(scheme="prop"),
+        "lonely": Offer(scheme="solo", fee_ppm=5000),
+        "steady": Offer(scheme="pps", fee_ppm=40_000, period_s=3600),
+        "full": Offer(scheme="fpps", fee_ppm=50_000, period_s=86_400),
+    },
+    keys=TERMS_BODY.keys,
+    donate_to=key(8).pubkey,
+)
+
+
+def _offers(log: ExampleLog, body: TermsBody) -> VerifiedEvent:
+    first = log.events["terms"]
+    return POOL_KEY.sign(build_terms(POOL, Head(0, first.id).next(), first.created_at + 60, body))
+
+
+def _broken_offers(log: ExampleLog) -> list[Json]:
+    """Offers that a parser must refuse, in terms that have one of each scheme."""
+    made = Breaker(_offers(log, EVERY_OFFER), POOL_KEY)
+    for offer, name, value, reason in (
+        ("steady", "period_s", None, "no period"),
+        ("steady", "period_s", 59, "a period under a minute"),
+        ("full", "period_s", 86_401, "a period over a day"),
+        ("full", "period_s", "3600", "a period as a string"),
+        ("main", "period_s", 3600, "a period of a scheme that has none"),
+        (
+            "steady",
+            "loyalty",
+            {"part_ppm": 1, "full_hours": 1, "full_days": 1, "hardware": {}},
+            "a bonus without a fee",
+        ),
+        ("main", "loyalty", None, "a bonus that is no object"),
+        ("main", "scheme", "PPLNS", "a scheme in capitals"),
+    ):
+        made.content(reason, lambda fields, o=offer, n=name, v=value: fields["offers"][o].update({n: v}))
+    for name, value, reason in (
+        ("part_ppm", 250_001, "a bonus of more than a quarter of the fee"),
+        ("part_ppm", -1, "a bonus below nothing"),
+        ("full_hours", 0, "a bonus for no hours"),
+        ("full_hours", 721, "more hours than 30 days have"),
+        ("full_days", 0, "a bonus for no days"),
+        ("full_days", 31, "more than 30 days"),
+        ("hardware", [], "models in an array"),
+        ("hardware", {"x": [1, 1000]}, "a model's hashrate as a number"),
+        ("hardware", {"x": ["0", 1000]}, "a model without hashrate"),
+        ("hardware", {"x": ["1", 999]}, "a model that counts less than its work"),
+        ("hardware", {"x": ["1", 1501]}, "a model that counts more than half as much again"),
+    ):
+        made.content(reason, lambda fields, n=name, v=value: fields["offers"]["main"]["loyalty"].update({n: v}))
+    made.set("donate_to", published.OFF_CURVE, "donations to a key that is not on the curve")
+    return made.made
+
+
 def terms(log: ExampleLog) -> Json:
     made = Breaker(log.events["terms"], POOL_KEY)
     made.common()
@@ -209,7 +269,8 @@ def terms(log: ExampleLog) -> Json:
     revoking = replace(TERMS_BODY, closed=ends, keys=((key(7).pubkey, "edge"), (ACCOUNTING.pubkey, "accounting")))
     first = log.events["terms"]
     second = build_terms(POOL, Head(0, first.id).next(), first.created_at + 60, revoking)
-    return _event_file("4210, terms", [first, POOL_KEY.sign(second)], made)
+    made.made.extend(_broken_offers(log))
+    return _event_file("4210, terms", [first, POOL_KEY.sign(second), _offers(log, EVERY_OFFER)], made)
 
 
 def statement(log: ExampleLog) -> Json:

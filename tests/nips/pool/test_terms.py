@@ -11,10 +11,12 @@ from nips.pool.chain import FIRST, Head, Link
 from nips.pool.targets import share_bits_from_difficulty
 from nips.pool.terms import (
     NEVER,
+    PERIOD_SCHEMES,
     ROLES,
-    SCHEMES,
     Limits,
     LogTerms,
+    Loyalty,
+    Model,
     Offer,
     PayoutTerms,
     TermsBody,
@@ -22,17 +24,25 @@ from nips.pool.terms import (
     parse_terms,
 )
 from tests.vectors.example_log import ACCOUNTING, EDGE, POOL, POOL_KEY, TERMS_BODY, ZAPPER
+from tests.vectors.pool_events import EVERY_OFFER
 
 number = st.integers(0, 2**53 - 1)
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=9)
 id64 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 bits = st.integers(1, 2**60).map(share_bits_from_difficulty)
 KEYS = [SecretKey(bytes([n]) * 32).pubkey for n in range(1, 5)]
+models = st.builds(Model, st.integers(1, 10**20), st.integers(1000, 1500))
+loyalties = st.builds(
+    Loyalty, st.integers(0, 250_000), st.integers(1, 720), st.integers(1, 30), st.dictionaries(text, models, max_size=3)
+)
+plain = (st.integers(0, 10**6), number, st.integers(0, 10**99), number)
+offers = st.builds(Offer, st.sampled_from(["pplns", "prop", "solo"]), *plain, st.just(0), st.none() | loyalties)
+offers |= st.builds(Offer, st.sampled_from(PERIOD_SCHEMES), *plain, st.integers(60, 86_400))
 bodies = st.builds(
     TermsBody,
     offers=st.dictionaries(
         text,
-        st.builds(Offer, st.sampled_from(SCHEMES), st.integers(0, 10**6), number, st.integers(0, 10**99), number),
+        offers,
         min_size=1,
         max_size=3,
     ),
@@ -43,11 +53,13 @@ bodies = st.builds(
     limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits),
     payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"])),
     log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
+    donate_to=st.none() | st.sampled_from(KEYS),
 )
 
 
 def test_vectors(check_vectors, log):
-    terms, revoking = check_vectors("terms", parse_terms, 2, 32)
+    terms, revoking, offering = check_vectors("terms", parse_terms, 3, 52)
+    assert offering.body == EVERY_OFFER
     assert revoking.body.closed == {
         f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id),
         f"{EDGE.pubkey}/*": NEVER,

@@ -38,7 +38,7 @@ from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.profiles import pool_profiles
-from noncestr.promises import REGTEST, Keys, first_block_bits, terms_body
+from noncestr.promises import REGTEST, Keys, first_block_bits, refuse_revoked, terms_body
 from noncestr.readmodel import PoolReadModel
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -84,6 +84,7 @@ class Pool:
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
         self._edge: EdgePart | None = None
+        self._terms: TermsKeeper | None = None
         # New terms and a new announcement, as the configuration now says; None while the pool starts.
         self._promise_again: Callable[[], Awaitable[None]] | None = None
 
@@ -107,14 +108,13 @@ class Pool:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            terms_kept: list[TermsKeeper] = []
-            counts = await self._start_relay(stack, terms_kept)
+            counts = await self._start_relay(stack)
             bridge = self._bridge()
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
             terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
             await terms.open()
-            terms_kept.append(terms)
+            self._terms = terms
             plan = await self._promise(terms, bridge)
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
@@ -187,6 +187,7 @@ class Pool:
         block_bits, closed = first_block_bits(self.config), dict(plan.closed)
         if terms.issued:
             last = terms.current().body
+            refuse_revoked(self.config, last.closed)
             if block_bits is not None and last.limits.block_bits is not None:
                 block_bits = last.limits.block_bits
             closed = {**closed, **last.closed}
@@ -254,6 +255,8 @@ class Pool:
         """
         if self._edge is None or self._promise_again is None:
             raise NoncestrError("the pool is still starting")
+        assert self._terms is not None
+        refuse_revoked(config, self._terms.current().body.closed)
         warn_of_restart(self.config, config)
         before = self.config, self.places
         self.config = reloaded(self.config, config)
@@ -269,8 +272,8 @@ class Pool:
 
     # Everything else
 
-    async def _start_relay(self, stack: AsyncExitStack, terms: list[TermsKeeper]) -> Mapping[str, int]:
-        """The embedded relay, if there is one; what it counts. `terms` gets the keeper once it is there."""
+    async def _start_relay(self, stack: AsyncExitStack) -> Mapping[str, int]:
+        """The embedded relay, if there is one; what it counts."""
         if self.places.relay is None:
             return {}
         store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
@@ -278,9 +281,9 @@ class Pool:
         own = frozenset({*(signer.pubkey for _, signer in self.keys.roles()), self.keys.wallet.pubkey})
 
         def speakers() -> frozenset[str]:
-            if not terms or not terms[0].issued:
+            if self._terms is None or not self._terms.issued:
                 return own
-            return own | terms[0].current().body.keys_of("edge")
+            return own | self._terms.current().body.keys_of("edge")
 
         server = RelayServer(
             self.places.relay.host,

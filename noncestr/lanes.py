@@ -20,6 +20,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.kinds import RECEIPT
 from nips.pool.receipt import parse_receipt
+from nips.pool.terms import EVERY_CHAIN, NEVER
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalInUse
 
@@ -126,11 +127,14 @@ async def seen_lanes(feed: Feed, pool: PoolAddress, edges: Collection[str]) -> d
 
 
 async def close_keys(feed: Feed, pool: PoolAddress, left_out: Collection[str]) -> dict[str, Head]:
-    """What terms that leave edge keys out must say of them: every lane of theirs closed at its last batch."""
+    """What terms that leave edge keys out must say of them: every lane of theirs closed at its last batch, and every
+    other chain before its first, since whoever has such a key can date what it signs as it likes.
+    """
     if not left_out:
         return {}
     seen = await seen_lanes(feed, pool, left_out)
-    return {f"{edge}/{number}": lane.head for (edge, number), lane in sorted(seen.items())}
+    ends = {f"{edge}/{number}": lane.head for (edge, number), lane in sorted(seen.items())}
+    return {**ends, **{f"{edge}/{EVERY_CHAIN}": NEVER for edge in sorted(left_out)}}
 
 
 async def close_lanes(

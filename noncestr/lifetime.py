@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import anyio
+from anyio.abc import TaskStatus
 
 from accounting.errors import AccountingError
 from noncestr.config import Config
@@ -32,8 +33,9 @@ async def run_until_signal(
     """
     stop = anyio.Event()
 
-    async def watch() -> None:
+    async def watch(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     tasks.start_soon(_reload, reload, reread)
@@ -44,7 +46,7 @@ async def run_until_signal(
 
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
+            await tasks.start(watch)
             await run(stop.wait)
             tasks.cancel_scope.cancel()
     except ExceptionGroup as group:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nips.keys import SecretKey
-from nips.nip19 import parse_pubkey
+from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import Limits, LogTerms, Offer, PayoutTerms, TermsBody
+from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, TermsBody
 from noncestr.config import Config
+from noncestr.errors import NoncestrError
 from noncestr.keyfiles import load_or_create
 from stratum_edge.demo_target import block_bits_for
 
@@ -42,6 +43,16 @@ class Keys:
 def further_edges(config: Config) -> tuple[str, ...]:
     """The public keys (hex) of edges on other hosts, each once."""
     return tuple(dict.fromkeys(parse_pubkey(key) for key in config.edge.keys))
+
+
+def refuse_revoked(config: Config, closed: Mapping[str, Head]) -> None:
+    """Raises NoncestrError for a further edge that terms have left out before: all it signs is void for good."""
+    for key in further_edges(config):
+        if closed.get(f"{key}/{EVERY_CHAIN}") == NEVER:
+            raise NoncestrError(
+                f"[edge] keys: the terms left {encode_npub(key)} out once, and what it signs is void for good: the"
+                " edge needs a new key (another --data folder makes one)"
+            )
 
 
 def first_block_bits(config: Config) -> int | None:

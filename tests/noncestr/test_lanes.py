@@ -13,6 +13,7 @@ from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head, Link
 from nips.pool.receipt import ReceiptBody, build_receipt
+from nips.pool.terms import NEVER
 from noncestr.lanes import (
     LanePlan,
     close_keys,
@@ -147,6 +148,7 @@ async def test_an_edge_key_left_out_has_every_lane_closed(tmp_path: Path) -> Non
     assert await close_keys(feed, POOL, [EDGE.pubkey]) == {
         f"{EDGE.pubkey}/0": Head(4, open_one.id),
         f"{EDGE.pubkey}/1": Head(2, finished.id),
+        f"{EDGE.pubkey}/*": NEVER,
     }
     assert await close_keys(FakeFeed(), POOL, []) == {}
 

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from nips.nip19 import encode_npub
 from nips.pool.targets import work_from_bits
+from nips.pool.terms import NEVER
 from noncestr.config import Config, EdgeSection, PoolConfig
-from noncestr.promises import Keys, first_block_bits, terms_body
+from noncestr.errors import NoncestrError
+from noncestr.promises import Keys, first_block_bits, refuse_revoked, terms_body
 
 
 def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
@@ -26,6 +30,14 @@ def test_further_edges_are_named_once(tmp_path: Path) -> None:
     body = terms_body(config, keys, ("ws://a",), 0x1E1FFFE0)
     assert body.keys_of("edge") == {keys.edge.pubkey, other}
     assert len(body.keys) == 4
+
+
+def test_a_key_that_was_left_out_can_not_come_back(tmp_path: Path) -> None:
+    other = Keys.load(tmp_path).edge.pubkey
+    config = replace(Config(), edge=EdgeSection(keys=(other,)))
+    refuse_revoked(config, {f"{other}/0": NEVER, "ab/*": NEVER})
+    with pytest.raises(NoncestrError, match="needs a new key"):
+        refuse_revoked(config, {f"{other}/*": NEVER})
 
 
 def test_outside_regtest_the_chain_says_what_a_block_is_and_when_it_matures(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 
 from nips.errors import InvalidMessage
 from nips.nip01 import Filter
+from nips.nip77 import NegClose, NegError, NegMessage, NegOpen
 from relay_bridge.messages import (
     ClientClose,
+    ClientCount,
     ClientReq,
     RelayClosed,
+    RelayCount,
     RelayEose,
     RelayEvent,
     RelayMessage,
@@ -64,6 +67,8 @@ class RelayDialogue:
         self._requests: dict[str, tuple[RequestState, tuple[Filter, ...]]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._awaited: set[str] = set()
+        # Questions with one answer at a time (COUNT, NEG-OPEN, NEG-MSG) that wait for it.
+        self._questions: set[str] = set()
 
     def ask(self, sub_id: str, filters: Sequence[Filter]) -> str:
         """The REQ frame. An open request of that id is replaced, as NIP-01 has it."""
@@ -76,6 +81,22 @@ class RelayDialogue:
         if not self._move(sub_id, Step.CLOSE):
             return None
         return encode_client_message(ClientClose(sub_id))
+
+    def count(self, sub_id: str, asked: Filter) -> str:
+        """The COUNT frame (NIP-45); one answer is awaited."""
+        self._questions.add(sub_id)
+        return encode_client_message(ClientCount(sub_id, (asked,)))
+
+    def reconcile(self, message: NegOpen | NegMessage) -> str:
+        """A frame of a reconciliation (NIP-77); one answer is awaited."""
+        self._questions.add(message.sub_id)
+        return encode_client_message(message)
+
+    def end_question(self, sub_id: str) -> str:
+        """The NEG-CLOSE frame; no answer is awaited any more, one that is under way is ignored."""
+        self._questions.discard(sub_id)
+        self._remember_ended(sub_id)
+        return encode_client_message(NegClose(sub_id))
 
     def publish(self, event_id: str, text: str) -> str:
         """The EVENT frame around an event's JSON text; its OK is awaited from now on."""
@@ -107,6 +128,13 @@ class RelayDialogue:
                 expected = self._expects_event(message)
             case RelayEose(sub_id):
                 expected = self._expects_step(sub_id, Step.EOSE)
+            case RelayClosed(sub_id) if sub_id in self._questions:
+                # NIP-45: a relay that won't count answers CLOSED.
+                self._questions.discard(sub_id)
+                expected = True
+            case RelayCount(sub_id) | NegMessage(sub_id) | NegError(sub_id):
+                expected = sub_id in self._questions or self._drop_unknown(sub_id)
+                self._questions.discard(sub_id)
             case RelayClosed(sub_id):
                 expected = self._expects_step(sub_id, Step.CLOSED)
             case RelayOk():
@@ -143,12 +171,15 @@ class RelayDialogue:
             return False
         if state is RequestState.ENDED:
             del self._requests[sub_id]
-            self._ended[sub_id] = None
-            if len(self._ended) > _RECENTLY_ENDED:
-                self._ended.popitem(last=False)
+            self._remember_ended(sub_id)
         elif state is not request[0]:
             self._requests[sub_id] = (state, request[1])
         return True
+
+    def _remember_ended(self, sub_id: str) -> None:
+        self._ended[sub_id] = None
+        if len(self._ended) > _RECENTLY_ENDED:
+            self._ended.popitem(last=False)
 
     def _drop_unknown(self, sub_id: str) -> bool:
         if sub_id in self._ended:

@@ -8,6 +8,7 @@
      +-- BridgeNotRunning      a RelayBridge was used outside of its `run`
      +-- StoreError            a database of ours failed
           +-- QueryTooSlow     a query of the event store passed its time bound
+          +-- TooManyRecords   more events match than were allowed for
 
     nips.errors.InvalidMessage
      +-- InvalidEventMessage   an EVENT or AUTH whose event is malformed but whose id can be read
@@ -84,6 +85,10 @@ class StoreError(RelayBridgeError):
 
 class QueryTooSlow(StoreError):
     """A query of the event store passed its time bound."""
+
+
+class TooManyRecords(StoreError):
+    """More events match than were allowed for."""
 
 
 class InvalidEventMessage(InvalidMessage):

@@ -1,4 +1,4 @@
-"""The messages of NIP-01, 42 and 45, both ways: JSON arrays whose first item names the message.
+"""The messages of NIP-01, 42, 45 and 77, both ways: JSON arrays whose first item names the message.
 
 Parsing is strict: wrong types, missing and surplus items are refused. Events are parsed, not verified.
 """
@@ -9,6 +9,17 @@ import msgspec
 
 from nips.errors import InvalidEvent, InvalidFilter, InvalidMessage
 from nips.nip01 import Event, Filter, encode_event, parse_event, parse_filter
+from nips.nip77 import (
+    ClientNegMessage,
+    NegClose,
+    NegError,
+    NegMessage,
+    NegOpen,
+    RelayNegMessage,
+    encode_neg,
+    parse_client_neg,
+    parse_relay_neg,
+)
 from relay_bridge.errors import InvalidEventMessage, InvalidRequest
 
 # NIP-01: "an arbitrary, non-empty string of max length 64 chars".
@@ -50,7 +61,7 @@ class ClientAuth(msgspec.Struct, frozen=True):
     event: Event
 
 
-ClientMessage = ClientEvent | ClientReq | ClientClose | ClientCount | ClientAuth
+ClientMessage = ClientEvent | ClientReq | ClientClose | ClientCount | ClientAuth | ClientNegMessage
 
 
 class RelayEvent(msgspec.Struct, frozen=True):
@@ -101,7 +112,7 @@ class RelayAuth(msgspec.Struct, frozen=True):
     challenge: str
 
 
-RelayMessage = RelayEvent | RelayOk | RelayEose | RelayClosed | RelayNotice | RelayCount | RelayAuth
+RelayMessage = RelayEvent | RelayOk | RelayEose | RelayClosed | RelayNotice | RelayCount | RelayAuth | RelayNegMessage
 
 
 def _decode_array(data: str | bytes) -> tuple[str, list[object]]:
@@ -173,6 +184,8 @@ def parse_client_message(data: str | bytes) -> ClientMessage:
     if name == "AUTH":
         _expect(name, items, 1)
         return ClientAuth(_event(items[0]))
+    if name.startswith("NEG-"):
+        return parse_client_neg(name, items)
     raise InvalidMessage(f"unknown message {name[:20]!r}")
 
 
@@ -202,6 +215,8 @@ def parse_relay_message(data: str | bytes) -> RelayMessage:
         if len(challenge) > MAX_CHALLENGE:
             raise InvalidMessage(f"a challenge has at most {MAX_CHALLENGE} characters")
         return RelayAuth(challenge)
+    if name.startswith("NEG-"):
+        return parse_relay_neg(name, items)
     raise InvalidMessage(f"unknown message {name[:20]!r}")
 
 
@@ -254,6 +269,8 @@ def encode_client_message(message: ClientMessage) -> str:
             return _dump(["COUNT", sub_id, *(f.to_json() for f in filters)])
         case ClientAuth(event):
             return f'["AUTH",{event_json(event)}]'
+        case NegOpen() | NegMessage() | NegClose():
+            return encode_neg(message)
 
 
 def encode_relay_message(message: RelayMessage) -> str:
@@ -276,3 +293,5 @@ def encode_relay_message(message: RelayMessage) -> str:
             return _dump(["COUNT", sub_id, answer])
         case RelayAuth(challenge):
             return _dump(["AUTH", challenge])
+        case NegMessage() | NegError():
+            return encode_neg(message)

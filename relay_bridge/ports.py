@@ -37,6 +37,12 @@ class EventStore(Protocol):
     async def count(self, filters: Sequence[Filter]) -> int:
         """How many stored events match any of the filters. Raises QueryTooSlow, StoreError."""
 
+    async def records(self, asked: Filter, *, most: int) -> list[tuple[int, str]]:
+        """(created_at, id) of what matches, in no order; the filter's `limit` plays no part.
+
+        Raises TooManyRecords if that is more than `most`, QueryTooSlow, StoreError.
+        """
+
 
 class Policy(Protocol):
     """Decides which events the relay takes."""

@@ -140,6 +140,12 @@ def count_query(asked: Filter, *, known_kinds: frozenset[int], now_s: int) -> Qu
     return Query(f"SELECT m.id FROM ({match.sql}) m", match.parameters)
 
 
+def records_query(asked: Filter, limit: int, *, known_kinds: frozenset[int], now_s: int) -> Query:
+    """(created_at, id) of up to `limit` matches, in no order."""
+    match = match_query(asked, known_kinds=known_kinds, now_s=now_s)
+    return Query(f"SELECT m.created_at, m.id FROM ({match.sql}) m LIMIT {limit:d}", match.parameters)
+
+
 def _driving_tag(asked: Filter) -> str | None:
     """The tag whose index leads: the one with the fewest values. `a` never leads where author, kind or another tag
     can: in a pool's relay nearly every event carries the same one."""

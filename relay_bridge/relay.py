@@ -1,4 +1,5 @@
-"""The embedded relay's core: what a connection's messages ask for, and what they are answered (NIP-01, 40, 42, 45, 70).
+"""The embedded relay's core: what a connection's messages ask for, and what they are answered (NIP-01, 40, 42, 45, 70,
+77).
 
 A `RelaySession` is one connection. `receive` takes a message and returns actions; the server carries them out and
 reports what the store said through `stored`. Nothing here waits or does I/O.
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from nips.errors import InvalidEvent, InvalidMessage
 from nips.nip01 import Filter, VerifiedEvent, verify
 from nips.nip42 import KIND_CLIENT_AUTH, check_client_auth
+from nips.nip77 import NegClose, NegError, NegMessage, NegOpen
 from relay_bridge.errors import InvalidEventMessage, InvalidRequest
 from relay_bridge.messages import (
     ClientAuth,
@@ -94,7 +96,14 @@ class Hangup:
     reason: str
 
 
-Action = Send | Store | Query | Count | Unsubscribe | Hangup
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Begin, go on with or end a reconciliation (NIP-77)."""
+
+    message: NegOpen | NegMessage | NegClose
+
+
+Action = Send | Store | Query | Count | Unsubscribe | Reconcile | Hangup
 
 
 def expiration(event: VerifiedEvent) -> int | None:
@@ -166,6 +175,13 @@ class RelaySession:
                 return [Unsubscribe(sub_id)]
             case ClientAuth():
                 return [Send(encode_relay_message(self._auth(message, now_ms)))]
+            case NegOpen(sub_id, asked):
+                wrong = self._check_filters((asked,))
+                if wrong is not None:
+                    return [Send(encode_relay_message(NegError(sub_id, str(wrong))))]
+                return [Reconcile(message)]
+            case NegMessage() | NegClose():
+                return [Reconcile(message)]
 
     def binary(self) -> list[Action]:
         """A binary frame came, which NIP-01 does not know."""

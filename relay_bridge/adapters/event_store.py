@@ -17,10 +17,10 @@ from types import TracebackType
 from nips.nip01 import Event, Filter, VerifiedEvent, address, decode_event, supersedes
 from nips.pool import kinds
 from relay_bridge.deletion import KIND_DELETION, is_deletable, parse_deletion
-from relay_bridge.errors import QueryTooSlow, StoreError
+from relay_bridge.errors import QueryTooSlow, StoreError, TooManyRecords
 from relay_bridge.messages import event_json
 from relay_bridge.ports import Outcome
-from relay_bridge.query import count_query, page_query
+from relay_bridge.query import count_query, page_query, records_query
 from relay_bridge.relay import expiration
 
 _log = logging.getLogger("relay_bridge")
@@ -136,6 +136,10 @@ class SqliteEventStore:
         """See `EventStore.count`."""
         return await self._loop.run_in_executor(self._readers, functools.partial(self._count, filters))
 
+    async def records(self, asked: Filter, *, most: int) -> list[tuple[int, str]]:
+        """See `EventStore.records`."""
+        return await self._loop.run_in_executor(self._readers, functools.partial(self._records, asked, most))
+
     def is_known(self, pubkey: str) -> bool:
         """Whether a public key has a profile here or is named in a share receipt: a miner of ours.
 
@@ -196,6 +200,16 @@ class SqliteEventStore:
             return len(found)
         except sqlite3.OperationalError as error:
             raise self._explain(error) from error
+
+    def _records(self, asked: Filter, most: int) -> list[tuple[int, str]]:
+        query = records_query(asked, most + 1, known_kinds=self._known_kinds, now_s=int(time.time()))
+        try:
+            rows = self._reader().execute(query.sql, query.parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._explain(error) from error
+        if len(rows) > most:
+            raise TooManyRecords(f"more than {most} events match")
+        return [(created_at, event_id.hex()) for created_at, event_id in rows]
 
     def _explain(self, error: sqlite3.OperationalError) -> StoreError:
         if "interrupted" in str(error):

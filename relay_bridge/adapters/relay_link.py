@@ -3,19 +3,23 @@
 import asyncio
 import ipaddress
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import websockets
 from websockets.legacy.client import WebSocketClientProtocol
 
 from nips.keys import Signer
+from nips.negentropy import Initiator, InvalidNegentropy, RecordSet
 from nips.nip01 import Event, Filter
 from nips.nip42 import client_auth
+from nips.nip77 import NegError, NegMessage, NegOpen
+from relay_bridge.adapters.channel import Answer, Channel, Question
 from relay_bridge.client import RelayDialogue
 from relay_bridge.errors import RelayBridgeError, RelayGone, RelayMisbehaved, RequestClosed
 from relay_bridge.limits import PeerLimits
@@ -23,6 +27,7 @@ from relay_bridge.messages import (
     ClientAuth,
     RelayAuth,
     RelayClosed,
+    RelayCount,
     RelayEose,
     RelayEvent,
     RelayNotice,
@@ -36,9 +41,6 @@ MAX_FRAME = 256 * 1024
 # Seconds for TCP, TLS and the WebSocket handshake.
 OPEN_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
-# Events waiting in one channel. When a reader falls further behind, the channel breaks and is asked anew, from where
-# it was: memory stays bounded and other requests of the connection go on.
-MAX_WAITING = 20_000
 # Events a relay may send beyond the limit of a page before that counts as misbehaving: live ones slip in.
 _PAGE_SLACK = 1_000
 # How long a relay may take to judge the answer to its challenge.
@@ -57,53 +59,6 @@ def is_loopback(url: str) -> bool:
 def wants_auth(error: RelayBridgeError) -> bool:
     """Whether a request was ended because the relay wants to know who asks (NIP-42)."""
     return isinstance(error, RequestClosed) and prefix_of(error.reason) == "auth-required"
-
-
-class Channel:
-    """What a relay sends for one request, which may be made in several `parts` (REQs)."""
-
-    def __init__(self, url: str, parts: int = 1) -> None:
-        self._url = url
-        self._parts = parts
-        self._waiting: deque[Event | None] = deque()
-        self._arrived = anyio.Event()
-        self._broken: RelayBridgeError | None = None
-
-    def push(self, event: Event | None) -> None:
-        """An event, or None for EOSE of one part."""
-        if event is None:
-            self._parts -= 1
-            if self._parts:
-                return
-        if len(self._waiting) >= MAX_WAITING:
-            self.break_off(RelayGone(self._url, f"{MAX_WAITING} events wait to be read"))
-            return
-        self._waiting.append(event)
-        self._arrived.set()
-
-    def break_off(self, error: RelayBridgeError) -> None:
-        """Nothing more will come; `receive` raises once what waits is read."""
-        if self._broken is None:
-            self._broken = error
-        self._arrived.set()
-
-    async def receive(self) -> Event | None:
-        """The next event, or None for EOSE. Raises RelayGone, RequestClosed."""
-        while not self._waiting:
-            if self._broken is not None:
-                raise self._broken
-            self._arrived = anyio.Event()
-            await self._arrived.wait()
-        return self._waiting.popleft()
-
-    def take(self) -> list[Event]:
-        """The events that wait, without waiting; up to an EOSE."""
-        taken = []
-        while self._waiting and self._waiting[0] is not None:
-            event = self._waiting.popleft()
-            assert event is not None
-            taken.append(event)
-        return taken
 
 
 class RelayLink:
@@ -128,6 +83,7 @@ class RelayLink:
         self._socket = socket
         self._dialogue = dialogue
         self._channels: dict[str, Channel] = {}
+        self._questions: dict[str, Question] = {}
         self._numbers = count()
         self._reason = "closed"
         self._signer = signer
@@ -151,6 +107,8 @@ class RelayLink:
                 self.on_closed()
             for channel in self._channels.values():
                 channel.break_off(RelayGone(self.url, self._reason))
+            for question in self._questions.values():
+                question.break_off(self._reason)
 
     def _hand_out(self, data: str | bytes) -> None:
         match self._dialogue.receive(data):
@@ -160,7 +118,11 @@ class RelayLink:
             case RelayEose(sub_id):
                 if sub_id in self._channels:
                     self._channels[sub_id].push(None)
-            case RelayClosed(sub_id, message):
+            case RelayCount(sub_id) | NegMessage(sub_id) | NegError(sub_id) as answer:
+                self._answer(sub_id, answer)
+            case RelayClosed(sub_id, message) as closed:
+                if sub_id in self._questions:
+                    self._answer(sub_id, closed)
                 if sub_id in self._channels:
                     self._channels[sub_id].break_off(RequestClosed(self.url, message))
             case RelayOk() as ok:
@@ -174,9 +136,10 @@ class RelayLink:
             case RelayAuth(challenge):
                 # Answered when something is refused for the lack of it: who reads need not be known to every relay.
                 self._challenge, self._proven = challenge, None
-            case _:
-                # Answers to COUNT and NEG-MSG are heard by who asked, in the dialogue.
-                pass
+
+    def _answer(self, sub_id: str, answer: Answer) -> None:
+        if sub_id in self._questions:
+            self._questions[sub_id].push(answer)
 
     async def send(self, frame: str) -> None:
         """Raises RelayGone."""
@@ -278,6 +241,54 @@ class RelayLink:
                 events += channel.take()
                 if len(events) > most:
                     raise RelayMisbehaved(self.url, f"sent more than the {asked.limit} events asked for")
+
+    async def count(self, name: str, asked: Filter, *, silence_s: float) -> int:
+        """How many stored events match (NIP-45). Raises RelayGone, RequestClosed, RelayMisbehaved."""
+        async with self._question(name) as (sub_id, question):
+            await self.send(self._dialogue.count(sub_id, asked))
+            answer = await question.receive(silence_s)
+            if isinstance(answer, RelayCount):
+                return answer.count
+            raise RelayMisbehaved(self.url, "answered a COUNT with something else")
+
+    async def reconcile(
+        self, name: str, asked: Filter, records: RecordSet, *, silence_s: float
+    ) -> tuple[list[str], list[str]]:
+        """Compare what the relay has for a filter with our records (NIP-77): the ids that only we have, and those that
+        only the relay has.
+
+        Raises RelayGone, RequestClosed (also when the relay won't), RelayMisbehaved.
+        """
+        initiator = Initiator(records)
+        have: list[str] = []
+        need: list[str] = []
+        async with self._question(name) as (sub_id, question):
+            message: NegOpen | NegMessage = NegOpen(sub_id, asked, await anyio.to_thread.run_sync(initiator.open))
+            try:
+                while True:
+                    await self.send(self._dialogue.reconcile(message))
+                    answer = await question.receive(silence_s)
+                    if not isinstance(answer, NegMessage):
+                        raise RelayMisbehaved(self.url, "answered a reconciliation with something else")
+                    turn = await anyio.to_thread.run_sync(initiator.receive, answer.message)
+                    have += turn.have
+                    need += turn.need
+                    if turn.reply is None:
+                        return have, need
+                    message = NegMessage(sub_id, turn.reply)
+            except InvalidNegentropy as error:
+                raise RelayMisbehaved(self.url, str(error)) from None
+            finally:
+                await self.send_last(self._dialogue.end_question(sub_id))
+
+    @asynccontextmanager
+    async def _question(self, name: str) -> AsyncIterator[tuple[str, Question]]:
+        sub_id = f"{name[:48]}:{next(self._numbers)}"
+        question = self._questions[sub_id] = Question(self.url)
+        try:
+            yield sub_id, question
+        finally:
+            del self._questions[sub_id]
 
 
 @asynccontextmanager

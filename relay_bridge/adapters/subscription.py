@@ -12,8 +12,9 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from nips.nip01 import Event, Filter, VerifiedEvent
+from relay_bridge.adapters.channel import Channel
 from relay_bridge.adapters.relay_connection import RelayConnection
-from relay_bridge.adapters.relay_link import Channel, RelayLink, wants_auth
+from relay_bridge.adapters.relay_link import RelayLink, wants_auth
 from relay_bridge.errors import RelayBridgeError, RelayGone
 from relay_bridge.inbox import Checked, Inbox, check_all
 from relay_bridge.paging import Pager

@@ -16,6 +16,7 @@ from client_web.server import create_app
 from client_web.site import RELAY_PATH, Site
 from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
+from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
 from nips.pool.views import build_announcement
 from noncestr import __version__
@@ -38,7 +39,7 @@ from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.profiles import pool_profiles
-from noncestr.promises import REGTEST, Keys, first_block_bits, refuse_revoked, terms_body
+from noncestr.promises import REGTEST, Keys, first_block_bits, further_edges, refuse_revoked, terms_body
 from noncestr.readmodel import PoolReadModel
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -83,6 +84,8 @@ class Pool:
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
+        # One at a time: terms are made of those before.
+        self._issuing = anyio.Lock()
         self._edge: EdgePart | None = None
         self._terms: TermsKeeper | None = None
         # New terms and a new announcement, as the configuration now says; None while the pool starts.
@@ -143,7 +146,7 @@ class Pool:
             await self._announce(bridge, terms)
 
             async def promise_again() -> None:
-                await self._issue(terms, bridge, plan)
+                await self._issue(terms, bridge)
                 await self._announce(bridge, terms)
 
             self._promise_again = promise_again
@@ -169,7 +172,7 @@ class Pool:
         plan = await plan_lanes(bridge, edge, self.address, self.data / "journal", workers, closed)
         if plan.closed:
             logger.warning("a journal is gone: closing %s", ", ".join(plan.closed))
-        await self._issue(terms, bridge, plan)
+        await self._issue(terms, bridge, plan.closed)
         for event in pool_profiles(
             self.keys.pool,
             self.config.pool.name,
@@ -182,34 +185,42 @@ class Pool:
             await bridge.publish(event)
         return plan
 
-    async def _issue(self, terms: TermsKeeper, bridge: RelayBridge, plan: LanePlan) -> None:
-        """The configured terms; what was closed stays closed, and the demo target where it was."""
-        block_bits, closed = first_block_bits(self.config), dict(plan.closed)
-        if terms.issued:
-            last = terms.current().body
-            refuse_revoked(self.config, last.closed)
-            if block_bits is not None and last.limits.block_bits is not None:
-                block_bits = last.limits.block_bits
-            closed = {**closed, **last.closed}
-            named = terms_body(self.config, self.keys, self.relays, block_bits).keys_of("edge")
-            left_out = last.keys_of("edge") - named
-            closed = {**await close_keys(bridge, self.address, left_out), **closed}
-            closed = {**await close_lanes(bridge, self.address, self.config.edge.closed, closed), **closed}
-        await terms.issue(terms_body(self.config, self.keys, self.relays, block_bits, closed), self.clock.now_ms())
+    async def _issue(
+        self,
+        terms: TermsKeeper,
+        bridge: RelayBridge,
+        given_up: Mapping[str, Head] | None = None,
+        block_bits: int | None = None,
+    ) -> None:
+        """The configured terms; what was closed stays closed, and the demo target where it was, unless one is given.
+
+        `given_up`: the last batches of lanes whose journal is gone.
+        """
+        async with self._issuing:
+            closed = dict(given_up or {})
+            bits = block_bits or first_block_bits(self.config)
+            if terms.issued:
+                last = terms.current().body
+                refuse_revoked(self.config, last.closed)
+                if block_bits is None and bits is not None and last.limits.block_bits is not None:
+                    bits = last.limits.block_bits
+                closed.update(last.closed)
+                left_out = last.keys_of("edge") - {self.keys.edge.pubkey, *further_edges(self.config)}
+                closed = {**await close_keys(bridge, self.address, left_out), **closed}
+                closed = {**await close_lanes(bridge, self.address, self.config.edge.closed, closed), **closed}
+            await terms.issue(terms_body(self.config, self.keys, self.relays, bits, closed), self.clock.now_ms())
 
     async def _follow_hashrate(self, edge: EdgePart, terms: TermsKeeper, bridge: RelayBridge) -> None:
         while True:
             await anyio.sleep(TARGET_CHECK_SECONDS)
-            last = terms.current().body
-            bits = last.limits.block_bits
+            bits = terms.current().body.limits.block_bits
             assert bits is not None
             status = edge.status()
             if status.accepted < TARGET_SHARES:
                 continue
             wanted = adjusted_block_bits(bits, status.hashrate_hs, self.config.chain.block_seconds)
             if wanted is not None:
-                body = terms_body(self.config, self.keys, self.relays, wanted, last.closed)
-                await terms.issue(body, self.clock.now_ms())
+                await self._issue(terms, bridge, block_bits=wanted)
                 await self._announce(bridge, terms)
                 logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))
 
@@ -281,9 +292,11 @@ class Pool:
         own = frozenset({*(signer.pubkey for _, signer in self.keys.roles()), self.keys.wallet.pubkey})
 
         def speakers() -> frozenset[str]:
+            # Edges elsewhere connect before the terms are read, and must not hear that they are strangers.
+            edges = own.union(further_edges(self.config))
             if self._terms is None or not self._terms.issued:
-                return own
-            return own | self._terms.current().body.keys_of("edge")
+                return edges
+            return edges | self._terms.current().body.keys_of("edge")
 
         server = RelayServer(
             self.places.relay.host,

@@ -1,4 +1,10 @@
-"""pplns: pay the last N shares, N a multiple of a block's work (SPEC.md, "4214 reward statement")."""
+"""pplns: pay the last N shares, N a multiple of a block's work (SPEC.md, "Splits").
+
+Invariants: a full window holds W work, neither more nor less, a short one all there is; what an npub's work earns does
+not change when another npub did part of it, nor with the order in which batches are read; a share is worth the same
+whenever it comes, as long as the window fills and W is a multiple of a block's work. A window that its greatest age
+keeps short pays the newest work for the block, however little: then a share is worth more while the pool is small.
+"""
 
 from collections.abc import Iterable
 

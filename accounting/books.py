@@ -1,10 +1,12 @@
 """What an audit keeps of rewards and payouts: which statement stands, what was paid, and whether it was owed."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 
 from accounting.findings import Code, Finding, finding
 from accounting.ledger import PENDING, REWARD_STATES
+from accounting.shelves import END, MemoryShelves, Shelf, Shelves
 from nips.pool.payout import Payout
 from nips.pool.statement import MATURED, VOID, RewardStatus, Statement
 
@@ -14,11 +16,10 @@ CLOCKS_APART_S = 600
 
 @dataclass(slots=True)
 class Reward:
-    """A statement, the state of its reward, and what its statuses did: (created_at, from state, to state)."""
+    """A statement and the state of its reward."""
 
     statement: Statement
     state: str = PENDING
-    moves: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,31 @@ class Paid:
         return self.taken_msat - self.payout.amount_msat
 
 
-@dataclass(slots=True)
 class Books:
-    """Rewards by statement id and payouts by event id, in the order their chains gave them."""
+    """Rewards by statement id and payouts by event id, with the sums of what miners have."""
 
-    rewards: dict[str, Reward] = field(default_factory=dict)
-    payouts: dict[str, Paid] = field(default_factory=dict)
-    # Payout event id -> what its proof is worth.
-    grades: dict[str, str] = field(default_factory=dict)
-    _served: dict[str, str] = field(default_factory=dict)
-    _by_block: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, shelves: Shelves | None = None) -> None:
+        shelves = shelves or MemoryShelves()
+        self.rewards: Shelf[Reward] = shelves.open("rewards")
+        self.payouts: Shelf[Paid] = shelves.open("payouts")
+        # Payout event id -> what its proof is worth; how many there are of each grade.
+        self.grades: Shelf[str] = shelves.open("grades")
+        self.graded: dict[str, int] = {}
+        # What miners have in rewards of each state, and what left their balance; network fees that miners bore.
+        self._rows: dict[str, dict[str, int]] = {PENDING: {}, MATURED: {}}
+        self._paid: dict[str, int] = {}
+        self.fees_borne_msat = 0
+        self._served: Shelf[str] = shelves.open("served")
+        self._by_block: Shelf[list[str]] = shelves.open("statements of blocks")
+        # What matured and what was paid, by `<miner>/<second>/<0 or 1>/<event>`.
+        self._moves: Shelf[tuple[int, str]] = shelves.open("moves")
+        # By payout_id the first payment of that name; reversals by event id.
+        self._sent: Shelf[tuple[str, int]] = shelves.open("sent")
+        self._reversals: Shelf[str] = shelves.open("reversals")
 
     def standing(self, block: str) -> Reward | None:
         """The reward statement of a block that is not void."""
-        for statement in self._by_block.get(block, ()):
+        for statement in self._by_block.get(block, []):
             if self.rewards[statement].state != VOID:
                 return self.rewards[statement]
         return None
@@ -59,18 +71,34 @@ class Books:
             text = f"block {statement.reward.block} is split by two statements"
             yield finding(Code.REWARD_TWICE, text, other.statement.id, statement.id)
         self.rewards[statement.id] = Reward(statement)
-        self._by_block.setdefault(statement.reward.block, []).append(statement.id)
+        self._by_block[statement.reward.block] = [*self._by_block.get(statement.reward.block, []), statement.id]
+        self._add_rows(statement, PENDING, 1)
 
     def add_status(self, status: RewardStatus) -> Iterator[Finding]:
         """Enter a status of a statement that is in the books."""
         reward = self.rewards[status.statement]
-        state = REWARD_STATES.get((reward.state, status.status))
-        if state is None:
+        old, new = reward.state, REWARD_STATES.get((reward.state, status.status))
+        if new is None:
             text = f"a reward that is {reward.state} is said to be {status.status}"
             yield finding(Code.STATUS_ORDER, text, status.statement, status.id)
             return
-        reward.moves.append((status.created_at, reward.state, state))
-        reward.state = state
+        reward.state = new
+        self.rewards[status.statement] = reward
+        self._add_rows(reward.statement, old, -1)
+        self._add_rows(reward.statement, new, 1)
+        sign = (new == MATURED) - (old == MATURED)
+        # Only the first time: else a reward that goes to and fro would count twice in between.
+        known = status.created_at - CLOCKS_APART_S if old == PENDING else status.created_at
+        for row in reward.statement.rows if sign else ():
+            self._moves[_move_key(row.miner, known, 0, status.id)] = (sign * row.msat, "")
+
+    def _add_rows(self, statement: Statement, state: str, sign: int) -> None:
+        rows = self._rows.get(state)
+        for row in statement.rows if rows is not None else ():
+            assert rows is not None
+            rows[row.miner] = rows.get(row.miner, 0) + sign * row.msat
+            if not rows[row.miner]:
+                del rows[row.miner]
 
     def add_payout(self, payout: Payout, serves: tuple[str, ...], *, miner_bears_fee: bool) -> Iterator[Finding]:
         """Enter a payout; `serves` names its payment. Neither its own name nor a payment may serve twice."""
@@ -80,67 +108,73 @@ class Books:
                 text = f"{name} serves two payouts"
                 yield finding(Code.PAYOUT_TWICE, text, *sorted((other, payout.id)), miner=payout.miner)
         taken = payout.amount_msat + (payout.network_fee_msat if miner_bears_fee else 0)
-        self.payouts[payout.id] = Paid(payout, taken)
+        paid = Paid(payout, taken)
+        self.payouts[payout.id] = paid
+        self.fees_borne_msat += paid.fee_msat
+        self._paid[payout.miner] = self._paid.get(payout.miner, 0) + taken
+        self._moves[_move_key(payout.miner, payout.created_at, 1, payout.id)] = (-taken, payout.id)
+        if payout.reverses is None:
+            self._sent.setdefault(payout.payout_id, (payout.miner, payout.amount_msat))
+        else:
+            self._reversals[payout.id] = payout.reverses
 
-    def matured_msat(self) -> dict[str, int]:
+    def grade(self, payout: str, grade: str) -> None:
+        """Say what a payout's proof is worth, by event id."""
+        old = self.grades.get(payout)
+        if old is not None:
+            self.graded[old] -= 1
+            if not self.graded[old]:
+                del self.graded[old]
+        self.grades[payout] = grade
+        self.graded[grade] = self.graded.get(grade, 0) + 1
+
+    def matured_msat(self) -> Mapping[str, int]:
         """miner -> msat of matured rows, as the books stand."""
-        return self._rows(MATURED)
+        return self._rows[MATURED]
 
-    def pending_msat(self) -> dict[str, int]:
+    def pending_msat(self) -> Mapping[str, int]:
         """miner -> msat of rows that wait for maturity."""
-        return self._rows(PENDING)
+        return self._rows[PENDING]
 
-    def paid_msat(self) -> dict[str, int]:
+    def paid_msat(self) -> Mapping[str, int]:
         """miner -> msat that left the balance."""
-        sums: dict[str, int] = {}
-        for paid in self.payouts.values():
-            sums[paid.payout.miner] = sums.get(paid.payout.miner, 0) + paid.taken_msat
-        return sums
+        return self._paid
 
-    def _rows(self, state: str) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        for reward in self.rewards.values():
-            if reward.state == state:
-                for row in reward.statement.rows:
-                    sums[row.miner] = sums.get(row.miner, 0) + row.msat
-        return sums
-
-    def overpaid(self) -> Iterator[Finding]:
-        """No miner's payouts may pass what had matured by then; the whole log must have been read.
+    def overpaid(self, miners: Iterable[str] | None = None) -> Iterator[Finding]:
+        """No miner's payouts may pass what had matured by then; the whole log must have been read. Of all, or some.
 
         Both chains are dated in seconds: within one, what matured comes first, and up to `CLOCKS_APART_S` later.
         """
-        # (created_at, payouts after the rest, miner, msat, payout's id)
-        entries: list[tuple[int, int, str, int, str]] = []
-        for reward in self.rewards.values():
-            for created_at, old, new in reward.moves:
-                sign = (new == MATURED) - (old == MATURED)
-                # Only the first time: else a reward that goes to and fro would count twice in between.
-                known = created_at - CLOCKS_APART_S if old == PENDING else created_at
-                entries += [(known, 0, row.miner, sign * row.msat, "") for row in reward.statement.rows if sign]
-        for event, paid in self.payouts.items():
-            entries.append((paid.payout.created_at, 1, paid.payout.miner, -paid.taken_msat, event))
-        owed: dict[str, int] = {}
-        for _, _, miner, msat, event in sorted(entries):
-            owed[miner] = owed.get(miner, 0) + msat
-            # What an orphan took back after the payout is not the payout's fault.
-            if event and msat < 0 and owed[miner] < 0:
-                text = f"{miner} was paid {-msat} msat, {-owed[miner]} more than was owed"
-                yield finding(Code.OVERPAID, text, event, miner=miner)
+        ranges = [("", END)] if miners is None else [(f"{miner}/", f"{miner}0") for miner in sorted(miners)]
+        for start, end in ranges:
+            owed, of = 0, ""
+            for (miner, _, _), moves in groupby(self._moves.scan(start, end), key=_moment):
+                owed, of = (owed if miner == of else 0), miner
+                # Of one second's payouts the largest come first: the smallest are the ones too many.
+                for msat, event in sorted(move for _, move in moves):
+                    owed += msat
+                    # What an orphan took back after the payout is not the payout's fault.
+                    if event and msat < 0 and owed < 0:
+                        text = f"{miner} was paid {-msat} msat, {-owed} more than was owed"
+                        yield finding(Code.OVERPAID, text, event, miner=miner)
 
     def wrong_reversals(self) -> Iterator[Finding]:
         """Money that came back must have gone out: to the same miner, and no more than that."""
-        by_name: dict[str, Payout] = {}
-        for paid in self.payouts.values():
-            if paid.payout.reverses is None:
-                by_name.setdefault(paid.payout.payout_id, paid.payout)
         back: dict[str, int] = {}
-        for event, paid in self.payouts.items():
-            name = paid.payout.reverses
-            if name is None:
-                continue
-            back[name] = back.get(name, 0) - paid.payout.amount_msat
-            out = by_name.get(name)
-            if out is None or out.miner != paid.payout.miner or back[name] > out.amount_msat:
-                text = f"{-paid.payout.amount_msat} msat are said to come back of payout {name}"
-                yield finding(Code.PAYOUT_REVERSAL, text, event, miner=paid.payout.miner)
+        for event, name in self._reversals.scan():
+            payout = self.payouts[event].payout
+            back[name] = back.get(name, 0) - payout.amount_msat
+            miner, amount_msat = self._sent.get(name, ("", 0))
+            if miner != payout.miner or back[name] > amount_msat:
+                text = f"{-payout.amount_msat} msat are said to come back of payout {name}"
+                yield finding(Code.PAYOUT_REVERSAL, text, event, miner=payout.miner)
+
+
+def _move_key(miner: str, second: int, order: int, event: str) -> str:
+    # Clocks apart may lead before 1970, which sorts as text only if it is no negative number.
+    return f"{miner}/{max(second, 0):016d}/{order}/{event}"
+
+
+def _moment(item: tuple[str, tuple[int, str]]) -> tuple[str, str, str]:
+    miner, second, order, _ = item[0].split("/")
+    return miner, second, order

@@ -1,14 +1,16 @@
 """One chain of one key: events numbered from 0, each naming the one before (SPEC.md, "Keys, terms, chains").
 
 Events come in any order; they leave in the chain's. Whatever the order, the same events leave, unless the chain forks:
-then the branch read first stands, and both are named.
+then the branch read first stands, and both are named. A chain whose end is known before it is read (the terms closed
+it) has one line, the one that leads to its end, whatever is read first.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from accounting.findings import Code, Finding, finding
+from accounting.shelves import MemoryShelf, Shelf
 from nips.pool.chain import Head, Link
 
 
@@ -37,24 +39,38 @@ class Opaque:
     created_at: int
 
 
+class Waiting(NamedTuple):
+    """An event that has not had its turn: what its place depends on; the event itself is on a shelf."""
+
+    prev: str | None
+    created_at: int
+
+
 T = TypeVar("T", bound=Linked)
 
 
 @dataclass(slots=True)
 class Chain(Generic[T]):
-    """`name` is `<pubkey>/<chain>`. `ids` holds what was accepted, `waiting` what has not had its turn.
+    """`name` is `<pubkey>/<chain>`. `ids` has the id of each accepted event by `<name>/<seq>`, `held` by id the events
+    that have not had their turn; both may be shared with other chains.
 
-    `broken` is the lowest seq after which something is missing or wrong; None while the chain is whole.
+    `accepted` counts the former; `waiting` says what waits, by seq and id. `broken` is the lowest seq after which
+    something is missing or wrong; None while the chain is whole. `by_line`: take nothing before the way to the end is
+    read (a revoked key's chain, which its thief may have forked below the end).
     """
 
     name: str
     report: Callable[[Finding], None]
     head: Head | None = None
     created_at: int = 0
-    ids: dict[int, str] = field(default_factory=dict)
-    waiting: dict[int, dict[str, T]] = field(default_factory=dict)
+    ids: Shelf[str] = field(default_factory=MemoryShelf)
+    held: Shelf[T] = field(default_factory=MemoryShelf)
+    accepted: int = 0
+    waiting: dict[int, dict[str, Waiting]] = field(default_factory=dict)
     closed: Head | None = None
+    by_line: bool = False
     broken: int | None = None
+    _line: frozenset[str] | None = None
 
     @property
     def pubkey(self) -> str:
@@ -71,34 +87,49 @@ class Chain(Generic[T]):
         """The number of the event that is due."""
         return 0 if self.head is None else self.head.seq + 1
 
+    def accepted_id(self, seq: int) -> str | None:
+        """The id of the accepted event of that number."""
+        if self.head is None or seq > self.head.seq:
+            return None
+        return self.ids.get(self._key(seq))
+
+    def has_accepted(self, event: str) -> bool:
+        """Whether an event was accepted, by id: looks at all of them."""
+        return any(known == event for _, known in self.ids.scan(f"{self.name}/", f"{self.name}0"))
+
     def put(self, event: T) -> None:
         """Take an event in. What lies beyond a closed chain's end is void, whatever its date."""
-        if self._is_void(event):
-            self._report_void(event)
-        elif event.link.seq in self.ids:
-            if self.ids[event.link.seq] != event.id:
-                self._report_fork(event.link.seq, self.ids[event.link.seq], event.id)
-        else:
-            self.waiting.setdefault(event.link.seq, {})[event.id] = event
+        seq = event.link.seq
+        if self._is_void(seq, event.id):
+            self._report_void(seq, event.id)
+            return
+        accepted = self.accepted_id(seq)
+        if accepted is not None:
+            if accepted != event.id:
+                self._report_fork(seq, accepted, event.id)
+            return
+        self.waiting.setdefault(seq, {})[event.id] = Waiting(event.link.prev, event.created_at)
+        self.held[event.id] = event
 
-    def close(self, end: Head) -> bool:
+    def close(self, end: Head, *, by_line: bool = False) -> bool:
         """Set the chain's end. False if more than that, or another event there, was accepted before."""
+        self.by_line = by_line and (self.head is None or self.head.seq < end.seq)
         if self.closed is not None and self.closed.seq <= end.seq:
             return True
         self.closed = end
         for seq in sorted(self.waiting):
-            for event in list(self.waiting[seq].values()):
-                if self._is_void(event):
-                    del self.waiting[seq][event.id]
-                    self._report_void(event)
-            if not self.waiting[seq]:
-                del self.waiting[seq]
-        return self.ids.get(end.seq, end.id) == end.id and (self.head is None or self.head.seq <= end.seq)
+            for event in list(self.waiting[seq]):
+                if self._is_void(seq, event):
+                    self._drop(seq, event)
+                    self._report_void(seq, event)
+        at_end = self.accepted_id(end.seq)
+        return at_end in (None, end.id) and (self.head is None or self.head.seq <= end.seq)
 
     @property
     def is_ended(self) -> bool:
         """Whether the chain is closed and all of it was read."""
-        return self.closed is not None and self.head is not None and self.head.seq >= self.closed.seq
+        end = self.closed
+        return end is not None and (end.seq < 0 or (self.head is not None and self.head.seq >= end.seq))
 
     def peek(self) -> T | None:
         """The event that is due, if it was read and names the one before."""
@@ -106,52 +137,98 @@ class Chain(Generic[T]):
         if due is None:
             return None
         expected = None if self.head is None else self.head.id
-        fitting = [event for event in due.values() if event.link.prev == expected]
-        return min(fitting, key=self._rank) if fitting else None
+        fitting = [event for event, told in due.items() if told.prev == expected]
+        if not fitting or (self.by_line and not self._find_line()):
+            return None
+        return self.held[min(fitting, key=lambda event: self._rank(self.next_seq, event))]
 
     def take(self, event: T) -> None:
         """Accept the event that `peek` or `skip_to` named."""
+        seq = event.link.seq
         if self.head is not None and event.created_at < self.created_at:
-            text = f"{self.name} {event.link.seq} is dated {event.created_at}, after {self.created_at}"
+            text = f"{self.name} {seq} is dated {event.created_at}, after {self.created_at}"
             self.report(finding(Code.BACKDATED, text, self.head.id, event.id))
-        for other in sorted(self.waiting.pop(event.link.seq, {})):
+        for other in sorted(self.waiting.get(seq, ())):
             if other != event.id:
-                self._report_fork(event.link.seq, event.id, other)
-        self.head = Head(event.link.seq, event.id)
+                self._report_fork(seq, event.id, other)
+            self._drop(seq, other)
+        self.head = Head(seq, event.id)
         self.created_at = max(self.created_at, event.created_at)
-        self.ids[event.link.seq] = event.id
+        self.ids[self._key(seq)] = event.id
+        self.accepted += 1
+
+    def obstacle(self) -> Finding | None:
+        """What keeps everything that waits from its turn, as far as the chain itself goes; None if nothing does."""
+        if not self.waiting or self.peek() is not None or self.by_line:
+            return None
+        seq = min(self.waiting)
+        event = min(self.waiting[seq], key=lambda event: self._rank(seq, event))
+        before = () if self.head is None else (self.head.id,)
+        if seq > self.next_seq:
+            return finding(Code.GAP, f"{self.name} lacks {self.next_seq} to {seq - 1}", *before, event)
+        text = f"{self.name} {seq} names {self.waiting[seq][event].prev or 'nothing'} as the event before it"
+        return finding(Code.BROKEN_CHAIN, text, *before, event)
 
     def skip_to(self) -> T | None:
         """The lowest event still waiting, past what is missing, which is reported; None if nothing waits."""
-        if not self.waiting:
+        found = self.obstacle()
+        if found is None:
             return None
-        seq = min(self.waiting)
-        event = min(self.waiting[seq].values(), key=self._rank)
-        before = () if self.head is None else (self.head.id,)
-        if seq > self.next_seq:
-            text = f"{self.name} lacks {self.next_seq} to {seq - 1}"
-            self.report(finding(Code.GAP, text, *before, event.id))
-        else:
-            text = f"{self.name} {seq} names {event.link.prev or 'nothing'} as the event before it"
-            self.report(finding(Code.BROKEN_CHAIN, text, *before, event.id))
+        self.report(found)
         if self.broken is None:
             self.broken = self.next_seq
-        return event
+        return self.held[found.events[-1]]
 
-    def _rank(self, event: T) -> tuple[bool, int, str]:
-        # Of a fork's branches the one that goes on is taken, else the older; by id when all is equal.
-        followed = any(late.link.prev == event.id for late in self.waiting.get(event.link.seq + 1, {}).values())
-        return (not followed, event.created_at, event.id)
+    def give_up_line(self) -> None:
+        """There is no more to read: go on without knowing the way to the end."""
+        self._find_line()
+        self.by_line = False
 
-    def _is_void(self, event: T) -> bool:
+    def _find_line(self) -> bool:
+        """Walk from the closed end back to what was accepted; whether all between is read."""
+        if self._line is not None:
+            return True
         end = self.closed
-        return end is not None and (event.link.seq, event.id) != end and event.link.seq >= end.seq
+        if end is None or end.seq < self.next_seq:
+            return True
+        line, due = set(), end.id
+        for seq in range(end.seq, self.next_seq - 1, -1):
+            told = self.waiting.get(seq, {}).get(due)
+            if told is None or (told.prev is None and seq > 0):
+                return False
+            line.add(due)
+            due = told.prev or ""
+        self._line = frozenset(line)
+        return True
 
-    def _report_void(self, event: T) -> None:
+    def _drop(self, seq: int, event: str) -> None:
+        due = self.waiting[seq]
+        del due[event]
+        if not due:
+            del self.waiting[seq]
+        del self.held[event]
+
+    def _key(self, seq: int) -> str:
+        return f"{self.name}/{seq:016d}"
+
+    def _rank(self, seq: int, event: str) -> tuple[bool, bool, int, str]:
+        # Of a fork's branches the one that leads to the closed end is taken, else one that goes on, else the older.
+        followed = any(late.prev == event for late in self.waiting.get(seq + 1, {}).values())
+        off_line = self._line is not None and event not in self._line
+        return (off_line, not followed, self.waiting[seq][event].created_at, event)
+
+    def _is_void(self, seq: int, event: str) -> bool:
+        end = self.closed
+        return end is not None and (seq, event) != end and seq >= end.seq
+
+    def _report_void(self, seq: int, event: str) -> None:
         assert self.closed is not None
-        text = f"{self.name} {event.link.seq} lies beyond the chain's end at {self.closed.seq}"
-        self.report(finding(Code.CLOSED_CHAIN, text, self.closed.id, event.id))
+        if self.closed.seq < 0:
+            self.report(finding(Code.CLOSED_CHAIN, f"{self.name} {seq} is of a chain that never began", event))
+            return
+        text = f"{self.name} {seq} lies beyond the chain's end at {self.closed.seq}"
+        self.report(finding(Code.CLOSED_CHAIN, text, self.closed.id, event))
 
     def _report_fork(self, seq: int, accepted: str, other: str) -> None:
         text = f"{self.name} has two events numbered {seq}"
-        self.report(finding(Code.FORK, text, *sorted((accepted, other))))
+        self.report(finding(Code.FORK, text, *sorted((accepted, other)), key=self.pubkey))

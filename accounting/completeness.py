@@ -1,15 +1,17 @@
 """The end of an audit: there is no more to read, so what still waits, or should be there by now, becomes a finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import nsmallest
+from itertools import islice
 
-from accounting.facts import CLAIMED, Fact
+from accounting.facts import CLAIMED, Fact, Reopened
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
+from accounting.mining import Solved
 from accounting.rewards import may_leave_out
 from accounting.shares import RATIO_BITS
 from nips.pool.hashing import display, sha256d
-from nips.pool.statement import Statement
 
 # A 4213 follows its batch at once; a minute covers a relay that is slow to take it.
 BLOCK_GRACE_MS = 60_000
@@ -20,14 +22,19 @@ LUCK_SIGMAS = 6
 EXAMPLES = 10
 
 
-def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
+def complete(log: PoolLog, now_ms: int | None) -> bool:
     """Process what waits for something that did not come, each time saying what; then look for what is overdue.
 
-    `now_ms` (Unix ms) decides what is overdue; None: nothing is. The new facts.
+    `now_ms` (Unix ms) decides what is overdue; None: nothing is. False if what came last changes what came before
+    (facts.Reopened): the log is to be read again, its terms first.
     """
-    facts = log.settle()
-    while _force(log):
-        facts += log.settle()
+    reopened = _reopens(log.settle())
+    for chain in log.chains():
+        chain.give_up_line()
+    while not reopened and _force(log):
+        reopened = _reopens(log.settle())
+    if reopened:
+        return False
     for check in (
         _unread,
         _unsealed,
@@ -42,9 +49,13 @@ def complete(log: PoolLog, now_ms: int | None) -> list[Fact]:
         for found in check(log):
             log.report(found)
     if now_ms is not None:
-        for found in _overdue(log, now_ms):
+        for found in overdue(log, now_ms):
             log.report(found)
-    return facts
+    return True
+
+
+def _reopens(facts: Iterable[Fact]) -> bool:
+    return any(isinstance(fact, Reopened) for fact in facts)
 
 
 def _force(log: PoolLog) -> bool:
@@ -74,11 +85,11 @@ def _force_lane(log: PoolLog, lane: Lane) -> bool:
     if receipt is None:
         return False
     for job_id in log.mining.lacks(receipt):
-        job = log.mining.waiting_jobs.get(job_id)
-        if job is None:
+        terms = log.mining.waits_for_terms(job_id)
+        if terms is None:
             log.report(finding(Code.MISSING_JOB, f"job {job_id}", job_id, receipt.id))
         else:
-            log.report(finding(Code.MISSING_TERMS, f"terms {job.terms}", job.terms, job_id, receipt.id))
+            log.report(finding(Code.MISSING_TERMS, f"terms {terms}", terms, job_id, receipt.id))
     log.mining.accept(lane, receipt)
     return True
 
@@ -88,26 +99,20 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
     if not log.terms_by_id:
         yield finding(Code.NOTHING_FOUND, f"no terms of {log.pool} were read")
         return
-    strangers = log.strangers | set(log.malformed)
     for chain in log.chains():
         key = chain.pubkey
-        if key in log.terms.roles[_role(chain.name)]:
-            continue
-        roles = log.terms.roles_of(key)
-        if not roles:
-            strangers.update(chain.waiting_ids)
-            continue
-        for event in sorted(chain.waiting_ids):
-            yield finding(Code.WRONG_KEY, f"{key} is {' and '.join(roles)}, which may not sign this", event)
+        if key not in log.terms.roles[_role(chain.name)]:
+            text = f"{key} is {' and '.join(log.terms.roles_of(key))}, which may not sign this"
+            for event in sorted(chain.waiting_ids):
+                yield finding(Code.WRONG_KEY, text, event, key=key)
     for block in sorted(log.mining.waiting_blocks.values(), key=lambda block: block.id):
-        if log.terms.roles_of(block.signer):
-            text = f"the receipt of block {block.block}"
-            yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id)
-        else:
-            strangers.add(block.id)
+        text = f"the receipt of block {block.block}"
+        yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id, key=block.signer)
+    strangers = len(log.parked) + len(log.strangers)
     if strangers:
-        text = f"{len(strangers)} events that no key of the pool signed"
-        yield finding(Code.STRANGER, text, *sorted(strangers)[:EXAMPLES])
+        parked = nsmallest(EXAMPLES, (key.rpartition("/")[2] for key in log.parked))
+        text = f"{strangers} events that no key of the pool signed"
+        yield finding(Code.STRANGER, text, *sorted([*parked, *log.strangers])[:EXAMPLES])
     for chain in log.chains():
         end = chain.closed
         if chain.head is not None and end is not None and not chain.is_ended:
@@ -124,7 +129,7 @@ def _unsealed(log: PoolLog) -> Iterator[Finding]:
     """Heads that used jobs name, of other lanes or past a gap: each must be a batch of its lane."""
     for job, key, head in sorted(log.mining.sealed):
         lane = log.lanes.get(key)
-        if lane is not None and (head in lane.by_id or head in lane.chain.ids.values()):
+        if lane is not None and (lane.has(head) or lane.chain.has_accepted(head)):
             continue
         text = f"the batch of lane {key} that a job names"
         yield finding(Code.MISSING_BATCH, text, job, head)
@@ -134,20 +139,22 @@ def _heights(log: PoolLog) -> Iterator[Finding]:
     """What is mined on one block has one height. A greater one would keep a miner's work out of the rewards it belongs
     to, and it needs no headers to see.
     """
-    on_block: dict[bytes, dict[int, str]] = {}
-    for job_id, judged in sorted(log.mining.jobs.items()):
-        if judged.problem is None:
-            on_block.setdefault(judged.job.prevhash, {}).setdefault(judged.job.height, job_id)
-    for prevhash, by_height in sorted(on_block.items()):
-        if len(by_height) > 1:
-            told = sorted(by_height)
-            text = f"on {display(prevhash)}, for heights {' and '.join(map(str, told[:EXAMPLES]))}"
-            yield finding(Code.JOB_HEIGHT, text, *(by_height[height] for height in told[:EXAMPLES]))
+    for prevhash in sorted(log.mining.unlike_heights):
+        by_height = log.mining.heights[prevhash]
+        told = sorted(by_height)[:EXAMPLES]
+        text = f"on {prevhash}, for heights {' and '.join(map(str, told))}"
+        yield finding(Code.JOB_HEIGHT, text, *(by_height[height] for height in told))
+
+
+def _solutions(log: PoolLog) -> Iterator[tuple[str, Solved]]:
+    """Every share that solves its job's block, with its receipt."""
+    return ((key.partition("/")[0], solved) for key, solved in log.mining.solutions.scan())
 
 
 def _found_later(log: PoolLog) -> Iterator[Finding]:
     """A block's share told again, at a later time, is no later block: its window ends when it was first told."""
-    for (receipt, index), (solution, _, _) in sorted(log.mining.solutions.items()):
+    for receipt, solved in _solutions(log):
+        solution, index = solved.solution, solved.solution.number
         block = log.blocks.get(display(sha256d(solution.header)))
         if block is not None and solution.t < block.found_ms:
             text = f"share {index} of a batch is block {block.block.block}, announced as found {block.found_ms} "
@@ -157,13 +164,13 @@ def _found_later(log: PoolLog) -> Iterator[Finding]:
 
 def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
     """A statement names every lane that had work for it, or the lane came too late."""
-    for reward in log.books.rewards.values():
+    for _, reward in log.books.rewards.scan():
         statement = reward.statement
         block = log.blocks.get(statement.reward.block)
         if block is None:
             continue
         for key, lane in log.lanes.in_order():
-            first = lane.batches[0]
+            first = lane.first
             if str(key) in statement.window.heads or first.from_ms > block.found_ms:
                 continue
             if may_leave_out(lane, statement, block):
@@ -192,18 +199,8 @@ def _luck(log: PoolLog) -> Iterator[Finding]:
 
     The sum of n such ratios has mean n/2 and variance n/12; all in integers: 12 (2 sum - n)^2 > 4 sigma^2 n.
     """
-    sums: dict[str, tuple[int, int]] = {}
-    for _, lane in log.lanes.in_order():
-        for batch in lane.batches:
-            shares = batch.shares
-            for who, ratio in zip(shares.sessions, shares.ratios, strict=False):
-                count, total = sums.get(who.miner, (0, 0))
-                sums[who.miner] = (count, total + ratio)
-            for session in shares.session:
-                miner = shares.sessions[session].miner
-                count, total = sums[miner]
-                sums[miner] = (count + 1, total)
-    for miner, (count, total) in sorted(sums.items()):
+    for miner, sums in sorted(log.mining.totals.miners.items()):
+        count, total = sums.shares, sums.ratios
         unit = 1 << RATIO_BITS
         off = 2 * total - count * unit
         if count >= LUCK_SHARES and 12 * off * off > 4 * LUCK_SIGMAS**2 * count * unit * unit:
@@ -214,14 +211,15 @@ def _luck(log: PoolLog) -> Iterator[Finding]:
 def _payouts(log: PoolLog) -> Iterator[Finding]:
     yield from log.books.overpaid()
     yield from log.books.wrong_reversals()
-    claimed = [event for event, grade in log.books.grades.items() if grade == CLAIMED]
+    claimed = log.books.graded.get(CLAIMED, 0)
     if claimed:
-        text = f"{len(claimed)} of {len(log.books.grades)} payouts are claimed, neither proven nor attested"
-        yield finding(Code.PAYOUT_CLAIMED, text, *sorted(claimed)[:EXAMPLES])
-    fees = {event: paid.fee_msat for event, paid in log.books.payouts.items() if paid.fee_msat}
-    if fees:
-        text = f"{sum(fees.values())} msat of network fees, which miners bore, are the pool's word"
-        yield finding(Code.PAYOUT_CLAIMED, text, *sorted(fees)[:EXAMPLES])
+        text = f"{claimed} of {len(log.books.grades)} payouts are claimed, neither proven nor attested"
+        first = islice((event for event, grade in log.books.grades.scan() if grade == CLAIMED), EXAMPLES)
+        yield finding(Code.PAYOUT_CLAIMED, text, *first)
+    if log.books.fees_borne_msat:
+        text = f"{log.books.fees_borne_msat} msat of network fees, which miners bore, are the pool's word"
+        first = islice((event for event, paid in log.books.payouts.scan() if paid.fee_msat), EXAMPLES)
+        yield finding(Code.PAYOUT_CLAIMED, text, *first)
 
 
 def _not_checked(log: PoolLog) -> Iterator[Finding]:
@@ -230,21 +228,20 @@ def _not_checked(log: PoolLog) -> Iterator[Finding]:
         yield finding(Code.CHAIN_FACTS, text)
 
 
-def _overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
-    """Blocks that nobody announced, and announced ones without a statement in time."""
+def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
+    """Blocks that nobody announced, and announced ones without a statement in time, at a time (Unix ms)."""
     # A stranger's 4213 announces nothing: else anybody could let the pool keep a block.
-    waiting = {block.block for block in log.mining.waiting_blocks.values() if log.terms.roles_of(block.signer)}
-    announced = {*log.blocks, *log.mining.refused_blocks, *waiting}
-    for (receipt, index), (solution, _, batch) in sorted(log.mining.solutions.items()):
+    announced = {block.block for block in log.mining.waiting_blocks.values()} | log.mining.refused_blocks
+    for receipt, solved in _solutions(log):
+        solution = solved.solution
         block = display(sha256d(solution.header))
         # One that came too late to be credited may be the chain's all the same.
-        if block not in announced and now_ms > batch.created_at * 1000 + BLOCK_GRACE_MS:
-            text = f"share {index} of its receipt is block {block}"
-            yield finding(Code.BLOCK_UNTOLD, text, receipt, miner=solution.miner)
-    told = {event.reward.block for event in _statements(log)}
-    for block in sorted(log.blocks):
-        seen = log.blocks[block]
-        if block in told:
+        if now_ms <= solved.created_at * 1000 + BLOCK_GRACE_MS or block in announced or block in log.blocks:
+            continue
+        text = f"share {solution.number} of its receipt is block {block}"
+        yield finding(Code.BLOCK_UNTOLD, text, receipt, miner=solution.miner)
+    for block, seen in log.blocks.scan():
+        if log.books.standing(block) is not None:
             continue
         limits, behind = seen.terms.body.limits, log.lanes.behind(seen.found_ms)
         if behind is not None:
@@ -258,10 +255,3 @@ def _overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
         if now_ms > known_ms + limits.statement_ms:
             text = f"block {block}, whose work was known at {known_ms}"
             yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)
-
-
-def _statements(log: PoolLog) -> Iterator[Statement]:
-    for block in log.blocks:
-        reward = log.books.standing(block)
-        if reward is not None:
-            yield reward.statement

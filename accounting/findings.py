@@ -4,7 +4,7 @@ Grades (SPEC.md, "Findings and versions"): *contradicted*, the log disproves a c
 exist is on no relay asked; *not checked*, the log alone cannot tell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 CONTRADICTED, MISSING, NOT_CHECKED = "contradicted", "missing", "not checked"
@@ -82,7 +82,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.UNKNOWN_VERSION: (NOT_CHECKED, "An event is of a version of the protocol not known here."),
     Code.STRANGER: (NOT_CHECKED, "An event carries the pool's name but no key of its terms signed it: ignored."),
     Code.WRONG_KEY: (CONTRADICTED, "A key of the pool signed an event its role does not allow: it is void."),
-    Code.CLOSED_CHAIN: (CONTRADICTED, "An event stands beyond the end the terms set its chain: it is void."),
+    Code.CLOSED_CHAIN: (NOT_CHECKED, "An event stands beyond the end the terms set its chain: it is void."),
     Code.KEY_NOT_CLOSED: (CONTRADICTED, "The terms left out a key without closing its chains."),
     Code.FORK: (CONTRADICTED, "Two events of one chain carry one sequence number."),
     Code.BROKEN_CHAIN: (CONTRADICTED, "An event's prev does not name the event before it."),
@@ -145,17 +145,31 @@ REGISTRY: dict[Code, tuple[str, str]] = {
 }
 
 
+# What a key signed that the terms have revoked since convicts nobody: its thief may have (SPEC.md, "Verifying").
+VOID_IF_REVOKED = frozenset(
+    {Code.FORK, Code.MALFORMED, Code.WRONG_KEY, Code.BLOCK_NOT_SOLVED, Code.BLOCK_MISMATCH, Code.MISSING_RECEIPT}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found. `events`: the ids it rests on. `miner`: whom it concerns, hex, if it is one's."""
+    """One thing found. `events`: the ids it rests on. `miner`: whom it concerns, hex, if it is one's; `key`: who signed
+    what is wrong, where that decides the grade.
+    """
 
     code: Code
     grade: str
     text: str
     events: tuple[str, ...]
     miner: str | None = None
+    key: str | None = None
+
+    def noted(self) -> "Finding":
+        """The same of a key that was revoked: void, and no more than noted."""
+        text = f"{self.text}; void, since the terms have revoked its key"
+        return replace(self, grade=NOT_CHECKED, text=text)
 
 
-def finding(code: Code, text: str, *events: str, miner: str | None = None) -> Finding:
+def finding(code: Code, text: str, *events: str, miner: str | None = None, key: str | None = None) -> Finding:
     """A finding with the grade its code has."""
-    return Finding(code, REGISTRY[code][0], text, events, miner)
+    return Finding(code, REGISTRY[code][0], text, events, miner, key)

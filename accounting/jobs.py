@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accounting.findings import Code
+from accounting.judging import JobUse
 from accounting.lanes import Lane
-from accounting.shares import JobUse
 from nips.errors import InvalidPoolEvent
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
@@ -86,9 +86,9 @@ def judge_head(job: Job, lane: Lane, receipt: Receipt, limits: Limits) -> tuple[
     if head is None:
         return Code.JOB_HEAD, f"lane {lane.key.number} may not use it"
     if head == "":
-        anchor = lane.batches[0].from_ms if lane.batches else receipt.from_ms
-    elif head in lane.by_id:
-        anchor = lane.by_id[head].to_ms
+        anchor = lane.first.from_ms if lane.batches else receipt.from_ms
+    elif (batch := lane.find(head)) is not None:
+        anchor = batch.to_ms
     elif lane.chain.broken is not None:
         # The batch named may be among those missing, which is reported by itself.
         return None, ""

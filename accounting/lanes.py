@@ -1,16 +1,23 @@
 """Lanes: an edge's numbered chains of batches, and where a reward cuts them (SPEC.md, "4212", "4214")."""
 
 import re
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, overload
 
 from accounting.chains import Chain
 from accounting.shares import CheckedShares
+from accounting.shelves import MemoryShelves, Shelf, Shelves
+from accounting.tally import Tally, tally_of
 from nips.pool.chain import Head
 from nips.pool.receipt import Receipt
 
+# Batches of a lane kept at hand, at least: 10 minutes at 10 s each, as long as a job lives and a statement may take.
+HOT_BATCHES = 60
+# The first batch of a lane is asked for its time again and again, never for its shares.
+NO_SHARES = CheckedShares(array("q"), array("I"), array("H"), array("B"), (), ())
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
@@ -35,6 +42,83 @@ class Batch:
     created_at: int
     shares: CheckedShares
 
+    @property
+    def tally(self) -> Tally:
+        """What it counts in a window that holds all of it."""
+        return tally_of(self.from_ms, self.to_ms, self.shares)
+
+
+class Batches(Sequence[Batch]):
+    """A lane's batches in the chain's order: the newest at hand, the others on a shelf, each beside its tally."""
+
+    def __init__(self, lane: str = "", shelves: Shelves | None = None) -> None:
+        shelves = shelves or MemoryShelves()
+        self._lane = lane
+        self._shelf: Shelf[Batch] = shelves.open("batches")
+        self._tallies: Shelf[Tally] = shelves.open("tallies")
+        # `<lane>/<position>` by receipt, of all lanes.
+        self._positions: Shelf[str] = shelves.open("positions")
+        self.first: Batch | None = None
+        self.hot: list[Batch] = []
+        self.shelved = 0
+
+    def __len__(self) -> int:
+        return self.shelved + len(self.hot)
+
+    @overload
+    def __getitem__(self, at: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Batch]: ...
+
+    def __getitem__(self, at: int | slice) -> Batch | list[Batch]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        position = at + len(self) if at < 0 else at
+        if position >= self.shelved:
+            return self.hot[position - self.shelved]
+        if position < 0:
+            raise IndexError(at)
+        return self._shelf[self._key(position)]
+
+    def append(self, batch: Batch) -> None:
+        """Add the next batch."""
+        if not len(self):
+            self.first = replace(batch, shares=NO_SHARES)
+        self._positions[batch.id] = self._key(len(self))
+        self.hot.append(batch)
+        if len(self.hot) >= 2 * HOT_BATCHES:
+            for old in self.hot[:HOT_BATCHES]:
+                self._shelve(self.shelved, old)
+                self.shelved += 1
+            del self.hot[:HOT_BATCHES]
+
+    def find(self, receipt: str) -> int | None:
+        """The position of a batch of this lane, by id."""
+        lane, _, position = self._positions.get(receipt, "").rpartition("/")
+        return int(position) if position and lane == self._lane else None
+
+    def tally(self, position: int) -> Tally:
+        """What the batch at a position counts in a window that holds all of it."""
+        if position >= self.shelved:
+            return self.hot[position - self.shelved].tally
+        return self._tallies[self._key(position)]
+
+    def update(self, position: int, batch: Batch) -> None:
+        """Put back a batch whose shares have changed."""
+        if position >= self.shelved:
+            self.hot[position - self.shelved] = batch
+        else:
+            self._shelve(position, batch)
+
+    def _shelve(self, position: int, batch: Batch) -> None:
+        key = self._key(position)
+        self._shelf[key] = batch
+        self._tallies[key] = batch.tally
+
+    def _key(self, position: int) -> str:
+        return f"{self._lane}/{position:012d}"
+
 
 @dataclass(slots=True)
 class Lane:
@@ -42,8 +126,7 @@ class Lane:
 
     key: LaneKey
     chain: Chain[Receipt]
-    batches: list[Batch] = field(default_factory=list)
-    by_id: dict[str, Batch] = field(default_factory=dict)
+    batches: Batches = field(default_factory=Batches)
     started: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     fin: bool = False
     # Where work may be missing: (seq of the batch it shows at, ms up to which).
@@ -53,6 +136,12 @@ class Lane:
     def head(self) -> Head | None:
         """The newest batch."""
         return self.chain.head
+
+    @property
+    def first(self) -> Batch:
+        """The first batch, less its shares; only of a lane that has one."""
+        assert self.batches.first is not None
+        return self.batches.first
 
     @property
     def watermark_ms(self) -> int:
@@ -71,27 +160,47 @@ class Lane:
         if batch.shares.unchecked:
             self.holes.append((batch.seq, batch.to_ms))
         self.batches.append(batch)
-        self.by_id[batch.id] = batch
+
+    def find(self, receipt: str) -> Batch | None:
+        """The batch of that id."""
+        position = self.batches.find(receipt)
+        return None if position is None else self.batches[position]
+
+    def has(self, receipt: str) -> bool:
+        """Whether a batch of that id stands in this lane."""
+        return self.batches.find(receipt) is not None
 
     def past(self, end_ms: int) -> Batch | None:
         """The first batch whose window ends after `end_ms`."""
-        at = bisect_right(self.batches, end_ms, key=lambda batch: batch.to_ms)
+        at = self.position_past(end_ms)
         return self.batches[at] if at < len(self.batches) else None
+
+    def position_past(self, end_ms: int) -> int:
+        """The position of that batch; the batches' number if there is none."""
+        hot, shelved = self.batches.hot, self.batches.shelved
+        at = bisect_right(hot, end_ms, key=lambda batch: batch.to_ms)
+        # Windows touch, so that only what is older than all at hand lies on the shelf.
+        return shelved + at if at else bisect_right(self.batches, end_ms, key=lambda batch: batch.to_ms)
 
     def back_from(self, seq: int) -> Iterator[Batch]:
         """The batches from a number on backwards, newest first."""
-        for at in range(bisect_right(self.batches, seq, key=lambda batch: batch.seq) - 1, -1, -1):
+        for at in range(self.position_of(seq), -1, -1):
             yield self.batches[at]
+
+    def position_of(self, seq: int) -> int:
+        """The position of the batch of that number, or else of the last one before it; -1 if there is none."""
+        hot = self.batches.hot
+        if hot and hot[0].seq <= seq:
+            return self.batches.shelved + bisect_right(hot, seq, key=lambda batch: batch.seq) - 1
+        return bisect_right(self.batches, seq, key=lambda batch: batch.seq) - 1
 
     def has_work(self, offer: str, end_ms: int) -> bool:
         """Whether a good share of an offer stands in this lane at or before a time."""
-        for batch in self.batches:
-            if batch.from_ms > end_ms:
+        for position in range(len(self.batches)):
+            tally = self.batches.tally(position)
+            if tally.from_ms > end_ms:
                 break
-            shares = batch.shares
-            if any(
-                t <= end_ms and shares.jobs[job].offer == offer for t, job in zip(shares.t, shares.job, strict=True)
-            ):
+            if any(row.offer == offer and row.first_ms <= end_ms for row in tally.rows):
                 return True
         return False
 
@@ -130,7 +239,7 @@ class Lanes(dict[LaneKey, Lane]):
         """
         cuts = {}
         for key, lane in self.in_order():
-            if lane.batches[0].from_ms > end_ms:
+            if lane.first.from_ms > end_ms:
                 continue
             batch = lane.past(end_ms)
             if batch is not None or lane.ended:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from accounting.books import Books
 from accounting.chains import Chain, Opaque
+from accounting.drafts import Draft
 from accounting.errors import UnsupportedOffer
 from accounting.facts import (
     ATTESTED,
@@ -27,6 +28,7 @@ from accounting.mining import Mining
 from accounting.payout_proof import check_proof
 from accounting.rewards import NotYet, compare_reward, compare_statement, expected_statement, missing_heads
 from accounting.shares import CheckedShares
+from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.termsbook import TermsBook
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
@@ -50,24 +52,33 @@ EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL})
 class PoolLog:
     """The fold. `findings` grows as `settle` goes; each is said once."""
 
-    def __init__(self, pool: PoolAddress, progress: Callable[[int], None] | None = None) -> None:
-        """`progress` is told the number of shares of each batch that was checked."""
+    def __init__(
+        self, pool: PoolAddress, progress: Callable[[int], None] | None = None, shelves: Shelves | None = None
+    ) -> None:
+        """`progress` is told the number of shares of each batch that was checked. `shelves`: where to keep what grows
+        with the log, fresh ones; in memory when not given.
+        """
         self.pool = pool
+        self.shelves = shelves = shelves or MemoryShelves()
         self.findings: list[Finding] = []
         self._said: set[tuple[Code, str, tuple[str, ...]]] = set()
         self._facts: list[Fact] = []
         self.terms = TermsBook(Chain(f"{pool.pubkey}/terms", self.report))
-        self.mining = Mining(self.terms, self.report, self._facts, progress)
-        self.books = Books()
+        self.mining = Mining(self.terms, self.report, self._facts, progress, shelves)
+        self.books = Books(shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
         self.payouts: dict[str, Chain[Payout]] = {}
-        # Events that can't be read, until it is known whether a key of the pool signed them; terms of others.
-        self.malformed: dict[str, tuple[VerifiedEvent, InvalidPoolEvent]] = {}
+        # Every event that was read, and of keys without a role so far all but jobs, by `<key>/<date>/<id>`.
+        self.ids: Shelf[bool] = shelves.open("events")
+        self.parked: Shelf[VerifiedEvent] = shelves.open("parked")
+        # Terms that another key of the pool signed.
         self.strangers: set[str] = set()
-        self.ignored = 0
-        self._ids: set[str] = set()
-        self._evidence: dict[str, VerifiedEvent] = {}
-        self._unattested: dict[str, list[Payout]] = {}
+        self.read = self.ignored = 0
+        # Statements and statuses judged, and how many of them hold.
+        self.judged = self.judged_ok = 0
+        self._evidence: Shelf[VerifiedEvent] = shelves.open("evidence")
+        # By `<zap receipt>/<payout>`: payouts that a receipt not read so far would attest.
+        self._unattested: Shelf[Payout] = shelves.open("unattested")
 
     def report(self, found: Finding) -> None:
         """Note a finding, once."""
@@ -82,12 +93,14 @@ class PoolLog:
         """Take an event in; the same one twice is one. `trusted`: what an own fold found in this receipt before, so
         that its shares need no hashing again; not to be used after a `Reopened`.
         """
-        if event.id in self._ids:
+        if event.id in self.ids:
             return
-        self._ids.add(event.id)
+        self.ids[event.id] = True
+        self.read += 1
         if event.kind in EVIDENCE:
             self._evidence[event.id] = event
-            for payout in self._unattested.pop(event.id, ()):
+            for key, payout in list(self._unattested.scan(f"{event.id}/", f"{event.id}0")):
+                del self._unattested[key]
                 self._grade_payout(payout)
             return
         try:
@@ -99,20 +112,39 @@ class PoolLog:
             return
         if trusted is not None:
             self.mining.trusted[event.id] = trusted
-        try:
-            self._route(event)
-        except InvalidPoolEvent as error:
-            self.malformed[event.id] = (event, error)
+        self._route(event)
+
+    def add_draft(self, receipt: Receipt, draft: Draft) -> None:
+        """Take in a receipt of this pool whose shares were hashed ahead; without its shares if the draft judges all."""
+        if receipt.id in self.ids:
+            return
+        self.ids[receipt.id] = True
+        self.read += 1
+        self.mining.drafts[receipt.id] = draft
+        self.mining.put(receipt)
 
     def _route(self, event: VerifiedEvent) -> None:
+        known = event.pubkey in self.terms.all_keys()
+        try:
+            if event.kind == kinds.JOB:
+                # Whoever signed it: a receipt that names it is to be told so.
+                self.mining.read_jobs[event.id] = parse_job(event)
+            if known:
+                self._put(event)
+        except InvalidPoolEvent as error:
+            if known:
+                self._refuse(event, error)
+        if not known:
+            self.parked[f"{event.pubkey}/{event.created_at:016d}/{event.id}"] = event
+
+    def _put(self, event: VerifiedEvent) -> None:
+        """Hand over an event of a key that holds some role. Raises InvalidPoolEvent."""
         if event.kind == kinds.TERMS:
             terms = parse_terms(event)
             if event.pubkey == self.pool.pubkey:
                 self.terms.chain.put(terms)
             else:
                 self.strangers.add(event.id)
-        elif event.kind == kinds.JOB:
-            self.mining.waiting_jobs[event.id] = parse_job(event)
         elif event.kind == kinds.RECEIPT:
             self.mining.put(parse_receipt(event))
         elif event.kind == kinds.BLOCK:
@@ -120,15 +152,26 @@ class PoolLog:
         elif event.kind == kinds.PAYOUT:
             payout = parse_payout(event)
             if event.pubkey not in self.payouts:
-                name = f"{event.pubkey}/payouts"
-                self.payouts[event.pubkey] = Chain(name, self.report, closed=self.terms.closed.get(name))
+                self.payouts[event.pubkey] = self.terms.new_chain(f"{event.pubkey}/payouts", self.report, self.shelves)
             self.payouts[event.pubkey].put(payout)
-        else:
+        elif event.kind != kinds.JOB:
             parsed = _parse_accounting(event)
             if event.pubkey not in self.accounting:
                 name = f"{event.pubkey}/accounting"
-                self.accounting[event.pubkey] = Chain(name, self.report, closed=self.terms.closed.get(name))
+                self.accounting[event.pubkey] = self.terms.new_chain(name, self.report, self.shelves)
             self.accounting[event.pubkey].put(parsed)
+
+    def _refuse(self, event: VerifiedEvent, error: InvalidPoolEvent) -> None:
+        code = Code.UNKNOWN_VERSION if isinstance(error, UnknownVersion) else Code.MALFORMED
+        self.report(finding(code, f"kind {event.kind}: {error}", event.id, key=event.pubkey))
+        if event.kind == kinds.JOB:
+            self.mining.refused_jobs.add(event.id)
+
+    def _unpark(self, pubkey: str) -> None:
+        """A key has a role now: what it signed before counts."""
+        for key, event in list(self.parked.scan(f"{pubkey}/", f"{pubkey}0")):
+            del self.parked[key]
+            self._route(event)
 
     # Asking
 
@@ -138,7 +181,7 @@ class PoolLog:
         return self.mining.lanes
 
     @property
-    def blocks(self) -> dict[str, BlockSeen]:
+    def blocks(self) -> Shelf[BlockSeen]:
         """The proven blocks, by hash."""
         return self.mining.blocks
 
@@ -175,7 +218,6 @@ class PoolLog:
         """Process everything that can be, in order; the facts that are new."""
         while (terms := self.terms.chain.peek()) is not None:
             self.adopt(terms)
-        self._settle_malformed()
         self.mining.settle()
         while self._settle_accounting():
             pass
@@ -188,24 +230,17 @@ class PoolLog:
 
     def adopt(self, terms: Terms) -> None:
         """Let the next terms of the chain take their place."""
-        ended = dict(self.terms.adopt(terms))
+        known = self.terms.all_keys()
+        self.terms.adopt(terms)
         self._facts.append(TermsAdopted(terms))
         outdated = self.mining.outdated()
         if outdated is not None:
             self._facts.append(Reopened(f"job {outdated} names terms that had been replaced"))
         for chain in self.chains():
-            if chain.name in ended and not chain.close(ended[chain.name]):
+            if not self.terms.close_chain(chain):
                 self._facts.append(Reopened(f"{chain.name} was closed below what was read"))
-
-    def _settle_malformed(self) -> None:
-        for event, error in list(self.malformed.values()):
-            if not self.terms.roles_of(event.pubkey):
-                continue
-            del self.malformed[event.id]
-            code = Code.UNKNOWN_VERSION if isinstance(error, UnknownVersion) else Code.MALFORMED
-            self.report(finding(code, f"kind {event.kind}: {error}", event.id))
-            if event.kind == kinds.JOB:
-                self.mining.refused_jobs.add(event.id)
+        for pubkey in sorted(self.terms.all_keys() - known):
+            self._unpark(pubkey)
 
     def _settle_accounting(self) -> bool:
         progress = False
@@ -234,6 +269,7 @@ class PoolLog:
             found = [*self.books.add_statement(event), *self._judge_statement(event)]
             for each in found:
                 self.report(each)
+            self._count(ok=not found)
             self._facts.append(StatementSeen(event, ok=not found))
         elif isinstance(event, RewardStatus):
             if event.statement in self.books.rewards:
@@ -242,7 +278,12 @@ class PoolLog:
                 wrong = [finding(Code.STATUS_UNKNOWN, f"statement {event.statement}", event.id)]
             for each in wrong:
                 self.report(each)
+            self._count(ok=not wrong)
             self._facts.append(StatusSeen(event, ok=not wrong))
+
+    def _count(self, *, ok: bool) -> None:
+        self.judged += 1
+        self.judged_ok += ok
 
     def _judge_statement(self, statement: Statement) -> list[Finding]:
         found: list[Finding] = []
@@ -284,8 +325,8 @@ class PoolLog:
         if proof.grade == REFUTED:
             self.report(finding(Code.PAYOUT_PROOF, proof.text, payout.id, miner=payout.miner))
         if proof.receipt is not None and proof.grade != ATTESTED:
-            self._unattested.setdefault(proof.receipt, []).append(payout)
-        self.books.grades[payout.id] = proof.grade
+            self._unattested[f"{proof.receipt}/{payout.id}"] = payout
+        self.books.grade(payout.id, proof.grade)
         self._facts.append(PayoutSeen(payout, proof.grade))
         return proof.serves
 

@@ -1,30 +1,36 @@
 """The edges' half of the log: jobs, the lanes of batches that use them, and the blocks among their shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from accounting.chains import Chain
+from accounting.drafts import Draft, Fault, draft_batch, told_work
 from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked
 from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
-from accounting.lanes import Batch, Lane, LaneKey, Lanes
-from accounting.shares import (
-    CheckedShares,
-    JobUse,
-    Place,
-    Seen,
-    Solution,
-    Verdict,
-    check_batch,
-    hash_unhashed,
-    told_work,
-)
+from accounting.judging import JobUse, Place, Seen, hash_unhashed, judge_batch
+from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
+from accounting.shares import CheckedShares, Solution
+from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.termsbook import TermsBook
+from accounting.totals import WorkTotals
 from nips.pool.block import BlockFound
+from nips.pool.hashing import display
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
 
-# Hashes of jobs that can bring no more shares are let go every so many batches.
+# Jobs that can bring no more shares are let go every so many batches.
 FORGET_EVERY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A share that solves its job's block, its lane and the number and date of its batch."""
+
+    solution: Solution
+    lane: LaneKey
+    seq: int
+    created_at: int
 
 
 class Mining:
@@ -36,51 +42,65 @@ class Mining:
         report: Callable[[Finding], None],
         facts: list[Fact],
         progress: Callable[[int], None] | None,
+        shelves: Shelves | None = None,
     ) -> None:
         self.terms = terms
         self.report = report
         self.facts = facts
+        self.shelves = shelves = shelves or MemoryShelves()
         self.lanes = Lanes()
-        self.jobs: dict[str, JudgedJob] = {}
-        self.waiting_jobs: dict[str, Job] = {}
+        self.totals = WorkTotals()
+        # Every job that was read, and the judged ones on which shares may still come.
+        self.read_jobs: Shelf[Job] = shelves.open("jobs")
+        self.live: dict[str, JudgedJob] = {}
+        # Judged jobs by id: whether each keeps the rules by itself. Of each terms the newest that does.
+        self.judged: Shelf[bool] = shelves.open("judged jobs")
+        self.newest_job: dict[str, tuple[int, str]] = {}
+        self.jobs_read = self.jobs_good = 0
         # Jobs an edge signed that can't be read: their shares count nothing.
         self.refused_jobs: set[str] = set()
+        # By prevhash the heights that jobs on it tell; a job of each, where they differ.
+        self.heights: Shelf[dict[int, str]] = shelves.open("heights")
+        self.unlike_heights: set[str] = set()
         # Proven blocks by hash, hashes of those that are not, and events whose receipt was not read.
-        self.blocks: dict[str, BlockSeen] = {}
+        self.blocks: Shelf[BlockSeen] = shelves.open("blocks")
         self.refused_blocks: set[str] = set()
         self.waiting_blocks: dict[str, BlockFound] = {}
-        # Every share that solves its job's block, by (receipt, number).
-        self.solutions: dict[tuple[str, int], tuple[Solution, LaneKey, Batch]] = {}
-        # Heads that used jobs name and the lane each must be a batch of: (job, lane, head).
+        # Every share that solves its job's block, by `<receipt>/<number>`.
+        self.solutions: Shelf[Solved] = shelves.open("solutions")
+        # Heads that used jobs name and the lane each must be a batch of, as long as it is not: (job, lane, head).
         self.sealed: set[tuple[str, LaneKey, str]] = set()
-        # Batches that need no hashing, by receipt.
+        # Batches that need no hashing, and those that were hashed ahead, by receipt.
         self.trusted: dict[str, CheckedShares] = {}
-        self._progress = progress
-        self._seen: dict[str, Seen] = {}
-        self._batches = 0
-        self._lane_of: dict[str, LaneKey] = {}
+        self.drafts: Shelf[Draft] = shelves.open("drafts")
+        self.progress = progress
+        self.seen: dict[str, Seen] = {}
+        self.batches = 0
+        self._positions: Shelf[str] = shelves.open("positions")
 
     def put(self, receipt: Receipt) -> None:
         """Take a receipt in; it waits for its turn in its lane."""
         key = LaneKey(receipt.signer, receipt.lane)
-        lane = self.lanes.get(key)
-        if lane is None:
-            chain: Chain[Receipt] = Chain(str(key), self.report, closed=self.terms.closed.get(str(key)))
-            lane = self.lanes[key] = Lane(key, chain)
-        lane.chain.put(receipt)
+        if key not in self.lanes:
+            self.lanes[key] = self.new_lane(key)
+        self.lanes[key].chain.put(receipt)
+
+    def new_lane(self, key: LaneKey) -> Lane:
+        """A lane before its first batch."""
+        chain: Chain[Receipt] = self.terms.new_chain(str(key), self.report, self.shelves)
+        return Lane(key, chain, Batches(str(key), self.shelves))
 
     def outdated(self) -> str | None:
         """A job that was judged good and was made, by terms adopted since, too long after its own were replaced."""
-        for judged in self.jobs.values():
-            replaced = self.terms.replaced_ms.get(judged.terms.id)
-            late = replaced is not None and judged.job.ms > replaced + judged.limits.job_ms
-            if late and judged.problem is None:
-                return judged.job.id
+        for terms_id, (ms, job) in self.newest_job.items():
+            replaced = self.terms.replaced_ms.get(terms_id)
+            if replaced is not None and ms > replaced + self.terms.by_id[terms_id].body.limits.job_ms:
+                return job
         return None
 
     def live_jobs(self) -> list[str]:
         """The jobs whose shares' hashes are kept, since shares on them may still come."""
-        return sorted(self._seen)
+        return sorted(self.seen)
 
     def settle(self) -> None:
         """Let every batch and block that has all it names take its place."""
@@ -95,18 +115,41 @@ class Mining:
 
     def lacks(self, receipt: Receipt) -> list[str]:
         """The jobs of a receipt that can't be judged yet, by id."""
-        return [job for job in receipt.jobs if job not in self.refused_jobs and self._judge(job) is None]
+        return [job for job in receipt.jobs if job not in self.refused_jobs and self.judged_job(job) is None]
 
-    def _judge(self, job_id: str) -> JudgedJob | None:
-        judged = self.jobs.get(job_id)
+    def waits_for_terms(self, job_id: str) -> str | None:
+        """The terms that a job names and that were not read; None if the job itself was not."""
+        job = self.read_jobs.get(job_id)
+        return None if job is None else job.terms
+
+    def judged_job(self, job_id: str) -> JudgedJob | None:
+        """A job that was read under its terms; None while either lacks."""
+        judged = self.live.get(job_id)
         if judged is None:
-            job = self.waiting_jobs.get(job_id)
+            job = self.read_jobs.get(job_id)
             terms = None if job is None else self.terms.by_id.get(job.terms)
             if job is None or terms is None:
                 return None
-            judged = self.jobs[job_id] = judge_job(job, terms, self.terms.replaced_ms.get(terms.id))
-            del self.waiting_jobs[job_id]
+            judged = self.live[job_id] = judge_job(job, terms, self.terms.replaced_ms.get(terms.id))
+            if job_id not in self.judged:
+                self._note_job(judged)
         return judged
+
+    def _note_job(self, judged: JudgedJob) -> None:
+        """Keep of a job what is asked when it is long over."""
+        job, good = judged.job, judged.problem is None
+        self.judged[job.id] = good
+        self.jobs_read += 1
+        if not good:
+            return
+        self.jobs_good += 1
+        self.newest_job[job.terms] = max(self.newest_job.get(job.terms, (0, "")), (job.ms, job.id))
+        prevhash = display(job.prevhash)
+        told = self.heights.get(prevhash, {})
+        if job.height not in told or job.id < told[job.height]:
+            self.heights[prevhash] = {**told, job.height: job.id}
+            if len(told | {job.height: ""}) > 1:
+                self.unlike_heights.add(prevhash)
 
     def accept(self, lane: Lane, receipt: Receipt) -> None:
         """Let a lane's next receipt take its place, and judge its shares. Jobs that lack leave theirs unchecked."""
@@ -126,25 +169,26 @@ class Mining:
         batch = Batch(receipt.link.seq, receipt.id, receipt.from_ms, receipt.to_ms, receipt.created_at, shares)
         lane.add(batch, follows=follows)
         lane.fin = receipt.fin
-        self._lane_of[receipt.id] = lane.key
+        self.totals.add(receipt.from_ms, receipt.to_ms, shares)
         for solution in shares.solutions:
-            self.solutions[receipt.id, solution.number] = (solution, lane.key, batch)
+            place = Solved(solution, lane.key, receipt.link.seq, receipt.created_at)
+            self.solutions[f"{receipt.id}/{solution.number:05d}"] = place
         self.facts.append(BatchChecked(receipt, shares))
-        if self._progress is not None:
-            self._progress(receipt.count)
-        self._batches += 1
-        if self._batches % FORGET_EVERY == 0:
+        if self.progress is not None:
+            self.progress(len(shares) + shares.bad + shares.uncredited + shares.unchecked)
+        self.batches += 1
+        if self.batches % FORGET_EVERY == 0:
             self._forget()
 
     def _uses(self, lane: Lane, receipt: Receipt) -> list[JobUse]:
-        judged = [self._judge(job) for job in receipt.jobs]
+        judged = [self.judged_job(job) for job in receipt.jobs]
         for found in judged:
             if found is not None and found.job.signer == receipt.signer:
                 lane.started[found.job.id] = (found.job.ms, found.job.prevhash)
                 for number, head in found.job.heads.items():
                     key = LaneKey(receipt.signer, number)
                     sealed = self.lanes.get(key)
-                    if head and (sealed is None or head not in sealed.by_id):
+                    if head and (sealed is None or not sealed.has(head)):
                         self.sealed.add((found.job.id, key, head))
         longest = max((found.limits.job_ms for found in judged if found is not None), default=0)
         for job, (ms, _) in list(lane.started.items()):
@@ -161,75 +205,89 @@ class Mining:
             if code is not None:
                 self.report(finding(code, f"job of {receipt.signer}/{receipt.lane}: {text}", job, receipt.id))
             uses.append(use)
-            self._seen.setdefault(job, Seen())
+            self.seen.setdefault(job, Seen())
         return uses
 
-    def _check(self, lane: Lane, receipt: Receipt, uses: list[JobUse]) -> CheckedShares:
+    def _check(self, lane: Lane, receipt: Receipt, uses: Sequence[JobUse]) -> CheckedShares:
         trusted = self.trusted.pop(receipt.id, None)
         if trusted is not None and not trusted.bad and not trusted.unchecked:
             for number, job in enumerate(receipt.jobs):
-                if job in self._seen:
-                    self._seen[job].unhashed.append((receipt, number))
+                if job in self.seen:
+                    self.seen[job].unhashed.append((receipt, number))
             self._check_work_tag(receipt, told_work(receipt))
             return trusted
         for use in uses:
-            if use.job is not None and use.problem is None:
-                hash_unhashed(use.job, self._seen[use.job.id])
-        verdict = check_batch(receipt, uses, self._seen)
+            if use.job is not None and use.problem is None and self.seen[use.job.id].unhashed:
+                hash_unhashed(use, self.seen[use.job.id])
+        verdict = judge_batch(receipt, self._draft(receipt, uses), uses, self.seen)
         self._check_work_tag(receipt, verdict.told_work)
-        self._report_shares(receipt, verdict)
+        self._report_shares(receipt, verdict.faults, len(verdict.shares))
         for place in verdict.displaced:
             self._displace(LaneKey(lane.key.edge, place.lane), place, receipt)
         return verdict.shares
+
+    def _draft(self, receipt: Receipt, uses: Sequence[JobUse]) -> Draft:
+        """The receipt's shares hashed, by whoever did so ahead; here, if that could not be told all its jobs."""
+        ahead = self.drafts.pop(receipt.id, None)
+        if ahead is not None and not any(uses[job].spec is not None for _, _, job in ahead.unjudged):
+            return ahead
+        return draft_batch(receipt, [use.spec for use in uses])
 
     def _check_work_tag(self, receipt: Receipt, told: int) -> None:
         if receipt.work != told:
             text = f"the work tag says {receipt.work}, the credited shares sum to {told}"
             self.report(finding(Code.WORK_TAG, text, receipt.id))
 
-    def _report_shares(self, receipt: Receipt, verdict: Verdict) -> None:
-        rows = receipt.rows() if verdict.problems else []
-        for code, indexes in sorted(verdict.problems.items()):
-            by_miner: dict[str, list[int]] = {}
-            for index in indexes:
-                by_miner.setdefault(receipt.miners[receipt.sessions[rows[index][0]].miner], []).append(index)
-            for miner, numbers in sorted(by_miner.items()):
-                text = f"{len(numbers)} of {receipt.count} shares of this batch, first {min(numbers)}"
-                self.report(finding(code, text, receipt.id, miner=miner))
+    def _report_shares(self, receipt: Receipt, faults: Sequence[Fault], good: int) -> None:
+        found: dict[tuple[Code, str], list[int]] = {}
+        for fault in faults:
+            miner = receipt.miners[receipt.sessions[fault.session].miner]
+            found.setdefault((fault.code, miner), []).append(fault.number)
+        for (code, miner), numbers in sorted(found.items()):
+            text = f"{len(numbers)} of {good + len(faults)} credited shares of this batch, first {min(numbers)}"
+            self.report(finding(code, text, receipt.id, miner=miner))
 
     def _displace(self, key: LaneKey, place: Place, receipt: Receipt) -> None:
-        batch = next(batch for batch in reversed(self.lanes[key].batches) if batch.seq == place.seq)
+        lane = self.lanes[key]
+        position = lane.position_of(place.seq)
+        batch = lane.batches[position]
+        self.totals.take_back(batch.to_ms, batch.shares, place.number)
         batch.shares = batch.shares.without(place.number)
+        lane.batches.update(position, batch)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"
         self.report(finding(Code.SHARE_TWICE, text, batch.id, receipt.id))
         self.facts.append(ShareRevoked(batch.id, place.number))
 
     def _forget(self) -> None:
-        for job_id in list(self._seen):
-            judged = self.jobs[job_id]
+        for job_id, judged in list(self.live.items()):
             over = judged.job.ms + judged.limits.job_ms
             lanes = [self.lanes.get(LaneKey(judged.job.signer, number)) for number in judged.job.heads]
             if all(lane is not None and (lane.ended or lane.watermark_ms > over) for lane in lanes):
-                del self._seen[job_id]
+                del self.live[job_id]
+                self.seen.pop(job_id, None)
+        for named in list(self.sealed):
+            lane = self.lanes.get(named[1])
+            if lane is not None and lane.has(named[2]):
+                self.sealed.discard(named)
 
     def _settle_blocks(self) -> None:
         for block in sorted(self.waiting_blocks.values(), key=lambda block: block.id):
-            key = self._lane_of.get(block.receipt)
-            if key is None or not self.terms.roles_of(block.signer):
-                continue
-            del self.waiting_blocks[block.id]
-            self._check_block(block, key)
+            if block.receipt in self._positions and self.terms.roles_of(block.signer):
+                del self.waiting_blocks[block.id]
+                self._check_block(block)
 
-    def _check_block(self, block: BlockFound, key: LaneKey) -> None:
-        known = self.solutions.get((block.receipt, block.index))
+    def _check_block(self, block: BlockFound) -> None:
+        known = self.solutions.get(f"{block.receipt}/{block.index:05d}")
         if known is None:
-            if not self.lanes[key].by_id[block.receipt].shares.unchecked:
+            batch = self._batch_of(block.receipt)
+            if not batch.shares.unchecked:
                 text = f"share {block.index} of its receipt is no block of its job"
                 self.refused_blocks.add(block.block)
-                self.report(finding(Code.BLOCK_NOT_SOLVED, text, block.id, block.receipt, miner=block.finder))
+                self._refuse_block(Code.BLOCK_NOT_SOLVED, text, block)
             return
-        solution, _, batch = known
-        judged = self.jobs[solution.job]
+        solution, key = known.solution, known.lane
+        judged = self.judged_job(solution.job)
+        assert judged is not None  # its share was hashed by it
         claims = {
             "signer": (block.signer, key.edge),
             "header": (block.header, solution.header),
@@ -242,7 +300,7 @@ class Mining:
         if wrong:
             text = f"{', '.join(wrong)} not as the share and its job say"
             self.refused_blocks.add(block.block)
-            self.report(finding(Code.BLOCK_MISMATCH, text, block.id, block.receipt, miner=block.finder))
+            self._refuse_block(Code.BLOCK_MISMATCH, text, block)
             return
         known_block = self.blocks.get(block.block)
         # Announced twice, by two records of one share: the earlier tells when it was found.
@@ -257,8 +315,16 @@ class Mining:
             job=judged.job,
             edge=key.edge,
             lane=key.number,
-            seq=batch.seq,
+            seq=known.seq,
             index=solution.number,
         )
         self.blocks[block.block] = seen
         self.facts.append(seen)
+
+    def _refuse_block(self, code: Code, text: str, block: BlockFound) -> None:
+        self.report(finding(code, text, block.id, block.receipt, miner=block.finder, key=block.signer))
+
+    def _batch_of(self, receipt: str) -> Batch:
+        name, _, position = self._positions[receipt].rpartition("/")
+        edge, _, number = name.partition("/")
+        return self.lanes[LaneKey(edge, int(number))].batches[int(position)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.facts import ATTESTED, CLAIMED, PROVEN, REFUTED
+from accounting.shelves import Shelf
 from nips.bolt11 import Invoice, decode_invoice
 from nips.errors import NipError
 from nips.nip01 import VerifiedEvent, parse_event, verify
@@ -82,7 +83,7 @@ def _zap_request(payout: Payout, invoice: Invoice, zappers: frozenset[str]) -> Z
     return request
 
 
-def _miner_asked(payout: Payout, invoice: Invoice, named: Mapping[str, VerifiedEvent]) -> bool:
+def _miner_asked(payout: Payout, invoice: Invoice, named: Shelf[VerifiedEvent]) -> bool:
     """Whether the miner's own withdrawal request (4217) holds this very invoice."""
     request = named.get(payout.to)
     if request is None or request.kind != WITHDRAWAL or request.pubkey != payout.miner:
@@ -95,7 +96,7 @@ def _miner_asked(payout: Payout, invoice: Invoice, named: Mapping[str, VerifiedE
 
 
 def _lightning(
-    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Mapping[str, VerifiedEvent]
+    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Shelf[VerifiedEvent]
 ) -> Proof:
     invoice = _paid_invoice(payout)
     serves = (f"payment {invoice.payment_hash}",)
@@ -118,7 +119,7 @@ def _lightning(
 
 
 def check_proof(
-    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Mapping[str, VerifiedEvent]
+    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Shelf[VerifiedEvent]
 ) -> Proof:
     """Grade a payout's proof. `zappers`, `pool_keys`: keys of the terms, hex; `named`: zap receipts and withdrawal
     requests that were read, by id. A reversal has no proof but the money's being back: claimed.

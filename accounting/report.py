@@ -72,6 +72,16 @@ class MinerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkOverTime:
+    """Good shares' work by spans of time: (n, work) for the span from n * span_ms on, Unix ms; spans without are left
+    out.
+    """
+
+    span_ms: int = 1
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """An audit's result. `pool` is the address; `from_ms` to `to_ms` the time its batches cover (0, 0: none).
 
@@ -86,6 +96,7 @@ class Report:
     miners: tuple[MinerRow, ...]
     grades: Mapping[str, int]
     ignored: int
+    work: WorkOverTime = WorkOverTime()
 
     @property
     def exit_code(self) -> int:

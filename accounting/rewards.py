@@ -9,7 +9,7 @@ from accounting.facts import BlockSeen
 from accounting.findings import Code
 from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
 from accounting.schemes import pplns
-from accounting.window import Counted, Selection, newest_first
+from accounting.window import Counted, Selection, count_window, newest_first
 from nips.pool.chain import Head
 from nips.pool.statement import BlockReward, Statement, StatementBody, Window
 from nips.pool.terms import TermsBody
@@ -31,10 +31,10 @@ def check_offers(terms: TermsBody) -> None:
 
 def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch]) -> Counted:
     """The work that a block's reward is split by. Raises UnsupportedOffer."""
-    offer, end_ms = block.terms.body.offers[block.offer], block.found_ms
+    offer = block.terms.body.offers[block.offer]
     if offer.scheme != "pplns":
         raise UnsupportedOffer(block.offer, offer.scheme)
-    return pplns.count(offer, block.job.nbits, end_ms, newest_first(lanes, cuts, _selection(block)))
+    return count_window(lanes, cuts, _selection(block), pplns.window_work(offer, block.job.nbits))
 
 
 def _selection(block: BlockSeen) -> Selection:
@@ -82,7 +82,7 @@ def missing_heads(lanes: Lanes, statement: Statement) -> list[str]:
     missing = []
     for name, head in statement.window.heads.items():
         lane = lanes.find(name)
-        if lane is None or head.id not in lane.by_id:
+        if lane is None or not lane.has(head.id):
             missing.append(head.id)
     return sorted(missing)
 
@@ -92,8 +92,9 @@ def named_cuts(lanes: Lanes, statement: Statement) -> dict[LaneKey, Batch]:
     cuts = {}
     for name, head in statement.window.heads.items():
         lane = lanes.find(name)
-        if lane is not None and head.id in lane.by_id:
-            cuts[lane.key] = lane.by_id[head.id]
+        batch = None if lane is None else lane.find(head.id)
+        if lane is not None and batch is not None:
+            cuts[lane.key] = batch
     return cuts
 
 
@@ -131,9 +132,9 @@ def _compare_heads(
         if batch.seq != head.seq:
             yield Code.STATEMENT_HEADS, f"the batch of lane {name} is numbered {batch.seq}, not {head.seq}"
         first = lane.past(end_ms)
-        if first is not None and first is not batch:
+        if first is not None and first.id != batch.id:
             yield Code.STATEMENT_HEADS, f"lane {name} is cut at {batch.seq}, the first past the reward is {first.seq}"
-        if first is None and (not lane.ended or batch is not lane.batches[-1]):
+        if first is None and (not lane.ended or batch.id != lane.batches[-1].id):
             yield Code.STATEMENT_HEADS, f"lane {name} is cut at {batch.seq}, which does not pass the reward"
 
 

@@ -1,16 +1,21 @@
 """The pool's terms as one chain, and what follows from them: who holds which role, which chains have ended."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from accounting.chains import Chain
+from accounting.findings import Finding
+from accounting.shelves import Shelves
 from nips.pool.chain import Head
-from nips.pool.terms import ROLES, Terms
+from nips.pool.terms import EVERY_CHAIN, NEVER, ROLES, Terms
 
 
 @dataclass(slots=True)
 class TermsBook:
     """`by_id` holds the adopted terms in the chain's order; `replaced_ms` when newer ones took a terms' place (Unix
-    ms); `roles` the keys of each role in any terms; `closed` the ends of chains, by `<pubkey>/<chain>`.
+    ms); `roles` the keys of each role in any terms; `closed` the ends of chains, by `<pubkey>/<chain>`; `revoked` the
+    keys all whose other chains are void from their beginning.
     """
 
     chain: Chain[Terms]
@@ -18,9 +23,10 @@ class TermsBook:
     replaced_ms: dict[str, int] = field(default_factory=dict)
     roles: dict[str, set[str]] = field(default_factory=lambda: {role: set() for role in ROLES})
     closed: dict[str, Head] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
 
-    def adopt(self, terms: Terms) -> list[tuple[str, Head]]:
-        """Let the next terms of the chain take their place; the chains they end, which they did not before."""
+    def adopt(self, terms: Terms) -> None:
+        """Let the next terms of the chain take their place."""
         previous = self.newest()
         self.chain.take(terms)
         self.by_id[terms.id] = terms
@@ -28,14 +34,26 @@ class TermsBook:
             self.replaced_ms[previous.id] = terms.created_at * 1000
         for key, role in terms.body.keys:
             self.roles[role].add(key)
-        ended = []
         for name, end in sorted(terms.body.closed.items()):
-            known = self.closed.get(name)
+            known = self.end_of(name)
             # A chain that was ended stays so; terms may only end it earlier.
-            if known is None or end.seq < known.seq:
+            if not name.endswith(f"/{EVERY_CHAIN}") and (known is None or end.seq < known.seq):
                 self.closed[name] = end
-                ended.append((name, end))
-        return ended
+        # After the chains that the same terms name: those keep their ends.
+        for name in terms.body.closed:
+            pubkey, _, chain = name.partition("/")
+            if chain == EVERY_CHAIN:
+                self.revoked.add(pubkey)
+
+    def end_of(self, name: str) -> Head | None:
+        """The last event that counts of the chain `<pubkey>/<chain>`; None while it is open."""
+        end = self.closed.get(name)
+        return NEVER if end is None and name.partition("/")[0] in self.revoked else end
+
+    def is_left_out(self, pubkey: str) -> bool:
+        """Whether a key held a role and holds none in the terms in force: its own word convicts nobody any more."""
+        newest = self.newest()
+        return newest is not None and pubkey != self.chain.pubkey and all(key != pubkey for key, _ in newest.body.keys)
 
     def newest(self) -> Terms | None:
         """The terms in force."""
@@ -57,3 +75,16 @@ class TermsBook:
     def all_keys(self) -> frozenset[str]:
         """The pool's key and all that ever held a role."""
         return frozenset({self.chain.pubkey}.union(*self.roles.values()))
+
+    def new_chain(self, name: str, report: Callable[[Finding], None], shelves: Shelves) -> "Chain[Any]":
+        """A chain before its first event, with the end that the terms set it."""
+        chain: Chain[Any] = Chain(name, report, ids=shelves.open("ids"), held=shelves.open("held"))
+        self.close_chain(chain)
+        return chain
+
+    def close_chain(self, chain: "Chain[Any]") -> bool:
+        """Set a chain the end that the terms set it, if any. False if more than that was accepted before."""
+        end = self.end_of(chain.name)
+        if end is None or end == chain.closed:
+            return True
+        return chain.close(end, by_line=self.is_left_out(chain.pubkey))

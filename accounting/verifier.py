@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from accounting.completeness import complete
-from accounting.facts import Fact, StatementSeen, StatusSeen
-from accounting.findings import Code, finding
+from accounting.drafts import Draft
+from accounting.facts import Reopened
+from accounting.findings import VOID_IF_REVOKED, Code, Finding, finding
 from accounting.log import PoolLog
-from accounting.report import CLAIMS, ClaimRow, MinerRow, Report, claim_row
+from accounting.report import CLAIMS, ClaimRow, MinerRow, Report, WorkOverTime, claim_row
+from accounting.shelves import Shelves
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
+from nips.pool.receipt import Receipt
+
+# Events taken in before what can be judged is: few enough that what waits for its turn stays small.
+SETTLE_EVERY = 256
 
 
 class Unverified(NamedTuple):
@@ -27,6 +33,76 @@ class Unverified(NamedTuple):
     of_pool: bool = True
 
 
+class Audit:
+    """An audit that takes the log in piece by piece. Best fed by date, after all terms (else it may have to be begun
+    again: `reopened` says why); in any other order it comes to the same, in more memory.
+    """
+
+    def __init__(
+        self, pool: PoolAddress, *, shelves: Shelves | None = None, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """`progress` is told the shares of each batch as they are checked; `shelves` keep what grows with the log."""
+        self.log = PoolLog(pool, progress, shelves)
+        self.reopened: str | None = None
+        self.unverified = 0
+        self._unsettled = 0
+
+    def add(self, event: VerifiedEvent) -> None:
+        """Take an event in; the same one twice is one."""
+        self.log.add(event)
+        self._added()
+
+    def add_draft(self, receipt: Receipt, draft: Draft) -> None:
+        """Take in a receipt of this pool, its signature checked, whose shares were hashed ahead."""
+        self.log.add_draft(receipt, draft)
+        self._added()
+
+    def reject(self, bad: Unverified) -> None:
+        """Take in something that is no event."""
+        self.unverified += 1
+        code = Code.BAD_SIGNATURE if bad.of_pool else Code.JUNK
+        self.log.report(finding(code, f"{bad.relay}: {bad.reason}", *([bad.id] if bad.id else [])))
+
+    def settle(self) -> None:
+        """Judge all that can be judged by now."""
+        self._unsettled = 0
+        for fact in self.log.settle():
+            if isinstance(fact, Reopened) and self.reopened is None:
+                self.reopened = fact.reason
+
+    def finish(self, now_ms: int | None) -> Report | None:
+        """There is no more to read: the report. `now_ms` (Unix ms) decides what is overdue; None: nothing is.
+
+        None if the log is to be read again, its terms first; then this audit is over all the same.
+        """
+        self.settle()
+        if self.reopened is not None or not complete(self.log, now_ms):
+            return None
+        log, totals = self.log, self.log.mining.totals
+        findings = [self.graded(found) for found in log.findings]
+        return Report(
+            pool=str(log.pool),
+            from_ms=totals.from_ms,
+            to_ms=totals.to_ms,
+            claims=_claims(log, findings, self.unverified),
+            findings=tuple(sorted(findings, key=lambda found: (found.grade, found.code, found.events, found.text))),
+            miners=_miners(log),
+            grades=dict(sorted(log.books.graded.items())),
+            ignored=log.ignored,
+            work=WorkOverTime(totals.span_ms, tuple(sorted(totals.spans.items()))),
+        )
+
+    def graded(self, found: Finding) -> Finding:
+        """A finding as the terms in force let it stand: what a revoked key alone has signed is void, and noted."""
+        void = found.code in VOID_IF_REVOKED and found.key is not None and self.log.terms.is_left_out(found.key)
+        return found.noted() if void else found
+
+    def _added(self) -> None:
+        self._unsettled += 1
+        if self._unsettled >= SETTLE_EVERY:
+            self.settle()
+
+
 def audit(
     events: Iterable[VerifiedEvent],
     unverified: Sequence[Unverified],
@@ -38,56 +114,42 @@ def audit(
     """Judge a pool's log. `events` in any order, of any pool; `now_ms` (Unix ms) decides what is overdue (None: nothing
     is); `progress` is told the shares of each batch as they are checked.
     """
-    log = PoolLog(pool, progress)
-    read = 0
+    judge = Audit(pool, progress=progress)
     for event in events:
-        read += 1
-        log.add(event)
+        # All of it is read before any of it is judged: then no terms come late.
+        judge.log.add(event)
     for bad in unverified:
-        code = Code.BAD_SIGNATURE if bad.of_pool else Code.JUNK
-        log.report(finding(code, f"{bad.relay}: {bad.reason}", *([bad.id] if bad.id else [])))
-    facts = complete(log, now_ms)
-    batches = [batch for _, lane in log.lanes.in_order() for batch in lane.batches]
-    return Report(
-        pool=str(pool),
-        from_ms=min((batch.from_ms for batch in batches), default=0),
-        to_ms=max((batch.to_ms for batch in batches), default=0),
-        claims=_claims(log, facts, read, len(unverified)),
-        findings=tuple(sorted(log.findings, key=lambda found: (found.grade, found.code, found.events, found.text))),
-        miners=_miners(log),
-        grades={
-            grade: list(log.books.grades.values()).count(grade) for grade in sorted(set(log.books.grades.values()))
-        },
-        ignored=log.ignored,
-    )
+        judge.reject(bad)
+    report = judge.finish(now_ms)
+    assert report is not None  # the terms were all there from the start
+    return report
 
 
-def _claims(log: PoolLog, facts: Sequence[Fact], read: int, unverified: int) -> tuple[ClaimRow, ...]:
-    chained = len(log.terms.chain.ids) + sum(len(chain.ids) for chain in log.chains())
-    shares = [batch.shares for _, lane in log.lanes.in_order() for batch in lane.batches]
-    good, bad = sum(len(part) for part in shares), sum(part.bad for part in shares)
-    unchecked = sum(part.unchecked for part in shares)
-    judged = [fact.ok for fact in facts if isinstance(fact, StatementSeen | StatusSeen)]
-    faults = {name: _faulty(log, name) for name in CLAIMS}
+def _claims(log: PoolLog, findings: Sequence[Finding], unverified: int) -> tuple[ClaimRow, ...]:
+    chained = log.terms.chain.accepted + sum(chain.accepted for chain in log.chains())
+    totals, read = log.mining.totals, log.read
+    faults = {name: _faulty(findings, name) for name in CLAIMS}
+    blocks = len(log.blocks)
+    payouts = len(log.books.payouts)
     counts = {
         "signatures": (read + unverified, read),
         "form, keys and roles": (read, read - faults["form, keys and roles"]),
         "chains": (chained, chained - faults["chains"]),
-        "jobs": (len(log.mining.jobs), sum(job.problem is None for job in log.mining.jobs.values())),
-        "shares' work and binding": (good + bad + unchecked, good),
-        "blocks": (len(log.blocks) + len(log.mining.refused_blocks), len(log.blocks)),
-        "statements": (len(judged), sum(judged)),
-        "payouts": (len(log.books.payouts), len(log.books.payouts) - faults["payouts"]),
+        "jobs": (log.mining.jobs_read, log.mining.jobs_good),
+        "shares' work and binding": (totals.good + totals.bad + totals.unchecked, totals.good),
+        "blocks": (blocks + len(log.mining.refused_blocks), blocks),
+        "statements": (log.judged, log.judged_ok),
+        "payouts": (payouts, payouts - faults["payouts"]),
     }
-    return tuple(claim_row(name, checked, max(0, held), log.findings) for name, (checked, held) in counts.items())
+    return tuple(claim_row(name, checked, max(0, held), findings) for name, (checked, held) in counts.items())
 
 
-def _faulty(log: PoolLog, claim: str) -> int:
+def _faulty(findings: Sequence[Finding], claim: str) -> int:
     """How many events the contradictions of a claim name."""
     return len(
         {
             event
-            for found in log.findings
+            for found in findings
             if found.code in CLAIMS[claim] and found.grade == "contradicted"
             for event in found.events[-1:]
         }
@@ -95,16 +157,11 @@ def _faulty(log: PoolLog, claim: str) -> int:
 
 
 def _miners(log: PoolLog) -> tuple[MinerRow, ...]:
-    shares: dict[str, tuple[int, int]] = {}
-    for _, lane in log.lanes.in_order():
-        for batch in lane.batches:
-            for session in batch.shares.session:
-                who = batch.shares.sessions[session]
-                count, work = shares.get(who.miner, (0, 0))
-                shares[who.miner] = (count + 1, work + who.work)
+    shares = log.mining.totals.miners
     pending, earned, paid = log.books.pending_msat(), log.books.matured_msat(), log.books.paid_msat()
     rows = []
     for miner in sorted({*shares, *pending, *earned, *paid}):
-        count, work = shares.get(miner, (0, 0))
+        done = shares.get(miner)
+        count, work = (0, 0) if done is None else (done.shares, done.work)
         rows.append(MinerRow(miner, count, work, pending.get(miner, 0), earned.get(miner, 0), paid.get(miner, 0)))
     return tuple(rows)

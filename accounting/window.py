@@ -1,6 +1,10 @@
-"""The shares a statement is about, newest first (SPEC.md, "4214 reward statement", "S")."""
+"""The shares a statement is about, newest first (SPEC.md, "4214 reward statement", "S").
 
-from collections.abc import Iterable, Iterator, Mapping
+`count_window` comes to the same as `count_newest` of `newest_first`, batch by batch: only batches that an edge of the
+window may cross are taken apart, so that a statement costs little more than its miners.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
@@ -44,20 +48,22 @@ class Counted:
         return sum(self.work.values())
 
 
+def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Placed]:
+    shares = batch.shares
+    fits = [job.offer == wanted.offer and job.height <= wanted.height for job in shares.jobs]
+    for row in range(len(shares) - 1, -1, -1):
+        t = shares.t[row]
+        if wanted.oldest_ms <= t <= wanted.end_ms and fits[shares.job[row]]:
+            who = shares.sessions[shares.session[row]]
+            yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work)
+
+
 def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
-    key = lane.key
     for batch in lane.back_from(last.seq):
         if batch.to_ms <= wanted.oldest_ms:
             return
-        if batch.from_ms > wanted.end_ms:
-            continue
-        shares = batch.shares
-        fits = [job.offer == wanted.offer and job.height <= wanted.height for job in shares.jobs]
-        for row in range(len(shares) - 1, -1, -1):
-            t = shares.t[row]
-            if wanted.oldest_ms <= t <= wanted.end_ms and fits[shares.job[row]]:
-                who = shares.sessions[shares.session[row]]
-                yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work)
+        if batch.from_ms <= wanted.end_ms:
+            yield from _batch_shares(lane.key, batch, wanted)
 
 
 def newest_first(lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection) -> Iterator[Placed]:
@@ -79,3 +85,106 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
         counted.from_ms = share.t
     counted.full = rest <= 0
     return counted
+
+
+class _Part(NamedTuple):
+    """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is."""
+
+    from_ms: int
+    to_ms: int
+    first_ms: int
+    work: int
+    by_miner: Iterable[tuple[str, int]]
+    lane: Lane
+    position: int
+
+
+def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
+    """A batch as S has it; None if nothing of it is in S."""
+    tally = lane.batches.tally(position)
+    if tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms:
+        rows = [row for row in tally.rows if row.offer == wanted.offer and row.height <= wanted.height]
+        if not rows:
+            return None
+        by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
+        if len(rows) > 1:
+            by_miner = [pair for row in rows for pair in row.by_miner]
+        first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
+        return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, lane, position)
+    shares = list(_batch_shares(lane.key, lane.batches[position], wanted))
+    if not shares:
+        return None
+    by = [(share.miner, share.work) for share in shares]
+    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, sum(work for _, work in by), by, lane, position)
+
+
+def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
+    """A lane's part of S, newest first."""
+    for position in range(lane.position_of(last.seq), -1, -1):
+        tally = lane.batches.tally(position)
+        if tally.to_ms <= wanted.oldest_ms:
+            return
+        if tally.from_ms <= wanted.end_ms and (part := _part(lane, position, wanted)) is not None:
+            yield part
+
+
+def _parts(columns: Iterable[Iterator[_Part]], limit: int) -> list[_Part]:
+    """What may count of lanes whose windows touch: whatever does not end before work of the limit begins."""
+    lanes = [(head, column) for column in columns if (head := next(column, None)) is not None]
+    taken: list[_Part] = []
+    work, from_ms = 0, None
+    while lanes and work < limit:
+        at = max(range(len(lanes)), key=lambda at: lanes[at][0].from_ms)
+        head, column = lanes.pop(at)
+        taken.append(head)
+        work += head.work
+        from_ms = head.from_ms
+        if (older := next(column, None)) is not None:
+            lanes.append((older, column))
+    for first, column in lanes:
+        part: _Part | None = first
+        while part is not None and from_ms is not None and part.to_ms > from_ms:
+            taken.append(part)
+            part = next(column, None)
+    return taken
+
+
+def count_window(
+    lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection, limit: int
+) -> Counted:
+    """The newest of S up to the cuts until their work is `limit`; the share that crosses the edge counts in part."""
+    parts = _parts([_lane_parts(lanes[key], batch, wanted) for key, batch in cuts.items()], limit)
+    edge_ms = _edge_ms(parts, limit)
+    counted = Counted(wanted.end_ms)
+    torn: list[_Part] = []
+    whole = 0
+    for part in parts:
+        if part.from_ms < edge_ms:
+            torn.append(part)
+            continue
+        whole += part.work
+        counted.from_ms = min(counted.from_ms, part.first_ms)
+        for miner, work in part.by_miner:
+            counted.work[miner] = counted.work.get(miner, 0) + work
+    columns = [_batch_shares(part.lane.key, part.lane.batches[part.position], wanted) for part in torn]
+    rest = count_newest(merge(*columns, reverse=True), limit - whole, wanted.end_ms)
+    counted.full = rest.full
+    if rest.work:
+        counted.from_ms = min(counted.from_ms, rest.from_ms)
+    for miner, work in rest.work.items():
+        counted.work[miner] = counted.work.get(miner, 0) + work
+    return counted
+
+
+def _edge_ms(parts: Sequence[_Part], limit: int) -> int:
+    """A time from which on all of S surely counts: what ends later, taken whole, has less work than the limit.
+
+    A batch that begins at or after it is counted by its sums. 0 if all of S is less than the limit.
+    """
+    by_end = sorted(parts, key=lambda part: part.to_ms, reverse=True)
+    work = 0
+    for part in by_end:
+        work += part.work
+        if work >= limit:
+            return part.to_ms
+    return 0

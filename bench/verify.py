@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable
 from fractions import Fraction
 
-from accounting.shares import JobUse, Seen, check_batch
+from accounting.judging import JobUse, Seen, check_batch
 from accounting.verifier import audit
 from nips.keys import SecretKey
 from nips.nip01 import Event, VerifiedEvent, decode_event, encode_event, verify

@@ -36,7 +36,9 @@ def test_claims_count_their_findings_by_grade() -> None:
 
 def test_json() -> None:
     fields = json.loads(report(finding(Code.GAP, "a", "e1", miner="aa")).to_json())
-    assert fields["findings"] == [{"code": "gap", "grade": "missing", "text": "a", "events": ["e1"], "miner": "aa"}]
+    assert fields["findings"] == [
+        {"code": "gap", "grade": "missing", "text": "a", "events": ["e1"], "miner": "aa", "key": None}
+    ]
     assert fields["miners"][0]["work"] == str(1 << 60)
     assert fields["miners"][0]["owed_msat"] == 3
     assert fields["holds"] is False

@@ -27,9 +27,6 @@ up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your netw
 test: .venv/.dev       ## set up and run the tests
 	@$(PY) -m pytest -n auto $(ARGS)
 
-crash: .venv/.dev      ## kill the edge 320 times under load: nothing acknowledged is lost
-	@NONCESTR_KILLS=320 $(PY) -m pytest tests/stratum_edge/test_crash.py $(ARGS)
-
 fmt: .venv/.dev        ## format
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
@@ -49,7 +46,7 @@ bench-edge: .venv/.dev ## the edge's share path, one process and several
 	@$(PY) -m bench.edge --processes 2
 
 crash: .venv/.dev      ## kill the edge 320 times under load (the tests do it 25 times)
-	@NONCESTR_KILLS=320 $(PY) -m pytest -s --timeout 3600 tests/stratum_edge/test_crash.py
+	@NONCESTR_KILLS=320 $(PY) -m pytest -s --timeout 3600 tests/stratum_edge/test_crash.py $(ARGS)
 
 fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for more)
 	@$(PY) -m tests.stratum_edge.fuzz_session --seconds 600 $(ARGS)

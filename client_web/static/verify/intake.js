@@ -1,0 +1,195 @@
+// Generated from client_web/verify/intake.ts by client_web/verify/build.ts: edit that.
+
+// What relays answered, sorted into the pool's log: forms, ids, signatures, keys and roles (SPEC.md, "Encoding" and
+// "Keys and chains").
+
+import { Malformed } from "./bytes.js";
+import { readBlock, readPayout, readStatement, readStatus } from "./claims.js";
+import {
+                                            KIND, UnknownVersion, hasGoodId, hasGoodSignature, readEvent,
+} from "./event.js";
+
+import { readJob } from "./job.js";
+import { readArchive, readPart, readSummary } from "./lasting.js";
+import { readReceipt } from "./receipt.js";
+import { readTerms } from "./terms.js";
+
+export const LOG_KINDS = [
+  KIND.TERMS, KIND.JOB, KIND.RECEIPT, KIND.BLOCK, KIND.STATEMENT, KIND.PAYOUT, KIND.STATUS, KIND.PART, KIND.ARCHIVE,
+  KIND.SUMMARY,
+];
+const EVIDENCE = [KIND.ZAP_RECEIPT, KIND.WITHDRAWAL];
+const ROLE_OF = new Map ([
+  [KIND.JOB, "edge"],
+  [KIND.RECEIPT, "edge"],
+  [KIND.BLOCK, "edge"],
+  [KIND.STATEMENT, "accounting"],
+  [KIND.STATUS, "accounting"],
+  [KIND.PART, "accounting"],
+  [KIND.ARCHIVE, "accounting"],
+  [KIND.SUMMARY, "accounting"],
+  [KIND.PAYOUT, "zapper"],
+]);
+
+/** The events of a pool that are well-formed and signed by a key of the right role. */
+
+export class Intake {
+                   address ;
+                   name ;
+                   findings ;
+                   good = new Map ();
+                   bad = new Set ();
+          junk = 0;
+
+  constructor(address , findings ) {
+    this.address = address;
+    this.name = `34210:${address.pool}:${address.network}`;
+    this.findings = findings;
+  }
+
+  get size() {
+    return this.good.size;
+  }
+
+  /** Take in what a relay sent as an event; whether it is one of this pool's log, with a good signature, and new. */
+  add(value ) {
+    let event ;
+    try {
+      event = readEvent(value);
+    } catch {
+      this.junk++;
+      return false;
+    }
+    const known = this.good.get(event.id);
+    if (known !== undefined && known.sig === event.sig && known.content === event.content) return false;
+    const ours = LOG_KINDS.includes(event.kind) && event.tags.some((tag) => tag[0] === "a" && tag[1] === this.name);
+    if (!ours && !EVIDENCE.includes(event.kind)) {
+      this.junk++;
+      return false;
+    }
+    if (!hasGoodId(event) || !hasGoodSignature(event)) {
+      if (ours) this.bad.add(event.id);
+      else this.junk++;
+      return false;
+    }
+    this.good.set(event.id, event);
+    return known === undefined;
+  }
+
+  /** Ids of zap receipts and withdrawals that payouts name, to be asked for. */
+  named() {
+    const ids = new Set ();
+    for (const event of this.good.values()) {
+      if (event.kind !== KIND.PAYOUT) continue;
+      try {
+        const { proof, to } = readPayout(event);
+        ids.add(to);
+        if (typeof proof["receipt"] === "string" && /^[0-9a-f]{64}$/.test(proof["receipt"])) ids.add(proof["receipt"]);
+      } catch {
+        continue; // sort() says what is wrong with it
+      }
+    }
+    return [...ids];
+  }
+
+  /** Sort what came in, and say what is wrong with it. */
+  sort() {
+    const revoked = new Set ();
+    const log = {
+      address: this.address, terms: [], jobs: new Map(), receipts: [], blocks: new Map(), accounting: [], payouts: [],
+      evidence: new Map(), roles: new Map(), isRevoked: (pubkey) => revoked.has(pubkey),
+    };
+    const { findings } = this;
+    const events = [...this.good.values()].sort((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
+    findings.checked("signatures", events.length + this.bad.size);
+    for (const id of this.bad) findings.say("signatures", "bad-signature", "its id or signature is wrong", [id]);
+
+    for (const event of events) {
+      if (event.kind !== KIND.TERMS || event.pubkey !== this.address.pool) continue;
+      this.read(event, () => log.terms.push(readTerms(event)));
+    }
+    for (const terms of log.terms) {
+      for (const [pubkey, role] of terms.keys) {
+        if (!log.roles.has(pubkey)) log.roles.set(pubkey, new Set());
+        log.roles.get(pubkey)?.add(role);
+      }
+    }
+
+    const newest = log.terms.reduce ((best, each) => (best === null || each.link.seq > best.link.seq ? each : best), null);
+    const inForce = new Set(newest?.keys.map(([pubkey]) => pubkey));
+    for (const pubkey of log.roles.keys()) if (!inForce.has(pubkey)) revoked.add(pubkey);
+
+    let strangers = 0;
+    for (const event of events) {
+      if (EVIDENCE.includes(event.kind)) {
+        log.evidence.set(event.id, event);
+        findings.checked("form, keys and roles");
+        continue;
+      }
+      if (event.kind === KIND.TERMS && event.pubkey === this.address.pool) continue;
+      const roles = log.roles.get(event.pubkey);
+      const needed = ROLE_OF.get(event.kind);
+      if (roles === undefined && event.pubkey !== this.address.pool) {
+        strangers++;
+      } else if (needed === undefined || roles?.has(needed) !== true) {
+        findings.checked("form, keys and roles");
+        const code = revoked.has(event.pubkey) ? "closed-chain" : "wrong-key";
+        findings.say("form, keys and roles", code, `its key has no role for kind ${event.kind}`, [event.id]);
+      } else {
+        this.read(event, () => place(log, event), revoked.has(event.pubkey));
+      }
+    }
+    if (strangers > 0) {
+      const text = `${strangers} events carry the pool's name and are signed by none of its keys`;
+      findings.say("form, keys and roles", "stranger", text, [], null, strangers);
+    }
+    if (this.junk > 0) {
+      findings.say("signatures", "junk", `${this.junk} answers were no events of this log`, [], null, this.junk);
+    }
+    return log;
+  }
+
+          read(event , reader , revoked = false) {
+    const claim = "form, keys and roles";
+    this.findings.checked(claim);
+    try {
+      reader();
+    } catch (error) {
+      if (error instanceof UnknownVersion) this.findings.say(claim, "unknown-version", error.message, [event.id]);
+      else if (error instanceof Malformed) this.findings.say(claim, revoked ? "closed-chain" : "malformed", error.message, [event.id]);
+      else throw error;
+    }
+  }
+}
+
+function place(log , event ) {
+  switch (event.kind) {
+    case KIND.JOB:
+      log.jobs.set(event.id, readJob(event));
+      break;
+    case KIND.RECEIPT:
+      log.receipts.push(readReceipt(event));
+      break;
+    case KIND.BLOCK:
+      log.blocks.set(event.id, readBlock(event));
+      break;
+    case KIND.STATEMENT:
+      log.accounting.push(readStatement(event));
+      break;
+    case KIND.STATUS:
+      log.accounting.push(readStatus(event));
+      break;
+    case KIND.PART:
+      log.accounting.push(readPart(event));
+      break;
+    case KIND.ARCHIVE:
+      log.accounting.push(readArchive(event));
+      break;
+    case KIND.SUMMARY:
+      log.accounting.push(readSummary(event));
+      break;
+    case KIND.PAYOUT:
+      log.payouts.push(readPayout(event));
+      break;
+  }
+}

@@ -1,0 +1,163 @@
+// Generated from client_web/verify/jobs.ts by client_web/verify/build.ts: edit that.
+
+// Whether a job's shares may count, and until when it lives (SPEC.md, "4211 job" and "4210 terms").
+
+import { Malformed, toHex } from "./bytes.js";
+
+import { checkCoinbase, totalSat } from "./coinbase.js";
+
+import { JobHasher, targetWords } from "./hasher.js";
+
+import { EASIEST_NBITS, targetFromBits } from "./targets.js";
+
+export class Jobs {
+                   judged = new Map ();
+  /** Every batch that stands, by id. */
+           batches ;
+
+  constructor(log , terms , lanes , findings ) {
+    const byId = new Map(terms.map((each) => [each.event.id, each]));
+    const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] ).event.id, each.event.created_at * 1000]));
+    const batches = new Map ();
+    for (const receipt of log.receipts) batches.set(receipt.event.id, receipt);
+    this.batches = batches;
+
+    const heights = new Map ();
+    const used = new Set([...lanes.values()].flatMap((lane) => lane.events.flatMap((receipt) => receipt.jobs)));
+    for (const job of log.jobs.values()) {
+      findings.checked("jobs");
+      // Of a revoked key only what a receipt that stands names counts.
+      if (log.isRevoked(job.event.pubkey) && !used.has(job.event.id)) {
+        findings.say("jobs", "closed-chain", "no receipt that stands names this job of a revoked key", [job.event.id]);
+        continue;
+      }
+      const say = (code , text , ids = []) => findings.say("jobs", code, text, [job.event.id, ...ids]);
+      const prevhash = toHex(job.prevhash);
+      const other = heights.get(prevhash);
+      if (other === undefined) heights.set(prevhash, job);
+      else if (other.height !== job.height) say("job-height", `heights ${other.height} and ${job.height} on one block`, [other.event.id]);
+      checkHeads(job, byId.get(job.terms) ?? null, batches, lanes, say);
+      this.judged.set(job.event.id, judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say));
+    }
+    this.findLives();
+  }
+
+  get(id ) {
+    return this.judged.get(id);
+  }
+
+  /** A job lives until stale_ms after its lane's next job with another prevhash, and job_ms at most. */
+          findLives() {
+    const byLane = new Map ();
+    for (const each of this.judged.values()) {
+      for (const lane of each.job.heads.keys()) {
+        const name = `${each.job.event.pubkey}/${lane}`;
+        const same = byLane.get(name);
+        if (same === undefined) byLane.set(name, [each]);
+        else same.push(each);
+      }
+    }
+    for (const [name, jobs] of byLane) {
+      const lane = Number(name.split("/")[1]);
+      jobs.sort((a, b) => a.job.ms - b.job.ms);
+      for (let i = jobs.length - 1; i >= 0; i--) {
+        const { job, terms, lastMs } = jobs[i] ;
+        if (terms === null) continue;
+        const next = nextOfAnother(jobs, i);
+        const stale = next === null ? Infinity : next.job.ms + terms.staleMs;
+        lastMs.set(lane, Math.min(job.ms + terms.jobMs, stale));
+      }
+    }
+  }
+}
+
+function nextOfAnother(jobs , i ) {
+  const { job, prevhash } = jobs[i] ;
+  for (let j = i + 1; j < jobs.length; j++) {
+    const later = jobs[j] ;
+    if (later.job.ms > job.ms && later.prevhash !== prevhash) return later;
+  }
+  return null;
+}
+
+function checkHeads(
+  job , terms , batches , lanes , say ,
+) {
+  for (const [lane, head] of job.heads) {
+    const name = `${job.event.pubkey}/${lane}`;
+    let sealedMs ;
+    if (head === "") {
+      const first = lanes.get(name)?.events[0];
+      // A lane that has published nothing yet has nothing to seal; a lost beginning is a gap already.
+      if (first === undefined || first.link.seq !== 0) continue;
+      sealedMs = first.fromMs;
+    } else {
+      const batch = batches.get(head);
+      if (batch === undefined) {
+        say("missing-batch", `the batch it names for lane ${lane} is on no relay asked`, [head]);
+        continue;
+      }
+      if (batch.event.pubkey !== job.event.pubkey || batch.lane !== lane) {
+        say("job-head", `what it names for lane ${lane} is another lane's`, [head]);
+        continue;
+      }
+      sealedMs = batch.toMs;
+    }
+    if (terms !== null && job.ms - sealedMs > terms.anchorMs) {
+      say("stale-head", `the batch of lane ${lane} had ended ${job.ms - sealedMs} ms before`);
+    }
+  }
+}
+
+function judge(job , terms , replacedMs , say ) {
+  let sound = true;
+  const refuse = (code , text ) => {
+    sound = false;
+    say(code, text);
+  };
+  let blockTarget = null;
+  let outputs = [];
+  if (job.upstream) {
+    refuse("upstream-binding", "its shares are the edge's word");
+  } else {
+    try {
+      outputs = checkCoinbase(job.coinb1, job.coinb2, job.height);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      refuse("job-coinbase", error.message);
+    }
+  }
+  try {
+    const target = targetFromBits(job.nbits);
+    if (target > targetFromBits(EASIEST_NBITS[job.address.network])) refuse("job-nbits", "easier than its network allows");
+    blockTarget = target;
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    refuse("job-nbits", error.message);
+  }
+  if (terms === null) {
+    refuse("missing-terms", "the terms it names are on no relay asked");
+  } else {
+    if (!terms.keys.some(([pubkey, role]) => pubkey === job.event.pubkey && role === "edge")) {
+      refuse("job-signer", "its signer is no edge of its terms");
+    }
+    if (!terms.offers.has(job.offer)) refuse("job-offer", `its terms hold no offer ${JSON.stringify(job.offer)}`);
+    if (replacedMs !== undefined && job.ms - replacedMs > terms.jobMs) {
+      refuse("job-terms", `its terms had been replaced ${job.ms - replacedMs} ms before`);
+    }
+    if (blockTarget !== null && terms.blockBits !== null) {
+      const own = targetFromBits(terms.blockBits);
+      if (own < blockTarget) blockTarget = own;
+    }
+  }
+  return {
+    job,
+    prevhash: toHex(job.prevhash),
+    terms,
+    sound,
+    grossMsat: totalSat(outputs) * 1000n,
+    blockTarget: blockTarget === null || !sound ? null : targetWords(blockTarget),
+    hasher: new JobHasher(job),
+    lastMs: new Map(),
+  };
+}

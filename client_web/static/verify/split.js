@@ -1,0 +1,47 @@
+// Generated from client_web/verify/split.ts by client_web/verify/build.ts: edit that.
+
+// pplns (SPEC.md, "Splits"): a reward's split as a pure function of the shares, in integers.
+
+import { workFromBits } from "./targets.js";
+
+/** W, the most work a window counts. */
+export function windowWork(offer , nbits ) {
+  const aimed = (BigInt(offer.windowMilli) * workFromBits(nbits)) / 1000n;
+  return aimed > offer.windowMinWork ? aimed : offer.windowMinWork;
+}
+
+/**
+ * Split a reward over S, given newest first: the offer's good credited shares with t <= endMs and a job height at most
+ * the reward's.
+ */
+export function splitPplns(newestFirst , offer , nbits , endMs , grossMsat ) {
+  let left = windowWork(offer, nbits);
+  let fromMs = endMs;
+  let total = 0n;
+  const works = new Map ();
+  let full = left === 0n;
+  if (!full) {
+    for (const { t, miner, work } of newestFirst) {
+      if (offer.windowMaxMs !== 0 && t < endMs - offer.windowMaxMs) {
+        full = true;
+        break;
+      }
+      const counts = work < left ? work : left;
+      works.set(miner, (works.get(miner) ?? 0n) + counts);
+      total += counts;
+      left -= counts;
+      fromMs = t;
+      if (left === 0n) {
+        full = true;
+        break;
+      }
+    }
+  }
+  const pot = grossMsat - (grossMsat * BigInt(offer.feePpm)) / 1_000_000n;
+  const rows = [...works.keys()].sort().map((miner) => {
+    const work = works.get(miner) ;
+    return { miner, work, msat: (pot * work) / total };
+  });
+  const paid = rows.reduce((sum, row) => sum + row.msat, 0n);
+  return { fromMs, work: total, feeMsat: grossMsat - paid, rows, full };
+}

@@ -1,0 +1,72 @@
+// 4211 job (SPEC.md, "4211 job").
+
+import { isHex64, must } from "./bytes.ts";
+import {
+  type Address, type NostrEvent, bits, hexBytes, id, integer, list, object, readAddress, readContent, text,
+} from "./event.ts";
+import { readLane } from "./terms.ts";
+
+const U32 = 0xffffffff;
+const MAX_BRANCHES = 32;
+
+export interface Job {
+  readonly event: NostrEvent;
+  readonly address: Address;
+  readonly ms: number;
+  readonly terms: string;
+  readonly offer: string;
+  /** By lane: id of the last batch closed, "" for none. */
+  readonly heads: ReadonlyMap<number, string>;
+  readonly height: number;
+  readonly version: number;
+  readonly prevhash: Uint8Array;
+  readonly nbits: number;
+  readonly ntime: number;
+  readonly coinb1: Uint8Array;
+  readonly coinb2: Uint8Array;
+  readonly merkle: Uint8Array[];
+  readonly versionMask: number;
+  readonly upstream: boolean;
+}
+
+export function readJob(event: NostrEvent): Job {
+  must(event.kind === 4211, "another kind");
+  const address = readAddress(event);
+  const fields = readContent(event);
+  const ms = integer(fields["ms"], "ms");
+  must(Math.floor(ms / 1000) === event.created_at, "created_at is not the ms in seconds");
+
+  const heads = new Map<number, string>();
+  for (const [lane, head] of Object.entries(object(fields["heads"], "heads"))) {
+    must(head === "" || isHex64(head), "a head is no id");
+    heads.set(readLane(lane), head);
+  }
+
+  const upstream = "upstream" in fields;
+  if (upstream) object(fields["upstream"], "upstream");
+  for (const [name, size] of [["bind_size", 32], ["en1_size", 4], ["en2_size", 8]] as const) {
+    const given = integer(fields[name], name);
+    must(upstream || given === size, `${name} is not ${size}`);
+  }
+
+  const merkle = list(fields["merkle"], "merkle").map((branch) => hexBytes(branch, "a branch", 32));
+  must(merkle.length <= MAX_BRANCHES, "too many branches");
+  return {
+    event,
+    address,
+    ms,
+    terms: id(fields["terms"], "terms"),
+    offer: text(fields["offer"], "offer"),
+    heads,
+    height: integer(fields["height"], "height", 1, 0x7fffffff),
+    version: integer(fields["version"], "version", 0, U32),
+    prevhash: hexBytes(fields["prevhash"], "prevhash", 32),
+    nbits: bits(fields["nbits"], "nbits"),
+    ntime: integer(fields["ntime"], "ntime", 0, U32),
+    coinb1: hexBytes(fields["coinb1"], "coinb1"),
+    coinb2: hexBytes(fields["coinb2"], "coinb2"),
+    merkle,
+    versionMask: bits(fields["version_mask"], "version_mask"),
+    upstream,
+  };
+}

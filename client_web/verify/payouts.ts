@@ -1,0 +1,197 @@
+// Payments: each proof, each used once, and never more than had matured (SPEC.md, "4215 payout record").
+
+import { Malformed, fromHex, isHex64, toHex, utf8 } from "./bytes.ts";
+import { type Invoice, readInvoice } from "./bolt11.ts";
+import type { Payout } from "./claims.ts";
+import { KIND, type NostrEvent, hasGoodId, hasGoodSignature, readEvent } from "./event.ts";
+import type { Code, Findings } from "./findings.ts";
+import type { Log } from "./intake.ts";
+import type { JsonObject } from "./json.ts";
+import type { JudgedStatement } from "./rewards.ts";
+import { sha256 } from "./sha256.ts";
+import type { Terms } from "./terms.ts";
+
+/** Two keys' clocks may differ by this. */
+const CLOCKS_S = 600;
+
+export type Backing = "proven" | "attested" | "claimed" | "reversal";
+
+export interface Balance {
+  pending: number;
+  earned: number;
+  paid: number;
+}
+
+/** The signed zap request as an object of a proof, as NIP-01 orders it, without white space. */
+function requestText(request: NostrEvent): string {
+  const { id, pubkey, created_at, kind, tags, content, sig } = request;
+  return JSON.stringify({ id, pubkey, created_at, kind, tags, content, sig });
+}
+
+export class Payouts {
+  readonly backings = new Map<Backing, number>();
+  readonly balances = new Map<string, Balance>();
+  private readonly log: Log;
+  private readonly terms: Terms[];
+  private readonly findings: Findings;
+  private readonly names = new Map<string, Payout>();
+  private readonly hashes = new Map<string, Payout>();
+  private readonly reversed = new Map<string, number>();
+
+  constructor(log: Log, terms: Terms[], findings: Findings) {
+    this.log = log;
+    this.terms = terms;
+    this.findings = findings;
+  }
+
+  judge(payouts: Payout[], statements: Iterable<JudgedStatement>): void {
+    const moves = this.credit(statements);
+    const inTime = [...payouts].sort((a, b) => a.event.created_at - b.event.created_at || a.link.seq - b.link.seq);
+    const spent = new Map<string, number>();
+    let claimed = 0;
+    for (const payout of inTime) {
+      this.findings.checked("payouts");
+      const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
+      this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
+      const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
+      if (backing === "claimed" || borne > 0) claimed++;
+      const leaves = payout.amountMsat + borne;
+      this.balance(payout.miner).paid += leaves;
+      spent.set(payout.miner, (spent.get(payout.miner) ?? 0) + leaves);
+
+      const had = maturedBy(moves.get(payout.miner) ?? [], payout.event.created_at);
+      if (payout.amountMsat > 0 && (spent.get(payout.miner) as number) > had) {
+        const text = `paid ${spent.get(payout.miner)} msat when ${had} had matured`;
+        this.findings.say("payouts", "overpaid", text, [payout.event.id], payout.miner);
+      }
+    }
+    if (claimed > 0) {
+      this.findings.say("payouts", "payout-claimed", `${claimed} payouts rest on the payer's own word`, [], null, claimed);
+    }
+  }
+
+  balance(miner: string): Balance {
+    let balance = this.balances.get(miner);
+    if (balance === undefined) this.balances.set(miner, (balance = { pending: 0, earned: 0, paid: 0 }));
+    return balance;
+  }
+
+  /** Credit every row; what matured of each miner, and when. */
+  private credit(statements: Iterable<JudgedStatement>): Map<string, { atS: number; msat: number }[]> {
+    const moves = new Map<string, { atS: number; msat: number }[]>();
+    for (const { statement, statuses } of statements) {
+      const last = statuses[statuses.length - 1]?.status;
+      for (const { miner, msat } of statement.rows) {
+        const balance = this.balance(miner);
+        if (last === undefined) balance.pending += msat;
+        if (last === "matured") balance.earned += msat;
+        const own = moves.get(miner) ?? [];
+        moves.set(miner, own);
+        let matured = false;
+        for (const status of statuses) {
+          if (status.status === "matured" && !matured) own.push({ atS: status.event.created_at, msat });
+          if (status.status !== "matured" && matured) own.push({ atS: status.event.created_at, msat: -msat });
+          matured = status.status === "matured";
+        }
+      }
+    }
+    return moves;
+  }
+
+  private termsAt(second: number): Terms | undefined {
+    return this.terms.findLast((terms) => terms.event.created_at <= second) ?? this.terms[0];
+  }
+
+  private say(code: Code, payout: Payout, text: string, ids: string[] = []): void {
+    this.findings.say("payouts", code, text, [payout.event.id, ...ids], payout.miner);
+  }
+
+  private judgeReversal(payout: Payout): Backing {
+    this.takeName(payout);
+    const paid = this.names.get(payout.reverses as string);
+    const sum = (this.reversed.get(payout.reverses as string) ?? 0) - payout.amountMsat;
+    this.reversed.set(payout.reverses as string, sum);
+    if (paid === undefined || paid.reverses !== null) this.say("payout-reversal", payout, "it reverses no payment");
+    else if (paid.miner !== payout.miner) this.say("payout-reversal", payout, "it reverses another miner's payment", [paid.event.id]);
+    else if (sum > paid.amountMsat) this.say("payout-reversal", payout, "more comes back than was paid", [paid.event.id]);
+    return "reversal";
+  }
+
+  private takeName(payout: Payout): void {
+    const named = this.names.get(payout.payoutId);
+    if (named === undefined) this.names.set(payout.payoutId, payout);
+    else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
+  }
+
+  private judgePayment(payout: Payout): Backing {
+    this.takeName(payout);
+    if (!["zap", "lnurl", "bolt11"].includes(payout.method)) return "claimed"; // its proof's form is reserved
+    try {
+      const invoice = this.checkInvoice(payout);
+      const known = this.hashes.get(invoice.paymentHash);
+      if (known === undefined) this.hashes.set(invoice.paymentHash, payout);
+      else this.say("payout-twice", payout, "its payment hash serves twice", [known.event.id]);
+      if (payout.method === "zap") this.checkZap(payout, invoice);
+      return this.backing(payout, invoice);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.say("payout-proof", payout, error.message);
+      return "claimed";
+    }
+  }
+
+  private checkInvoice(payout: Payout): Invoice {
+    const { bolt11, preimage } = payout.proof;
+    if (typeof bolt11 !== "string" || !isHex64(preimage)) throw new Malformed("no invoice or no preimage");
+    const invoice = readInvoice(bolt11);
+    if (invoice.network !== this.log.address.network) throw new Malformed("its invoice is of another network");
+    if (invoice.amountMsat !== payout.amountMsat) throw new Malformed("its invoice is over another amount");
+    if (toHex(sha256(fromHex(preimage))) !== invoice.paymentHash) throw new Malformed("the preimage is not its payment hash's");
+    return invoice;
+  }
+
+  private checkZap(payout: Payout, invoice: Invoice): void {
+    const request = readEvent(payout.proof["zap_request"]);
+    if (request.kind !== KIND.ZAP_REQUEST || !hasGoodId(request) || !hasGoodSignature(request)) {
+      throw new Malformed("its zap request is none, or not signed");
+    }
+    if (this.log.roles.get(request.pubkey)?.has("zapper") !== true) throw new Malformed("its zap request is no zapper's");
+    const value = (name: string) => request.tags.filter((tag) => tag[0] === name).map((tag) => tag[1]);
+    if (value("p").join() !== payout.miner) throw new Malformed("its zap request is for another");
+    if (value("amount").join() !== String(payout.amountMsat)) throw new Malformed("its zap request is over another amount");
+    if (toHex(sha256(utf8(requestText(request)))) !== invoice.descriptionHash) {
+      throw new Malformed("its invoice does not commit to its zap request");
+    }
+  }
+
+  private backing(payout: Payout, invoice: Invoice): Backing {
+    if (invoice.payee === payout.miner) return "proven";
+    const bolt11 = payout.proof["bolt11"] as string;
+    const asked = this.log.evidence.get(payout.to);
+    if (asked !== undefined && asked.kind === KIND.WITHDRAWAL && asked.pubkey === payout.miner) {
+      if (invoiceOf(asked) === bolt11) return "proven";
+    }
+    const named = payout.proof["receipt"];
+    const receipt = typeof named === "string" ? this.log.evidence.get(named) : undefined;
+    if (receipt === undefined || receipt.kind !== KIND.ZAP_RECEIPT) return "claimed";
+    const ours = receipt.pubkey === this.log.address.pool || this.log.roles.has(receipt.pubkey);
+    const tells = receipt.tags.some((tag) => tag[0] === "bolt11" && tag[1] === bolt11);
+    const theirs = receipt.tags.some((tag) => tag[0] === "p" && tag[1] === payout.miner);
+    return !ours && tells && theirs ? "attested" : "claimed";
+  }
+}
+
+function invoiceOf(withdrawal: NostrEvent): unknown {
+  try {
+    return (JSON.parse(withdrawal.content) as JsonObject | null)?.["bolt11"];
+  } catch {
+    return undefined;
+  }
+}
+
+/** What had matured by a second, in a miner's favour where clocks differ. */
+function maturedBy(moves: { atS: number; msat: number }[], second: number): number {
+  return moves
+    .filter(({ atS, msat }) => (msat > 0 ? atS <= second + CLOCKS_S : atS <= second - CLOCKS_S))
+    .reduce((sum, { msat }) => sum + msat, 0);
+}

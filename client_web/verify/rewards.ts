@@ -1,0 +1,280 @@
+// Blocks, their statements recomputed, and the statuses that follow (SPEC.md, "4213 block found", "Splits", "4214 reward
+// statement" and "4216 reward status").
+
+import { type Block, type Head, type Statement, type Status, tellsShare } from "./claims.ts";
+import type { Lane } from "./chains.ts";
+import type { Code, Findings } from "./findings.ts";
+import type { Log } from "./intake.ts";
+import type { Shares, Solution } from "./shares.ts";
+import { type Counted, splitPplns } from "./split.ts";
+import { workFromBits } from "./targets.ts";
+import type { Offer, Terms } from "./terms.ts";
+
+export interface RecomputedRow {
+  readonly miner: string;
+  readonly work: string;
+  readonly msat: number;
+  /** What the statement says. */
+  readonly told: number;
+}
+
+export interface JudgedStatement {
+  readonly statement: Statement;
+  readonly findings: readonly Code[];
+  /** The split as the shares give it; null if it could not be computed. */
+  readonly rows: readonly RecomputedRow[] | null;
+  statuses: Status[];
+}
+
+export class Rewards {
+  readonly statements = new Map<string, JudgedStatement>();
+  /** By block's name: the 4213s that tell it. */
+  private readonly announced = new Map<string, Block[]>();
+  private readonly log: Log;
+  private readonly lanes: Map<string, Lane>;
+  private readonly shares: Shares;
+  private readonly findings: Findings;
+  /** Rows of good credited shares by offer, in the order of S. */
+  private readonly ordered = new Map<number, Uint32Array>();
+
+  constructor(log: Log, lanes: Map<string, Lane>, shares: Shares, findings: Findings) {
+    this.log = log;
+    this.lanes = lanes;
+    this.shares = shares;
+    this.findings = findings;
+  }
+
+  judge(statements: Statement[], statuses: Status[], nowMs: number): void {
+    this.checkBlocks();
+    const said = new Map<string, Status[]>();
+    for (const status of statuses) said.set(status.statement, [...(said.get(status.statement) ?? []), status]);
+    for (const statement of statements) this.judgeStatement(statement, said.get(statement.event.id) ?? []);
+    this.checkStatuses(statuses);
+    this.checkTwice();
+    this.checkOverdue(nowMs);
+  }
+
+  private checkBlocks(): void {
+    for (const block of this.log.blocks.values()) {
+      this.findings.checked("blocks");
+      const revoked = this.log.isRevoked(block.event.pubkey);
+      const say = (code: Code, text: string, ids: string[] = []) =>
+        this.findings.say("blocks", revoked ? "closed-chain" : code, text, [block.event.id, ...ids]);
+      this.announced.set(block.block, [...(this.announced.get(block.block) ?? []), block]);
+      const receipt = this.log.receipts.find((each) => each.event.id === block.receipt);
+      if (receipt === undefined) {
+        say("missing-receipt", "the receipt it names is on no relay asked", [block.receipt]);
+        continue;
+      }
+      const share = this.shares.rebuild(receipt, block.share);
+      if (share === null) {
+        say("block-mismatch", `the receipt has no share ${block.share} on a job that is known`, [block.receipt]);
+        continue;
+      }
+      const same =
+        tellsShare(block, share.header, share.coinbase, share.job.job.merkle) &&
+        block.finder === share.miner &&
+        block.height === share.job.job.height &&
+        block.event.pubkey === receipt.event.pubkey;
+      if (!same) say("block-mismatch", "it differs from the share that it names", [block.receipt]);
+      else if (!share.solves) say("block-not-solved", "its share is no block of its job", [block.receipt]);
+    }
+    if (this.log.blocks.size > 0) {
+      const text = `${this.log.blocks.size} blocks: the work is checked, their place in the chain is not`;
+      this.findings.say("blocks", "chain-facts", text);
+    }
+    for (const [name, told] of this.shares.solutions) {
+      if (this.announced.has(name)) continue;
+      const { receipt, index } = told[0] as Solution;
+      this.findings.say("blocks", "block-untold", `share ${index} of the receipt solves ${name}`, [receipt.event.id]);
+    }
+  }
+
+  private judgeStatement(statement: Statement, statuses: Status[]): void {
+    const codes: Code[] = [];
+    this.findings.checked("statements");
+    const say = (code: Code, text: string, ids: string[] = []) => {
+      codes.push(code);
+      this.findings.say("statements", code, text, [statement.event.id, ...ids]);
+    };
+    const rows = this.recompute(statement, say);
+    this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses });
+  }
+
+  private recompute(statement: Statement, say: (code: Code, text: string, ids?: string[]) => void): RecomputedRow[] | null {
+    const block = this.log.blocks.get(statement.announced);
+    if (block === undefined) {
+      say("statement-no-block", "the block it names is announced on no relay asked", [statement.announced]);
+      return null;
+    }
+    const solution = this.shares.solutions.get(block.block)?.[0];
+    if (solution === undefined) {
+      // What is wrong with the block, or missing, has been said of the block.
+      say("statement-not-recomputed", "no share of the log is its block");
+      return null;
+    }
+    const { job, terms, grossMsat } = solution.job;
+    const told = [statement.block, statement.height, statement.foundMs, BigInt(statement.grossMsat)].join();
+    if (told !== [block.block, job.height, solution.t, grossMsat].join()) {
+      say("statement-reward", "it tells another block, height, time or worth than the share");
+    }
+    if (statement.terms !== job.terms || statement.offer !== job.offer) {
+      say("statement-terms", "it names other terms or another offer than the block's job");
+    }
+    const offer = terms?.offers.get(job.offer) as Offer;
+    if (offer.scheme !== "pplns") {
+      say("statement-scheme", `the scheme ${offer.scheme} is not computed by this version`);
+      return null;
+    }
+
+    const endMs = solution.t;
+    const heads = this.checkHeads(statement, endMs, say);
+    const split = splitPplns(this.newestFirst(job.offer, endMs, job.height, heads), offer, job.nbits, endMs, grossMsat);
+    // What is missing matters if it may hold work that this window would have counted.
+    const reach = split.full ? split.fromMs : -Infinity;
+    const blind = [...heads.keys()].filter((lane) => {
+      const untilMs = this.shares.unknownUntil.get(lane) ?? -Infinity;
+      return untilMs > reach && this.lanes.get(lane) !== undefined;
+    });
+    const absent = [...statement.heads.keys()].filter((lane) => !this.knows(lane, statement.heads.get(lane) as Head));
+    if (blind.length > 0 || absent.length > 0) {
+      say("statement-not-recomputed", `part of ${[...new Set([...blind, ...absent])].join(", ")} is missing`);
+      return null;
+    }
+    this.checkLanes(statement, endMs, split.fromMs, say);
+    if (statement.fromMs !== split.fromMs || statement.work !== split.work) {
+      say("statement-window", `the shares give from_ms ${split.fromMs} and work ${split.work}`);
+    }
+    const ours = split.rows.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
+    const theirs = statement.rows.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
+    if (ours !== theirs || BigInt(statement.feeMsat) !== split.feeMsat) {
+      say("statement-split", "its rows or fee are not what the shares and terms give");
+    }
+    const byMiner = new Map(statement.rows.map((row) => [row.miner, row.msat]));
+    return split.rows.map((row) => ({
+      miner: row.miner,
+      work: String(row.work),
+      msat: Number(row.msat),
+      told: byMiner.get(row.miner) ?? 0,
+    }));
+  }
+
+  private knows(lane: string, head: Head): boolean {
+    return this.lanes.get(lane)?.events.some((receipt) => receipt.event.id === head.id) ?? false;
+  }
+
+  /** The lanes a statement counts, each with the number of its last batch. */
+  private checkHeads(statement: Statement, endMs: number, say: (code: Code, text: string) => void): Map<string, number> {
+    const cuts = new Map<string, number>();
+    for (const [name, head] of statement.heads) {
+      const lane = this.lanes.get(name);
+      if (lane === undefined) continue; // told as missing by who asks knows()
+      const past = lane.events.find((receipt) => receipt.toMs > endMs);
+      const last = lane.events[lane.events.length - 1];
+      const due = past ?? (lane.ended ? last : undefined);
+      cuts.set(name, head.seq);
+      if (due === undefined) {
+        if (this.knows(name, head)) say("statement-heads", `${name} has no batch past the reward, and had not ended`);
+      } else if (due.link.seq !== head.seq || due.event.id !== head.id) {
+        // A batch that is missing may be the right one; that is told as missing.
+        if (this.knows(name, head)) say("statement-heads", `${name} is to be cut at ${due.link.seq}, not at ${head.seq}`);
+      }
+    }
+    return cuts;
+  }
+
+  /** Lanes left out: those that had ended before the window, or that had not begun by the reward. */
+  private checkLanes(statement: Statement, endMs: number, fromMs: number, say: (code: Code, text: string, ids?: string[]) => void): void {
+    for (const [name, lane] of this.lanes) {
+      if (statement.heads.has(name)) continue;
+      const [first, last] = [lane.events[0], lane.events[lane.events.length - 1]];
+      if (first === undefined || last === undefined || first.fromMs > endMs) continue;
+      if (lane.ended && last.toMs < fromMs) continue;
+      say("late-lane", `${name} began before the reward and is not among its heads`, [first.event.id]);
+    }
+  }
+
+  private *newestFirst(offer: string, endMs: number, height: number, cuts: Map<string, number>): Generator<Counted> {
+    const { table, miners, lanes, offers } = this.shares;
+    const rows = this.inOrder(offers.indexOf(offer));
+    const cutOf = lanes.map((lane) => cuts.get(`${lane.edge}/${lane.lane}`) ?? -1);
+    let low = 0;
+    let high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((table.t[rows[middle] as number] as number) <= endMs) low = middle + 1;
+      else high = middle;
+    }
+    for (let i = low - 1; i >= 0; i--) {
+      const row = rows[i] as number;
+      if ((table.seq[row] as number) > (cutOf[table.lane[row] as number] as number)) continue;
+      if ((table.height[row] as number) > height) continue;
+      const work = workFromBits(table.bits[row] as number);
+      yield { t: table.t[row] as number, miner: miners[table.miner[row] as number] as string, work };
+    }
+  }
+
+  private inOrder(offer: number): Uint32Array {
+    let rows = this.ordered.get(offer);
+    if (rows === undefined) {
+      const { table } = this.shares;
+      const found: number[] = [];
+      for (let row = 0; row < table.count; row++) if (table.offer[row] === offer && table.good[row] === 1) found.push(row);
+      rows = Uint32Array.from(found).sort((a, b) => table.compare(a, b));
+      this.ordered.set(offer, rows);
+    }
+    return rows;
+  }
+
+  private checkStatuses(statuses: Status[]): void {
+    const last = new Map<string, Status["status"]>();
+    for (const status of [...statuses].sort((a, b) => a.event.created_at - b.event.created_at || a.link.seq - b.link.seq)) {
+      this.findings.checked("statements");
+      const ids = [status.event.id, status.statement];
+      if (!this.statements.has(status.statement)) {
+        this.findings.say("statements", "status-unknown", "its statement is on no relay asked", ids);
+        continue;
+      }
+      const before = last.get(status.statement);
+      const follows = before === undefined || (before === "matured" && status.status !== "matured");
+      if (!follows) this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+      last.set(status.statement, status.status);
+    }
+  }
+
+  /** One reward, one statement; another only once the first was taken back. */
+  private checkTwice(): void {
+    const byBlock = new Map<string, JudgedStatement>();
+    const inTime = [...this.statements.values()].sort(
+      (a, b) => a.statement.event.created_at - b.statement.event.created_at || a.statement.link.seq - b.statement.link.seq,
+    );
+    for (const each of inTime) {
+      const { block, event } = each.statement;
+      const before = byBlock.get(block);
+      byBlock.set(block, each);
+      const taken = before?.statuses.some((status) => status.status === "void" && status.event.created_at <= event.created_at);
+      if (before === undefined || taken === true) continue;
+      const ids = [before.statement.event.id, event.id];
+      this.findings.say("statements", "reward-twice", "both split one block's reward", ids);
+    }
+  }
+
+  private checkOverdue(nowMs: number): void {
+    const split = new Set([...this.statements.values()].map((each) => each.statement.block));
+    for (const [name, blocks] of this.announced) {
+      const solution = this.shares.solutions.get(name)?.[0];
+      if (split.has(name) || solution === undefined) continue;
+      const terms = solution.job.terms as Terms;
+      let knownMs = 0;
+      for (const lane of this.lanes.values()) {
+        const past = lane.events.find((receipt) => receipt.toMs > solution.t);
+        // A silent lane excuses the statement for anchor_ms, not for good.
+        const silentMs = lane.ended ? 0 : solution.t + terms.anchorMs;
+        knownMs = Math.max(knownMs, past === undefined ? silentMs : past.event.created_at * 1000);
+      }
+      if (nowMs <= knownMs + terms.statementMs) continue;
+      const ids = blocks.map((block) => block.event.id);
+      this.findings.say("statements", "statement-overdue", `block ${name} has no statement`, ids);
+    }
+  }
+}

@@ -1,0 +1,154 @@
+// 4210 terms (SPEC.md, "4210 terms").
+
+import { isHex64, must } from "./bytes.ts";
+import { isPublicKey } from "./curve.ts";
+import {
+  type Address, type Link, type NostrEvent,
+  bits, decimal, id, integer, list, object, readAddress, readContent, readLink, text, work,
+} from "./event.ts";
+import { targetFromBits } from "./targets.ts";
+
+export const SCHEMES = ["pplns", "prop", "solo", "pps", "fpps"] as const;
+export const ROLES = ["edge", "accounting", "zapper"] as const;
+export type Role = (typeof ROLES)[number];
+export const MAX_LANE = 65535;
+
+export interface Offer {
+  readonly scheme: string;
+  readonly feePpm: number;
+  readonly windowMilli: number;
+  readonly windowMinWork: bigint;
+  readonly windowMaxMs: number;
+}
+
+/** The last event of a chain that counts; number -1 and no id before its first. */
+export interface End {
+  readonly seq: number;
+  readonly id: string;
+}
+
+export interface Terms {
+  readonly event: NostrEvent;
+  readonly address: Address;
+  readonly link: Link;
+  readonly offers: ReadonlyMap<string, Offer>;
+  readonly keys: readonly (readonly [string, Role])[];
+  /** By "<pubkey>/<chain>" or "<pubkey>/*": where that chain ends. */
+  readonly closed: ReadonlyMap<string, End>;
+  readonly anchorMs: number;
+  readonly staleMs: number;
+  readonly jobMs: number;
+  readonly statementMs: number;
+  readonly easiestBits: number;
+  readonly blockBits: number | null;
+  readonly minimumMsat: number;
+  readonly feeBearer: string;
+}
+
+/** A chain's name: "terms", "accounting", "payouts" or a lane. */
+function isChain(name: string): boolean {
+  return ["terms", "accounting", "payouts"].includes(name) || (/^(?:0|[1-9][0-9]{0,4})$/.test(name) && Number(name) <= MAX_LANE);
+}
+
+/** The bonus column of an offer, read for its form alone. */
+function checkLoyalty(loyalty: ReturnType<typeof object>): void {
+  integer(loyalty["part_ppm"], "part_ppm", 0, 250_000);
+  integer(loyalty["full_hours"], "full_hours", 1, 720);
+  integer(loyalty["full_days"], "full_days", 1, 30);
+  for (const pair of Object.values(object(loyalty["hardware"], "hardware"))) {
+    const model = list(pair, "a model");
+    must(model.length === 2 && work(model[0], "a model's hashrate") > 0n, "a model is not [hashrate, factor]");
+    integer(model[1], "a model's factor", 1000, 1500);
+  }
+}
+
+function readOffer(name: string, value: ReturnType<typeof object>): Offer {
+  const scheme = text(value["scheme"], "scheme");
+  must((SCHEMES as readonly string[]).includes(scheme), `${name}: an unknown scheme`);
+  const byPeriod = scheme === "pps" || scheme === "fpps";
+  must(byPeriod === "period_s" in value, "period_s stands with pps and fpps, and only there");
+  if (byPeriod) integer(value["period_s"], "period_s", 60, 86_400);
+  must(!(byPeriod && "loyalty" in value), "no loyalty with pps and fpps");
+  if ("loyalty" in value) checkLoyalty(object(value["loyalty"], "loyalty"));
+  return {
+    scheme,
+    feePpm: integer(value["fee_ppm"], "fee_ppm", 0, 1_000_000),
+    windowMilli: integer(value["window_milli"], "window_milli"),
+    windowMinWork: work(value["window_min_work"], "window_min_work"),
+    windowMaxMs: integer(value["window_max_ms"], "window_max_ms"),
+  };
+}
+
+export function readTerms(event: NostrEvent): Terms {
+  must(event.kind === 4210, "another kind");
+  const address = readAddress(event);
+  const link = readLink(event);
+  const fields = readContent(event);
+
+  const offers = new Map<string, Offer>();
+  for (const [name, value] of Object.entries(object(fields["offers"], "offers"))) {
+    offers.set(name, readOffer(name, object(value, "an offer")));
+  }
+  must(offers.size > 0, "no offers");
+
+  const keys = list(fields["keys"], "keys").map((pair): [string, Role] => {
+    const [pubkey, role] = list(pair, "a key");
+    must((pair as unknown[]).length === 2 && isHex64(pubkey) && isPublicKey(pubkey), "not a public key");
+    must((ROLES as readonly unknown[]).includes(role), "an unknown role");
+    return [pubkey, role as Role];
+  });
+
+  if ("donate_to" in fields) must(isHex64(fields["donate_to"]) && isPublicKey(fields["donate_to"]), "donate_to is no public key");
+
+  const closed = new Map<string, End>();
+  for (const [name, value] of Object.entries(object(fields["closed"], "closed"))) {
+    const [pubkey, chain, more] = name.split("/");
+    must(isHex64(pubkey) && chain !== undefined && more === undefined, "not a chain's name");
+    const head = list(value, "a closed chain's end");
+    must(head.length === 0 || (head.length === 2 && chain !== "*"), "a closed chain's end is not [seq, id]");
+    must(chain === "*" || isChain(chain), "not a chain's name");
+    closed.set(name, head.length === 0 ? { seq: -1, id: "" } : { seq: integer(head[0], "seq"), id: id(head[1], "id") });
+  }
+
+  const limits = object(fields["limits"], "limits");
+  for (const name of ["batch_seconds", "heartbeat_seconds", "maturity_blocks"]) integer(limits[name], name);
+  const easiestBits = bits(limits["easiest_bits"], "easiest_bits");
+  targetFromBits(easiestBits);
+  let blockBits: number | null = null;
+  if ("block_bits" in limits) {
+    must(address.network === "regtest", "block_bits outside regtest");
+    blockBits = bits(limits["block_bits"], "block_bits");
+    targetFromBits(blockBits);
+  }
+
+  const payouts = object(fields["payouts"], "payouts");
+  integer(payouts["interval_s"], "interval_s");
+  const feeBearer = text(payouts["network_fee"], "network_fee");
+  must(feeBearer === "pool" || feeBearer === "miner", "someone else bears the fee");
+
+  const log = object(fields["log"], "log");
+  for (const name of ["relays", "archives"]) for (const url of list(log[name], name)) text(url, name);
+  integer(log["retention_days"], "retention_days");
+
+  return {
+    event,
+    address,
+    link,
+    offers,
+    keys,
+    closed,
+    anchorMs: integer(limits["anchor_ms"], "anchor_ms"),
+    staleMs: integer(limits["stale_ms"], "stale_ms"),
+    jobMs: integer(limits["job_ms"], "job_ms"),
+    statementMs: integer(limits["statement_ms"], "statement_ms"),
+    easiestBits,
+    blockBits,
+    minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),
+    feeBearer,
+  };
+}
+
+/** A lane's number in a tag or a name. */
+export function readLane(value: string | undefined): number {
+  return decimal(value, MAX_LANE);
+}

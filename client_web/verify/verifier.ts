@@ -1,0 +1,136 @@
+// The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
+
+import { Ends, checkKeysClosed, followChain, followLanes } from "./chains.ts";
+import type { Statement, Status } from "./claims.ts";
+import { type Address, KIND } from "./event.ts";
+import { type Claim, type Finding, Findings } from "./findings.ts";
+import { type Chained, Intake } from "./intake.ts";
+import { Jobs } from "./jobs.ts";
+import { Payouts } from "./payouts.ts";
+import { type RecomputedRow, Rewards } from "./rewards.ts";
+import { Shares } from "./shares.ts";
+
+export interface MinerReport {
+  readonly miner: string;
+  readonly shares: number;
+  readonly work: string;
+  readonly pending_msat: number;
+  readonly earned_msat: number;
+  readonly paid_msat: number;
+  readonly owed_msat: number;
+}
+
+export interface StatementReport {
+  readonly id: string;
+  readonly block: string;
+  readonly height: number;
+  readonly status: string;
+  /** null where the split could not be recomputed. */
+  readonly rows: readonly RecomputedRow[] | null;
+}
+
+export interface Report {
+  readonly pool: string;
+  readonly from_ms: number;
+  readonly to_ms: number;
+  readonly holds: boolean;
+  readonly claims: readonly Claim[];
+  readonly findings: readonly Finding[];
+  readonly miners: readonly MinerReport[];
+  readonly payouts: Readonly<Record<string, number>>;
+  readonly statements: readonly StatementReport[];
+  readonly events: number;
+  readonly records: number;
+}
+
+export class Verifier {
+  private readonly address: Address;
+  private readonly findings = new Findings();
+  private readonly intake: Intake;
+
+  constructor(pool: string, network: Address["network"]) {
+    this.address = { pool, network };
+    this.intake = new Intake(this.address, this.findings);
+  }
+
+  /** Take in an event from a relay; whether it is new, of this pool's log and has a good signature. */
+  add(event: unknown): boolean {
+    return this.intake.add(event);
+  }
+
+  /** How many good events came in. */
+  get size(): number {
+    return this.intake.size;
+  }
+
+  /** Ids of events outside the log that payouts name. */
+  named(): string[] {
+    return this.intake.named();
+  }
+
+  /** Check everything, as of `nowMs`; once, when all is in. */
+  report(nowMs: number, progress: (records: number) => void = () => undefined): Report {
+    const { findings } = this;
+    const log = this.intake.sort();
+    const name = `34210:${this.address.pool}:${this.address.network}`;
+    if (log.terms.length === 0) findings.say("form, keys and roles", "nothing-found", "no terms of this pool are on the relays asked");
+
+    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings, "missing-terms").events;
+    const ends = new Ends(terms);
+    checkKeysClosed(terms, log, findings);
+    const lanes = followLanes(log.receipts, ends, log.isRevoked, findings);
+    const follow = <T extends Chained>(chain: string, events: T[]): T[] => {
+      const keys = [...new Set(events.map((each) => each.event.pubkey))].sort();
+      return keys.flatMap((key) => {
+        const own = events.filter((each) => each.event.pubkey === key);
+        return followChain(`${key}/${chain}`, own, ends.of(`${key}/${chain}`), log.isRevoked(key), findings).events;
+      });
+    };
+    const told = follow("accounting", log.accounting);
+    const paid = follow("payouts", log.payouts);
+
+    const jobs = new Jobs(log, terms, lanes, findings);
+    const shares = new Shares(lanes, jobs, findings);
+    shares.judge(progress);
+    const rewards = new Rewards(log, lanes, shares, findings);
+    const isStatement = (each: Chained): each is Statement => each.event.kind === KIND.STATEMENT;
+    const isStatus = (each: Chained): each is Status => each.event.kind === KIND.STATUS;
+    rewards.judge(told.filter(isStatement), told.filter(isStatus), nowMs);
+    const payouts = new Payouts(log, terms, findings);
+    payouts.judge(paid, rewards.statements.values());
+
+    const miners = [...new Set([...shares.byMiner.keys(), ...payouts.balances.keys()])].sort().map((miner) => {
+      const { pending, earned, paid: out } = payouts.balance(miner);
+      const sum = shares.byMiner.get(miner);
+      return {
+        miner,
+        shares: sum?.shares ?? 0,
+        work: String(sum?.work ?? 0n),
+        pending_msat: pending,
+        earned_msat: earned,
+        paid_msat: out,
+        owed_msat: earned - out,
+      };
+    });
+    const windows = [...lanes.values()].flatMap((lane) => lane.events);
+    return {
+      pool: name,
+      from_ms: windows.reduce((least, { fromMs }) => Math.min(least, fromMs), windows[0]?.fromMs ?? 0),
+      to_ms: windows.reduce((most, { toMs }) => Math.max(most, toMs), 0),
+      holds: findings.holds(),
+      claims: findings.claims(),
+      findings: findings.all,
+      miners,
+      payouts: Object.fromEntries(payouts.backings),
+      statements: [...rewards.statements.values()].map(({ statement, rows, statuses }) => ({
+        id: statement.event.id,
+        block: statement.block,
+        height: statement.height,
+        status: statuses[statuses.length - 1]?.status ?? "pending",
+        rows,
+      })),
+      events: this.intake.size,
+      records: shares.records,
+    };
+  }
+}

@@ -6,6 +6,7 @@ from embit import base58, bech32  # type: ignore[import-untyped]  # embit ships 
 from embit.descriptor import Descriptor  # type: ignore[import-untyped]  # as above
 from embit.descriptor.checksum import checksum  # type: ignore[import-untyped]  # as above
 from embit.networks import NETWORKS as KEY_FORMS  # type: ignore[import-untyped]  # as above
+from embit.script import Script  # type: ignore[import-untyped]  # as above
 
 from noncestr.errors import NoncestrError
 
@@ -100,3 +101,8 @@ def _of_descriptor(text: str, network: str) -> bytes:
     if (network == "main") in {not main for main in of_main}:
         raise PayoutRefused(_elsewhere(named, True in of_main, network))
     return script
+
+
+def address_of(script: bytes, network: str) -> str:
+    """The address of a scriptPubKey that has one: what the terms tell people."""
+    return str(Script(script).address(KEY_FORMS["test" if network == "testnet4" else network]))

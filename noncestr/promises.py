@@ -9,9 +9,11 @@ from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, TermsBody
+from noncestr.chains import coinbase_script
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
 from noncestr.keyfiles import load_or_create
+from noncestr.payout_script import address_of
 from stratum_edge.demo_target import block_bits_for
 
 OFFER = "main"
@@ -96,7 +98,10 @@ def terms_body(
             block_bits=block_bits,
         ),
         payouts=PayoutTerms(
-            minimum_msat=terms.minimum_payout_sat * 1000, interval_s=config.payouts.interval_seconds, network_fee="pool"
+            minimum_msat=terms.minimum_payout_sat * 1000,
+            interval_s=config.payouts.interval_seconds,
+            network_fee="pool",
+            coinbase=address_of(coinbase_script(config, keys.pool.pubkey), config.pool.network),
         ),
         log=LogTerms(relays=relays),
     )

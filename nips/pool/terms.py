@@ -143,20 +143,23 @@ _PLAIN_LIMITS = (
 @dataclass(frozen=True, slots=True)
 class PayoutTerms:
     """How the pool pays: nothing under `minimum_msat`, about every `interval_s` seconds; `network_fee` names who bears
-    the payment's fee, "pool" or "miner".
+    the payment's fee, "pool" or "miner". `coinbase`: the address that the coinbases of the pool's own jobs pay, ""
+    where the terms don't say.
     """
 
     minimum_msat: int = 1000
     interval_s: int = 3600
     network_fee: str = "pool"
+    coinbase: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The payout terms as they stand in the terms."""
-        return {
+        fields: dict[str, Any] = {
             "minimum_msat": self.minimum_msat,
             "interval_s": self.interval_s,
             "network_fee": self.network_fee,
         }
+        return {**fields, "coinbase": self.coinbase} if self.coinbase else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +335,7 @@ def parse_terms(event: VerifiedEvent) -> Terms:
                 minimum_msat=read_int(payouts, "minimum_msat"),
                 interval_s=read_int(payouts, "interval_s"),
                 network_fee=network_fee,
+                coinbase=read_str(payouts, "coinbase") if "coinbase" in payouts else "",
             ),
             log=LogTerms(
                 relays=_texts(log, "relays"),

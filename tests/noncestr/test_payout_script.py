@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noncestr.payout_script import PayoutRefused, payout_script
+from noncestr.payout_script import PayoutRefused, address_of, payout_script
 
 KEY = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5"
 TPUB = "tpubD6NzVbkrYhZ4XXAd6LwWmZTSQQcKYMRXABPpB54NUUG1xZZk9SSyr58oE46p3vfw3nVmEra3jLU5iPg3NB5tjwaVXwuUomtEJfyNyFDEx27"
@@ -128,3 +128,17 @@ def test_what_can_not_be_paid_is_refused_with_a_sentence(payout: str, says: str)
 def test_junk_is_refused_in_words(junk: str) -> None:
     with pytest.raises(PayoutRefused):
         payout_script(junk, "main")
+
+
+@pytest.mark.parametrize("network", ["main", *TESTS])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "0014751e76e8199196d454941c45d1b3a323f1433bd6",
+        "5120" + KEY[2:],
+        "76a914" + "11" * 20 + "88ac",
+        "a914" + "22" * 20 + "87",
+    ],
+)
+def test_a_script_is_named_by_the_address_that_means_it(script: str, network: str) -> None:
+    assert payout_script(address_of(bytes.fromhex(script), network), network).hex() == script

@@ -8,6 +8,7 @@ import pytest
 from nips.nip19 import encode_npub
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import NEVER
+from noncestr.chain_config import ChainConfig
 from noncestr.config import Config, EdgeSection, PoolConfig
 from noncestr.errors import NoncestrError
 from noncestr.promises import Keys, first_block_bits, refuse_revoked, terms_body
@@ -41,9 +42,11 @@ def test_a_key_that_was_left_out_can_not_come_back(tmp_path: Path) -> None:
 
 
 def test_outside_regtest_the_chain_says_what_a_block_is_and_when_it_matures(tmp_path: Path) -> None:
-    config = replace(Config(), pool=PoolConfig(network="signet"))
+    address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+    config = replace(Config(), pool=PoolConfig(network="signet"), chain=ChainConfig(payout=f"addr({address})"))
     assert first_block_bits(Config()) is not None
     assert first_block_bits(config) is None
     body = terms_body(config, Keys.load(tmp_path), ("ws://a",), None)
     assert (body.limits.block_bits, body.limits.maturity_blocks) == (None, 100)
     assert body.offers["main"].window_min_work == 0
+    assert body.payouts.coinbase == address

@@ -51,7 +51,7 @@ bodies = st.builds(
         text.filter(lambda name: not name.endswith("/*")), st.just(NEVER) | st.builds(Head, number, id64), max_size=3
     ),
     limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits),
-    payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"])),
+    payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"]), st.sampled_from(["", "bc1qaddress"])),
     log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
     donate_to=st.none() | st.sampled_from(KEYS),
 )

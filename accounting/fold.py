@@ -20,9 +20,12 @@ from accounting.ledger import Ledger, Transaction, Unbalanced
 from accounting.log import PoolLog
 from accounting.shares import CheckedShares, unpack_shares
 from accounting.statistics import Share, Statistics
+from accounting.summaries import SummaryBook, lowest_hashes
+from accounting.told import TOLD_KINDS, ToldSummaries
 from accounting.validations import check_books, check_transaction
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
+from nips.pool.summary import Summary, SummaryBody
 from nips.pool.terms import Terms
 
 # What went wrong stays on show until so much newer trouble came: enough to see what happened, bounded.
@@ -41,12 +44,14 @@ class Changes:
 
 
 class Fold:
-    """Log, ledger and statistics of one pool."""
+    """Log, ledger, statistics and hourly summaries of one pool."""
 
     def __init__(self, pool: PoolAddress) -> None:
         self.log = PoolLog(pool)
         self.ledger = Ledger()
         self.statistics = Statistics()
+        self.summaries = SummaryBook()
+        self._told = ToldSummaries(self.log, self.summaries)
         # Proven blocks by hash, in the order they were proven; grades of payouts by payout_id.
         self.blocks: dict[str, BlockSeen] = {}
         self.grades: dict[str, str] = {}
@@ -78,11 +83,24 @@ class Fold:
             self.log.add(event, trusted)
         except Exception as error:  # one event must never stop the books: whatever it is, it is said and left out
             self.violations.append(f"event {event.id} of kind {event.kind} is left out: {error!r}")
+            return
+        if event.kind in TOLD_KINDS and event.id not in self._trusted:
+            self._told.add(event)
+
+    def trust_summary(self, summary: Summary) -> None:
+        """Our own summary out of our own store, before anything is added: it is not checked once more."""
+        self._trusted.add(summary.id)
+        self.summaries.trust(summary)
 
     def settle(self) -> None:
         """Fold everything that can be folded now."""
         for fact in self.log.settle():
             self._fold(fact)
+        self.violations.extend(self._told.settle())
+
+    def due_summary(self) -> SummaryBody | None:
+        """The hourly summary that is to be signed next; None while none is, or one that was read waits for its turn."""
+        return None if self._told.waits else self.summaries.due(self.log.ready)
 
     def take_changes(self) -> Changes:
         """What changed since the last call."""
@@ -106,7 +124,8 @@ class Fold:
                 self._fold_batch(fact)
                 if receipt.id not in self._trusted:
                     self._changes.checked[receipt.id] = shares.pack()
-            case ShareRevoked(receipt):
+            case ShareRevoked(receipt, index):
+                self.summaries.revoke(receipt, index)
                 # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
                 self._changes.checked[receipt] = None
             case BlockSeen():
@@ -132,6 +151,8 @@ class Fold:
         shares = [Share(share.t, share.miner, share.worker, share.work) for share in fact.shares]
         rejects = [(receipt.miners[receipt.sessions[reject.session].miner], reject.times) for reject in receipt.rejects]
         self.statistics.add_batch(receipt.to_ms, shares, rejects)
+        if self.summaries.wants(receipt):
+            self.summaries.add(receipt, fact.shares, lowest_hashes(receipt, fact.shares, self.log.mining.read_jobs.get))
         self._changes.statistics.update(share.miner for share in shares)
         self._changes.statistics.update(miner for miner, _ in rejects)
 

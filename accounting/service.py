@@ -33,8 +33,9 @@ from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.pool.address import PoolAddress
 from nips.pool.hashing import from_display
-from nips.pool.kinds import LEDGER_KINDS
+from nips.pool.kinds import LEDGER_KINDS, SUMMARY
 from nips.pool.statement import build_statement, build_status
+from nips.pool.summary import build_summary, build_summary_part, parse_summary, split_rows
 from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ STEP_EVENTS = 200
 # Receipts are dated and published within minutes of their shares; an edge that was cut off brings its sealed batches
 # later. What is older than this, and came while we were down, is had by dropping the file and replaying.
 OVERLAP_S = 3 * 24 * 3600
+# A step signs so many summaries: a day's, so that a long pause is caught up with while events go on being read.
+MAX_SUMMARIES = 24
 # After a failure of disk or relays.
 RETRY_S = 2.0
 
@@ -189,6 +192,9 @@ class Accounting:
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
         """Fold the stored log from its beginning; the books' tables are put right if they say otherwise."""
         fold = Fold(self.pool)
+        if trusted:
+            for event in await store.own_of_kind(SUMMARY):
+                fold.trust_summary(parse_summary(event))
         async for stored in store.replay():
             fold.add(stored.event, stored.checked if trusted else None)
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
@@ -274,6 +280,7 @@ class Accounting:
         if self._all_stored and self._refusal() is None:
             await self._issue_statements(store)
             await self._issue_statuses(store)
+            await self._issue_summaries(store)
         self._audit()
 
     async def _settle(self, store: AccountingStore) -> None:
@@ -379,16 +386,37 @@ class Accounting:
                 logger.info("the reward of block %s is %s", reward.block, status)
         self._tip = tip
 
+    async def _issue_summaries(self, store: AccountingStore) -> None:
+        """Sign the hours that are over, some at a time: after a long pause there may be many."""
+        for _ in range(MAX_SUMMARIES):
+            body = self.fold.due_summary()
+            if body is None or self._refusal() is not None or not self._is_first_heir():
+                return
+            parts = split_rows(body.rows)
+            if len(parts) > 1:
+                for number, rows in enumerate(parts):
+                    link, second = self._own.next_place(self.clock.now_ms())
+                    await self._sign(store, build_summary_part(self.pool, link, number, rows, second))
+            link, second = self._own.next_place(self.clock.now_ms())
+            count = len(parts) if len(parts) > 1 else 0
+            await self._sign(store, build_summary(self.pool, link, body, second, parts=count))
+            logger.info("summed up %d ms to %d: %d rows", body.from_ms, body.to_ms, len(body.rows))
+
+    def _is_first_heir(self) -> bool:
+        """Whether of the accounting keys whose chains are open ours is the first: one of them acts for all."""
+        terms = self.fold.terms
+        heirs = set() if terms is None else set(terms.body.keys_of("accounting"))
+        open_heirs = [key for key in sorted(heirs) if self.fold.log.terms.end_of(f"{key}/{ownchain.NAME}") is None]
+        return open_heirs[:1] == [self._signer.pubkey]
+
     def _answers_for(self, signer: str) -> bool:
         """Whether the statuses of a key's statements are ours to give: our own, and of a key whose chain the terms
         have closed, else its rewards would pend for good. Of several heirs one acts, the first by key.
         """
         if signer == self._signer.pubkey:
             return True
-        chain, terms = self.fold.log.accounting.get(signer), self.fold.terms
-        heirs = set() if terms is None else set(terms.body.keys_of("accounting"))
-        open_heirs = [key for key in sorted(heirs) if f"{key}/{ownchain.NAME}" not in self.fold.log.terms.closed]
-        return chain is not None and chain.is_ended and open_heirs[:1] == [self._signer.pubkey]
+        chain = self.fold.log.accounting.get(signer)
+        return chain is not None and chain.is_ended and self._is_first_heir()
 
     async def _publish_chain(self, store: AccountingStore) -> None:
         """Hand our chain's events to the feed, in order, until it has taken each."""

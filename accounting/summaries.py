@@ -56,10 +56,13 @@ class LaneHour:
 
 @dataclass(slots=True)
 class LanePending:
-    """A lane's hours that no summary has counted yet, oldest first. `read`: the number of its newest batch."""
+    """A lane's hours that no summary has counted yet, oldest first. `read`: the number of its newest batch; `counted`:
+    of the newest that a summary has counted, -1 before.
+    """
 
     first_ms: int
-    read: int
+    read: int = -1
+    counted: int = -1
     buckets: list[LaneHour] = field(default_factory=list)
 
 
@@ -123,7 +126,8 @@ def _rows(buckets: Sequence[LaneHour]) -> tuple[SummaryRow, ...]:
 
 @dataclass(slots=True)
 class SummaryBook:
-    """The fold. `lanes` by `<edge>/<lane>`; `to_ms`: up to where summaries were taken, 0 before the first.
+    """The fold. `lanes` by `<edge>/<lane>`; `to_ms`: up to where summaries were taken, 0 before the first; what ends by
+    `trusted_to` was found right before.
 
     Batches come in each lane's order, lanes in any; memory is what no summary has counted yet.
     """
@@ -131,15 +135,16 @@ class SummaryBook:
     lanes: dict[str, LanePending] = field(default_factory=dict)
     to_ms: int = 0
     taken: int = 0
+    trusted_to: int = 0
 
     def add(self, receipt: Receipt, shares: CheckedShares, lowest: Mapping[int, int]) -> None:
         """Count a batch of a lane, the next one; `lowest` is its sessions' lowest hashes (`lowest_hashes`)."""
         name = f"{receipt.signer}/{receipt.lane}"
         head = Head(receipt.link.seq, receipt.id)
-        lane = self.lanes.get(name)
-        if lane is None:
-            lane = self.lanes[name] = LanePending(receipt.from_ms, head.seq)
-        lane.read = head.seq
+        lane = self.lanes.setdefault(name, LanePending(receipt.from_ms))
+        lane.read = max(lane.read, head.seq)
+        if head.seq <= lane.counted:
+            return
         end_ms = hour_end(receipt.to_ms)
         if not lane.buckets or lane.buckets[-1].end_ms < end_ms:
             lane.buckets.append(LaneHour(end_ms, head))
@@ -173,6 +178,11 @@ class SummaryBook:
                 tally.shares -= 1
                 bucket.batches[receipt] = shares.without(index)
                 return
+
+    def wants(self, receipt: Receipt) -> bool:
+        """Whether a batch is still to be counted: else nothing of it is looked at."""
+        lane = self.lanes.get(f"{receipt.signer}/{receipt.lane}")
+        return lane is None or receipt.link.seq > lane.counted
 
     def _window(self, names: Sequence[str]) -> tuple[int, int]:
         """The window of the next summary: an hour from where the last one ended (the first: from the hour in which the
@@ -212,14 +222,25 @@ class SummaryBook:
 
         Nothing it names may lack. What it counts is let go.
         """
+        if summary.to_ms <= self.trusted_to:
+            return []
         wrong = list(self._differences(summary, tuple(rows)))
-        for name in summary.heads:
-            lane = self.lanes.get(name)
-            if lane is not None:
-                lane.buckets = [bucket for bucket in lane.buckets if bucket.end_ms > summary.to_ms]
+        self._count(summary)
+        return wrong
+
+    def trust(self, summary: Summary) -> None:
+        """Let a summary take its place that was found right before: the batches it counts need not even be read."""
+        self.trusted_to = max(self.trusted_to, summary.to_ms)
+        self._count(summary)
+
+    def _count(self, summary: Summary) -> None:
+        for name, head in summary.heads.items():
+            lane = self.lanes.setdefault(name, LanePending(summary.from_ms))
+            lane.read = max(lane.read, head.seq)
+            lane.counted = max(lane.counted, head.seq)
+            lane.buckets = [bucket for bucket in lane.buckets if bucket.end_ms > summary.to_ms]
         self.to_ms = max(self.to_ms, summary.to_ms)
         self.taken += 1
-        return wrong
 
     def left_out(self) -> list[str]:
         """Lanes with batches that ended before the newest summary did and that none has counted."""

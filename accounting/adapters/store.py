@@ -141,6 +141,12 @@ class AccountingStore:
         rows = await self._db.execute_fetchall("SELECT seq, id FROM own_chain ORDER BY seq")
         return {int(seq): str(event) for seq, event in rows}
 
+    async def own_of_kind(self, kind: int) -> list[VerifiedEvent]:
+        """The events of our own chain of one kind, in the chain's order."""
+        query = "SELECT raw FROM own_chain JOIN events USING (id) WHERE kind = ? ORDER BY seq"
+        rows = await self._db.execute_fetchall(query, (kind,))
+        return [msgspec.json.decode(raw, type=VerifiedEvent) for (raw,) in rows]
+
     async def head(self) -> tuple[Head, int] | None:
         """The newest event of our chain and its created_at."""
         query = "SELECT seq, id, created_at FROM own_chain JOIN events USING (id) ORDER BY seq DESC LIMIT 1"

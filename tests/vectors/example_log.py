@@ -284,7 +284,8 @@ class ExampleLog:
         self.summary = SummaryBody(T0, T0 + HOUR_MS, heads, tuple(rows))
         link, made = Head(1, self.events["status"].id).next(), self.events["status"].created_at + 2
         self._sign("summary", ACCOUNTING, build_summary(POOL, link, self.summary, made))
-        self._sign("summary_part", ACCOUNTING, build_summary_part(POOL, link, 0, rows[:1], made))
+        # Not of this log, where no summary needs parts.
+        self.summary_part = ACCOUNTING.sign(build_summary_part(POOL, link, 0, rows[:1], made))
 
     def _archive(self) -> None:
         """Everything so far as a file. What a compressor makes of it is made up: it differs from one to the next."""

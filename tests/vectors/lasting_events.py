@@ -44,13 +44,13 @@ def summary(log: ExampleLog) -> Json:
 
 
 def summary_part(log: ExampleLog) -> Json:
-    made = Breaker(log.events["summary_part"], ACCOUNTING)
+    made = Breaker(log.summary_part, ACCOUNTING)
     made.common()
     made.link()
     made.set("of", 4214, "a part of something else")
     made.set("part", -1, "a negative number")
     made.sign("no rows", tuple(tag for tag in made.event.tags if tag[0] != "p"), '{"v":1,"of":4221,"part":0,"rows":[]}')
-    return _file("4218, part of a summary", log.events["summary_part"], made)
+    return _file("4218, part of a summary", log.summary_part, made)
 
 
 def archive(log: ExampleLog) -> Json:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -10,9 +11,11 @@ import pytest
 from accounting.errors import UnsupportedOffer
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
+from nips.pool import summary as summaries
 from nips.pool.chain import Head, link_of, next_link
-from nips.pool.kinds import BALANCE, STATEMENT, STATISTICS, STATUS
+from nips.pool.kinds import BALANCE, STATEMENT, STATEMENT_PART, STATISTICS, STATUS, SUMMARY
 from nips.pool.statement import build_status, parse_statement, parse_status
+from nips.pool.summary import HOUR_MS, parse_summary, parse_summary_part
 
 pytestmark = pytest.mark.anyio
 GROSS = 100_000_000
@@ -331,3 +334,62 @@ async def test_a_scheme_it_does_not_know_keeps_it_from_starting(pool, eventually
         await stop(tasks)
     with pytest.raises(UnsupportedOffer):
         await pool.accounting().run()
+
+
+def hours(pool, count=3):
+    """Terms, a batch with shares and one without in each hour, and a last one that passes them."""
+    pool.log.terms()
+    for hour in range(count):
+        pool.log.batch([pool.log.alice, pool.log.bob, pool.log.alice], rejects=hour)
+        pool.log.batch([], seconds=3_500)
+    pool.log.batch([], seconds=3_600)
+
+
+async def test_hours_are_summed_up_once_over_restarts(pool, eventually):
+    hours(pool)
+    pool.tell()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(pool.accounting().run)
+        await eventually(lambda: len(pool.relay.of_kind(SUMMARY)) == 4)
+        await stop(tasks)
+    found = [parse_summary(event) for event in pool.relay.of_kind(SUMMARY)]
+    assert [summary.link.seq for summary in found] == [0, 1, 2, 3]
+    assert all(left.to_ms == right.from_ms for left, right in pairwise(found))
+    assert sum(summary.shares for summary in found) == 9
+    assert [summary.rejects for summary in found] == [(), ((23, 1),), ((23, 2),), ()]
+    # The same again from the file, from the relays alone, and one hour later.
+    for path in (pool.path, pool.path.with_name("fresh.sqlite")):
+        async with anyio.create_task_group() as tasks:
+            accounting = pool.accounting(path)
+            await tasks.start(accounting.run)
+            await accounting.balances()
+            await eventually(lambda accounting=accounting: accounting.fold.summaries.to_ms == found[-1].to_ms)
+            assert accounting.condition().violations == ()
+            assert len(pool.relay.of_kind(SUMMARY)) == 4
+            await stop(tasks)
+    pool.log.batch([pool.log.bob], seconds=3_600)
+    pool.tell()
+    async with anyio.create_task_group() as tasks:
+        accounting = pool.accounting()
+        await tasks.start(accounting.run)
+        await eventually(lambda: len(pool.relay.of_kind(SUMMARY)) == 5)
+        last = parse_summary(pool.relay.of_kind(SUMMARY)[-1])
+        assert (last.from_ms, last.to_ms) == (found[-1].to_ms, found[-1].to_ms + HOUR_MS)
+        assert accounting.condition().violations == ()
+        await stop(tasks)
+
+
+async def test_an_hour_of_many_rows_stands_in_parts(pool, eventually, monkeypatch):
+    monkeypatch.setattr(summaries, "ROWS_BYTES", 150)
+    hours(pool, 1)
+    pool.tell()
+    async with anyio.create_task_group() as tasks:
+        accounting = pool.accounting()
+        await tasks.start(accounting.run)
+        await eventually(lambda: pool.relay.of_kind(SUMMARY))
+        summary = parse_summary(pool.relay.of_kind(SUMMARY)[0])
+        parts = [parse_summary_part(event) for event in pool.relay.of_kind(STATEMENT_PART)]
+        assert (summary.parts, [part.part for part in parts]) == (2, [0, 1])
+        assert sorted(row.miner for part in parts for row in part.rows) == sorted((pool.log.alice, pool.log.bob))
+        assert accounting.condition().violations == ()
+        await stop(tasks)

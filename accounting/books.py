@@ -46,8 +46,8 @@ class Books:
         self.grades: Shelf[str] = shelves.open("grades")
         self.graded: dict[str, int] = {}
         # What miners have in rewards of each state, and what left their balance; network fees that miners bore.
-        self._rows: dict[str, dict[str, int]] = {PENDING: {}, MATURED: {}}
-        self._paid: dict[str, int] = {}
+        self.rows: dict[str, dict[str, int]] = {PENDING: {}, MATURED: {}}
+        self.paid: dict[str, int] = {}
         self.fees_borne_msat = 0
         self._served: Shelf[str] = shelves.open("served")
         self._by_block: Shelf[list[str]] = shelves.open("statements of blocks")
@@ -93,7 +93,7 @@ class Books:
             self._moves[_move_key(row.miner, known, 0, status.id)] = (sign * row.msat, "")
 
     def _add_rows(self, statement: Statement, state: str, sign: int) -> None:
-        rows = self._rows.get(state)
+        rows = self.rows.get(state)
         for row in statement.rows if rows is not None else ():
             assert rows is not None
             rows[row.miner] = rows.get(row.miner, 0) + sign * row.msat
@@ -111,7 +111,7 @@ class Books:
         paid = Paid(payout, taken)
         self.payouts[payout.id] = paid
         self.fees_borne_msat += paid.fee_msat
-        self._paid[payout.miner] = self._paid.get(payout.miner, 0) + taken
+        self.paid[payout.miner] = self.paid.get(payout.miner, 0) + taken
         self._moves[_move_key(payout.miner, payout.created_at, 1, payout.id)] = (-taken, payout.id)
         if payout.reverses is None:
             self._sent.setdefault(payout.payout_id, (payout.miner, payout.amount_msat))
@@ -130,15 +130,15 @@ class Books:
 
     def matured_msat(self) -> Mapping[str, int]:
         """miner -> msat of matured rows, as the books stand."""
-        return self._rows[MATURED]
+        return self.rows[MATURED]
 
     def pending_msat(self) -> Mapping[str, int]:
         """miner -> msat of rows that wait for maturity."""
-        return self._rows[PENDING]
+        return self.rows[PENDING]
 
     def paid_msat(self) -> Mapping[str, int]:
         """miner -> msat that left the balance."""
-        return self._paid
+        return self.paid
 
     def overpaid(self, miners: Iterable[str] | None = None) -> Iterator[Finding]:
         """No miner's payouts may pass what had matured by then; the whole log must have been read. Of all, or some.

@@ -56,7 +56,7 @@ class Chain(Generic[T]):
 
     `accepted` counts the former; `waiting` says what waits, by seq and id. `broken` is the lowest seq after which
     something is missing or wrong; None while the chain is whole. `by_line`: take nothing before the way to the end is
-    read (a revoked key's chain, which its thief may have forked below the end).
+    read (a revoked key's chain, which its thief may have forked below the end); `line`: the ids of that way.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Chain(Generic[T]):
     closed: Head | None = None
     by_line: bool = False
     broken: int | None = None
-    _line: frozenset[str] | None = None
+    line: frozenset[str] | None = None
 
     @property
     def pubkey(self) -> str:
@@ -186,7 +186,7 @@ class Chain(Generic[T]):
 
     def _find_line(self) -> bool:
         """Walk from the closed end back to what was accepted; whether all between is read."""
-        if self._line is not None:
+        if self.line is not None:
             return True
         end = self.closed
         if end is None or end.seq < self.next_seq:
@@ -198,7 +198,7 @@ class Chain(Generic[T]):
                 return False
             line.add(due)
             due = told.prev or ""
-        self._line = frozenset(line)
+        self.line = frozenset(line)
         return True
 
     def _drop(self, seq: int, event: str) -> None:
@@ -214,7 +214,7 @@ class Chain(Generic[T]):
     def _rank(self, seq: int, event: str) -> tuple[bool, bool, int, str]:
         # Of a fork's branches the one that leads to the closed end is taken, else one that goes on, else the older.
         followed = any(late.prev == event for late in self.waiting.get(seq + 1, {}).values())
-        off_line = self._line is not None and event not in self._line
+        off_line = self.line is not None and event not in self.line
         return (off_line, not followed, self.waiting[seq][event].created_at, event)
 
     def _is_void(self, seq: int, event: str) -> bool:

@@ -5,9 +5,11 @@ told of. MessagePack underneath; whatever it has no form for is a list that begi
 """
 
 import dataclasses
+import hashlib
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -23,16 +25,18 @@ class Unreadable(Exception):
 
 
 class Codec:
-    """Freezes and thaws. Only `classes` come back as objects."""
+    """Freezes and thaws. Only `classes`, by the names they are to have in the bytes, come back as objects."""
 
-    def __init__(self, classes: Iterable[type]) -> None:
-        self._fields: dict[type, tuple[str, ...] | None] = {}
-        self._classes: dict[str, type] = {}
-        for cls in classes:
-            if cls.__name__ in self._classes:
-                raise ValueError(f"two classes are called {cls.__name__}")
-            self._classes[cls.__name__] = cls
-            self._fields[cls] = _fields_of(cls)
+    def __init__(self, classes: Mapping[str, type]) -> None:
+        self._classes = dict(classes)
+        self._names = {cls: name for name, cls in classes.items()}
+        self._fields = {cls: _fields_of(cls) for cls in classes.values()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the classes consist of: bytes of another one are of another version."""
+        forms = sorted(f"{name} {' '.join(self._fields[cls] or ())}" for name, cls in self._classes.items())
+        return hashlib.sha256("\n".join(forms).encode()).hexdigest()
 
     def dumps(self, value: Any) -> bytes:
         """The value as bytes. Raises TypeError for a class that is not known here."""
@@ -55,8 +59,8 @@ class Codec:
         if kind in self._fields:
             fields = self._fields[kind]
             if fields is None:
-                return [ENUM, kind.__name__, value.value]
-            return [RECORD, kind.__name__, *(freeze(getattr(value, name)) for name in fields)]
+                return [ENUM, self._names[kind], value.value]
+            return [RECORD, self._names[kind], *(freeze(getattr(value, name)) for name in fields)]
         if kind is tuple:
             return [TUPLE, *map(freeze, value)]
         if kind is list:
@@ -79,7 +83,7 @@ class Codec:
             fields = self._fields[cls]
             if fields is None or len(fields) != len(value) - 2:
                 raise ValueError(f"a {cls.__name__} of another form")
-            return _build(cls, dict(zip(fields, map(thaw, value[2:]), strict=True)))
+            return cls(**dict(zip(fields, map(thaw, value[2:]), strict=True)))
         if mark == TUPLE:
             return tuple(map(thaw, value[1:]))
         if mark == LIST:
@@ -105,12 +109,24 @@ def _fields_of(cls: type) -> tuple[str, ...] | None:
     if issubclass(cls, Enum):
         return None
     if dataclasses.is_dataclass(cls):
-        return tuple(field.name for field in dataclasses.fields(cls))
+        return tuple(field.name for field in dataclasses.fields(cls) if field.init)
     names: tuple[str, ...] = getattr(cls, "_fields", ()) or getattr(cls, "__struct_fields__", ())
     if not names:
         raise ValueError(f"{cls.__name__} is no dataclass, named tuple, Struct or enum")
     return names
 
 
-def _build(cls: type, fields: dict[str, Any]) -> Any:
-    return cls(**fields)
+def classes_of(*modules: ModuleType) -> dict[str, type]:
+    """The records and enums that modules define themselves, by `<module>.<name>`."""
+    found = {}
+    for module in modules:
+        for name, value in sorted(vars(module).items()):
+            if isinstance(value, type) and value.__module__ == module.__name__ and _is_record(value):
+                found[f"{module.__name__}.{name}"] = value
+    return found
+
+
+def _is_record(cls: type) -> bool:
+    if issubclass(cls, Enum) or dataclasses.is_dataclass(cls):
+        return True
+    return bool(getattr(cls, "_fields", ()) or getattr(cls, "__struct_fields__", ()))

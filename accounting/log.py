@@ -63,7 +63,8 @@ class PoolLog:
         self.findings: list[Finding] = []
         self._said: set[tuple[Code, str, tuple[str, ...]]] = set()
         self._facts: list[Fact] = []
-        self.terms = TermsBook(Chain(f"{pool.pubkey}/terms", self.report))
+        ids, held = shelves.open("ids"), shelves.open("held")
+        self.terms = TermsBook(Chain(f"{pool.pubkey}/terms", self.report, ids=ids, held=held))
         self.mining = Mining(self.terms, self.report, self._facts, progress, shelves)
         self.books = Books(shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
@@ -86,6 +87,10 @@ class PoolLog:
         if key not in self._said:
             self._said.add(key)
             self.findings.append(found)
+
+    def remember_findings(self) -> None:
+        """Take what `findings` holds for said."""
+        self._said = {(found.code, found.text, found.events) for found in self.findings}
 
     # Feeding
 

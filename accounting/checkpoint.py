@@ -1,0 +1,136 @@
+"""An audit at rest: all of the fold that is not on its shelves, as one value, and the fold made of it again.
+
+What stands here is bounded by what is open (lanes, live jobs, waiting events, miners), not by the log's length. The
+fold is taken before its audit is finished, since what is missing at the end of one day may come on the next.
+"""
+
+from typing import Any
+
+import accounting.books
+import accounting.chains
+import accounting.drafts
+import accounting.facts
+import accounting.findings
+import accounting.judging
+import accounting.lanes
+import accounting.mining
+import accounting.shares
+import accounting.tally
+import accounting.totals
+import nips.nip01
+import nips.pool.address
+import nips.pool.block
+import nips.pool.chain
+import nips.pool.job
+import nips.pool.payout
+import nips.pool.receipt
+import nips.pool.statement
+import nips.pool.terms
+from accounting.chains import Chain
+from accounting.freeze import Codec, Unreadable, classes_of
+from accounting.lanes import Lane
+from accounting.log import PoolLog
+from accounting.mining import Mining
+
+# Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
+FORM = 1
+CODEC = Codec(
+    classes_of(
+        accounting.books,
+        accounting.chains,
+        accounting.drafts,
+        accounting.facts,
+        accounting.findings,
+        accounting.judging,
+        accounting.lanes,
+        accounting.mining,
+        accounting.shares,
+        accounting.tally,
+        accounting.totals,
+        nips.nip01,
+        nips.pool.address,
+        nips.pool.block,
+        nips.pool.chain,
+        nips.pool.job,
+        nips.pool.payout,
+        nips.pool.receipt,
+        nips.pool.statement,
+        nips.pool.terms,
+    )
+)
+_CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
+_LOG = ("findings", "read", "ignored", "judged", "judged_ok", "strangers")
+_TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
+_MINING = ("totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks")
+_MINING_OPEN = ("waiting_blocks", "sealed", "seen", "batches")
+_BOOKS = ("graded", "rows", "paid", "fees_borne_msat")
+
+
+def _fields(of: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
+
+
+def _set(of: object, names: tuple[str, ...], values: dict[str, Any]) -> None:
+    for name in names:
+        setattr(of, name, values[name])
+
+
+def _lane_state(lane: Lane) -> dict[str, Any]:
+    batches = lane.batches
+    return {
+        "chain": _fields(lane.chain, _CHAIN),
+        "batches": [batches.first, batches.hot, batches.shelved],
+        **_fields(lane, ("started", "fin", "holes")),
+    }
+
+
+def _mining_state(mining: Mining) -> dict[str, Any]:
+    return {
+        **_fields(mining, _MINING + _MINING_OPEN),
+        "live": sorted(mining.live),
+        "lanes": {key: _lane_state(lane) for key, lane in mining.lanes.items()},
+    }
+
+
+def freeze_log(log: PoolLog) -> bytes:
+    """A settled fold, less what its shelves hold."""
+    return CODEC.dumps(
+        {
+            "log": _fields(log, _LOG),
+            "terms": {"chain": _fields(log.terms.chain, _CHAIN), **_fields(log.terms, _TERMS)},
+            "mining": _mining_state(log.mining),
+            "books": _fields(log.books, _BOOKS),
+            "accounting": {key: _fields(chain, _CHAIN) for key, chain in log.accounting.items()},
+            "payouts": {key: _fields(chain, _CHAIN) for key, chain in log.payouts.items()},
+        }
+    )
+
+
+def thaw_log(log: PoolLog, data: bytes) -> None:
+    """Let a fresh fold, on the shelves of the old one, be what `freeze_log` was given. Raises Unreadable."""
+    try:
+        state = CODEC.loads(data)
+        _set(log, _LOG, state["log"])
+        log.remember_findings()
+        _set(log.terms, _TERMS, state["terms"])
+        _set(log.terms.chain, _CHAIN, state["terms"]["chain"])
+        _set(log.books, _BOOKS, state["books"])
+        for name, chains in (("accounting", log.accounting), ("payouts", log.payouts)):
+            for key, told in state[name].items():
+                chain: Chain[Any] = log.terms.new_chain(f"{key}/{name}", log.report, log.shelves)
+                _set(chain, _CHAIN, told)
+                chains[key] = chain
+        _thaw_mining(log.mining, state["mining"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"the checkpoint's state: {error!r}") from None
+
+
+def _thaw_mining(mining: Mining, state: dict[str, Any]) -> None:
+    _set(mining, _MINING + _MINING_OPEN, state)
+    for key, told in state["lanes"].items():
+        lane = mining.lanes[key] = mining.new_lane(key)
+        _set(lane.chain, _CHAIN, told["chain"])
+        _set(lane, ("started", "fin", "holes"), told)
+        lane.batches.first, lane.batches.hot, lane.batches.shelved = told["batches"]
+    for job in state["live"]:
+        mining.judged_job(job)

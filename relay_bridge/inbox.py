@@ -1,7 +1,7 @@
 """What comes in: verified, each event once whatever the number of relays, the bad ones counted by relay."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from nips.errors import InvalidEvent
 from nips.nip01 import Event, VerifiedEvent, verify
@@ -34,13 +34,19 @@ class Inbox:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self.bad: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
+        self.unwanted: Counter[str] = Counter()
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
         """Those whose id has not passed yet, so that repeats cost no signature check."""
         return [event for event in events if bytes.fromhex(event.id) not in self._seen]
 
-    def admit(self, relay: str, checked: Sequence[Checked]) -> list[VerifiedEvent]:
-        """The good ones that have not passed yet, in order; the bad ones count against the relay."""
+    def admit(
+        self, relay: str, checked: Sequence[Checked], accept: Callable[[VerifiedEvent], bool] | None = None
+    ) -> list[VerifiedEvent]:
+        """The good ones that have not passed yet, in order; the bad ones count against the relay.
+
+        What `accept` does not let pass is dropped, and remembered as seen.
+        """
         fresh = []
         for _, verified, _ in checked:
             if verified is None:
@@ -54,5 +60,8 @@ class Inbox:
             self._seen[key] = None
             if len(self._seen) > self._capacity:
                 self._seen.popitem(last=False)
+            if accept is not None and not accept(verified):
+                self.unwanted[relay] += 1
+                continue
             fresh.append(verified)
         return fresh

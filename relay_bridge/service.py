@@ -15,12 +15,15 @@ import anyio.abc
 from nips.keys import Signer
 from nips.nip01 import Event, Filter, VerifiedEvent
 from nips.nip11 import RelayInformation
+from relay_bridge.adapters.arrival_store import ArrivalStore
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
+from relay_bridge.adapters.reading import all_pages, check_page
 from relay_bridge.adapters.relay_connection import RelayConnection
 from relay_bridge.adapters.relay_link import RelayLink, open_link
-from relay_bridge.adapters.subscription import Delivered, EndOfStored, Subscription, all_pages, check_page
-from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, RelayUnavailable
+from relay_bridge.adapters.subscription import Delivered, EndOfStored, Reading, Subscription
+from relay_bridge.chains import ChainOf, Fork, Gap
+from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, RelayUnavailable, StoreError
 from relay_bridge.inbox import Inbox
 from relay_bridge.limits import complaints
 from relay_bridge.outbox import Outbox
@@ -50,7 +53,8 @@ class RelayStatus:
 
     `published` events it accepted, `refused` it refused for good (`refused_by_size` of them for their size), `received`
     verified events it sent (repeats included), `bad` frames and events dropped, `backlog` events it has not answered
-    yet, `refilled` events it had lost and was sent again. `down_since_ms`: since when it is away (Unix ms), None while
+    yet, `refilled` events it had lost and was sent again, `unwanted` ones that a reader's terms do not
+    allow. `down_since_ms`: since when it is away (Unix ms), None while
     it is connected. `complaints`: what it says of itself (NIP-11) that makes it less fit for its `roles`.
     """
 
@@ -66,6 +70,7 @@ class RelayStatus:
     down_since_ms: int | None = None
     refused_by_size: int = 0
     refilled: int = 0
+    unwanted: int = 0
     complaints: tuple[str, ...] = ()
 
 
@@ -103,10 +108,16 @@ class RelayBridge:
         social_quorum: int = 1,
         signer: Signer | None = None,
         retention_s: int = 0,
+        chain_of: ChainOf | None = None,
+        on_alarm: Callable[[Fork | Gap], None] | None = None,
     ) -> None:
         """`relays` carry the log, that is everything; `social` ones what people follow (see roles). The quorums say how
         many of each must accept an event before it counts as published. `signer` answers relays that want to know who
         we are (NIP-42). `retention_s`: how long the pool promises its log to be kept.
+
+        What readers that resume have taken is kept beside the outbox.
+        `chain_of` says where an event stands in a chain, if it does: what is missing in one is then looked for at all
+        relays, and `on_alarm` hears of forks, and of gaps that no relay fills.
 
         Raises ValueError if there are fewer relays than a quorum.
         """
@@ -119,10 +130,15 @@ class RelayBridge:
             connection.on_information = functools.partial(
                 self._judge, connection.url, retention_s=retention_s, can_authenticate=signer is not None
             )
+        self._arrivals = ArrivalStore(outbox_path.with_name(f"{outbox_path.stem}-arrivals.sqlite"))
+        self._chain_of = chain_of
+        self._on_alarm = on_alarm
+        # What readers were told of: "forks" and "gaps" so far.
+        self.alarms: Counter[str] = Counter()
         self._store = OutboxStore(outbox_path)
         outbox = Outbox(self._routes, random.random)
         self._publisher = Publisher(self._store, outbox, self._connections)
-        self._inboxes = Counter[str](), Counter[str]()
+        self._inboxes = Counter[str](), Counter[str](), Counter[str]()
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def _judge(self, url: str, told: RelayInformation | None, *, retention_s: int, can_authenticate: bool) -> None:
@@ -144,6 +160,11 @@ class RelayBridge:
             raise RuntimeError("the bridge is running already")
         await self._store.open()
         try:
+            await self._arrivals.open()
+        except StoreError:
+            await self._store.close()
+            raise
+        try:
             await self._publisher.load()
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -155,6 +176,7 @@ class RelayBridge:
             self._tasks = None
             with anyio.CancelScope(shield=True):
                 await self._store.close()
+                await self._arrivals.close()
 
     async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
         """Hand over an event; returns once it is durable here. It goes out as relays can be reached.
@@ -173,12 +195,29 @@ class RelayBridge:
         """Wait until every event has its quorum of log relays; False if that takes longer."""
         return await self._publisher.flush(timeout_s)
 
-    def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
+    def subscribe(
+        self,
+        filters: Sequence[Filter],
+        *,
+        name: str,
+        accept: Callable[[VerifiedEvent], bool] | None = None,
+        ordered: bool = False,
+        resume: bool = False,
+    ) -> Subscription:
         """An async context manager and iterator of `Delivered`. `name` is for logs and shows in subscription ids.
 
-        Raises BridgeNotRunning.
+        `accept` lets pass what the terms allow; it sees verified events. `ordered`: live events of a chain come in its
+        order, if need be after a wait for those that are missing. `resume`: only what no reader of this name has taken
+        before, also in earlier runs; an event counts as taken when the next one is asked for, and may come again after
+        a crash. Raises BridgeNotRunning, and StoreError on entering.
         """
-        return Subscription(self._running(), self._log_connections, filters, name, self._inbox())
+        reading = Reading(accept, self._chain_of, ordered, self._arrivals if resume else None, self._alarm)
+        return Subscription(self._running(), self._log_connections, filters, name, self._inbox(), reading)
+
+    def _alarm(self, what: Fork | Gap) -> None:
+        self.alarms["forks" if isinstance(what, Fork) else "gaps"] += 1
+        if self._on_alarm is not None:
+            self._on_alarm(what)
 
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
         """What the relays have stored, each event once, by (created_at, id).
@@ -199,7 +238,7 @@ class RelayBridge:
 
     def status(self) -> list[RelayStatus]:
         """How things stand, relay by relay."""
-        received, bad = self._inboxes
+        received, bad, unwanted = self._inboxes
         return [
             RelayStatus(
                 url=connection.url,
@@ -214,6 +253,7 @@ class RelayBridge:
                 down_since_ms=connection.down_since_ms,
                 refused_by_size=self._publisher.refused_by_size[connection.url],
                 refilled=self._publisher.refilled[connection.url],
+                unwanted=unwanted[connection.url],
                 complaints=self._complaints.get(connection.url, ()),
             )
             for connection in self._connections
@@ -238,7 +278,7 @@ class RelayBridge:
     def _inbox(self) -> Inbox:
         """An inbox of its own for each reader, whose counts are the bridge's."""
         inbox = Inbox()
-        inbox.received, inbox.bad = self._inboxes
+        inbox.received, inbox.bad, inbox.unwanted = self._inboxes
         return inbox
 
 

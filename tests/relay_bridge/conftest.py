@@ -1,5 +1,6 @@
 """Signed events, our relay, an independent relay, and a relay that says what a test tells it to."""
 
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,9 +13,11 @@ import websockets
 from websockets.legacy.server import WebSocketServerProtocol
 
 from nips.keys import SecretKey
-from nips.nip01 import UnsignedEvent, VerifiedEvent
+from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, parse_event, parse_filter
+from nips.nip11 import RelayInformation, encode_information
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.messages import event_frame, event_json
 from relay_bridge.policy import OpenPolicy
 from relay_bridge.service import RelayBridge
 
@@ -115,3 +118,68 @@ def running() -> Callable[[RelayBridge], AbstractAsyncContextManager[RelayBridge
             tasks.cancel_scope.cancel()
 
     return run
+
+
+@pytest.fixture
+def telling() -> Callable[..., AbstractAsyncContextManager[str]]:
+    """telling(document, script): a scripted relay with an information document."""
+
+    @asynccontextmanager
+    async def serve(told: RelayInformation, script: Callable[..., Awaitable[None]]) -> AsyncIterator[str]:
+        async def process(path, headers):
+            if headers.get("Upgrade"):
+                return None
+            return 200, [("Content-Type", "application/nostr+json")], encode_information(told)
+
+        async def handle(socket) -> None:
+            try:
+                await script(socket)
+            except websockets.ConnectionClosed:
+                return
+
+        async with websockets.serve(handle, "127.0.0.1", 0, process_request=process, close_timeout=0.2) as server:
+            yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+    return serve
+
+
+@pytest.fixture
+def keeper() -> Callable[..., Script]:
+    """keeper(kept, asked=None, counts=False): the script of a relay that keeps events in `kept`, by id, and serves
+    them; filters asked for go into `asked`, ids served into `served`. It passes nothing on live."""
+
+    def make(
+        kept: dict[str, Event],
+        asked: list[dict[str, object]] | None = None,
+        *,
+        counts: bool = False,
+        served: list[str] | None = None,
+    ) -> Script:
+        def matching(item: dict[str, object]) -> list[Event]:
+            if asked is not None:
+                asked.append(item)
+            found = [event for event in kept.values() if parse_filter(item).matches(event)]
+            newest = sorted(found, key=lambda event: (-event.created_at, event.id))
+            return newest[: item.get("limit", 500)]
+
+        async def script(socket: WebSocketServerProtocol) -> None:
+            async for text in socket:
+                name, *items = json.loads(text)
+                if name == "EVENT":
+                    event = parse_event(items[0])
+                    kept[event.id] = event
+                    await socket.send(json.dumps(["OK", event.id, True, ""]))
+                elif name == "REQ":
+                    for item in items[1:]:
+                        for event in matching(item):
+                            if served is not None:
+                                served.append(event.id)
+                            await socket.send(event_frame(items[0], event_json(event)))
+                    await socket.send(json.dumps(["EOSE", items[0]]))
+                elif name == "COUNT" and counts:
+                    item = {**items[1], "limit": len(kept)}
+                    await socket.send(json.dumps(["COUNT", items[0], {"count": len(matching(item))}]))
+
+        return script
+
+    return make

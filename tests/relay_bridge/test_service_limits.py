@@ -1,17 +1,14 @@
 """The bridge and relays with limits, doors and roles of their own."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-import websockets
 
 from nips.keys import SecretKey
 from nips.nip01 import make_filter, parse_event, parse_filter, verify
-from nips.nip11 import Limitation, RelayInformation, encode_information
+from nips.nip11 import Limitation, RelayInformation
 from nips.nip42 import check_client_auth
 from nips.pool import kinds
 from relay_bridge.messages import event_frame, event_json
@@ -23,54 +20,8 @@ WAIT = 10
 KEY = SecretKey(b"\x0a" * 32)
 
 
-@pytest.fixture
-def telling() -> Callable[..., AbstractAsyncContextManager[str]]:
-    """telling(document, script): a scripted relay with an information document."""
-
-    @asynccontextmanager
-    async def serve(told: RelayInformation, script: Callable[..., Awaitable[None]]) -> AsyncIterator[str]:
-        async def process(path, headers):
-            if headers.get("Upgrade"):
-                return None
-            return 200, [("Content-Type", "application/nostr+json")], encode_information(told)
-
-        async def handle(socket) -> None:
-            try:
-                await script(socket)
-            except websockets.ConnectionClosed:
-                return
-
-        async with websockets.serve(handle, "127.0.0.1", 0, process_request=process, close_timeout=0.2) as server:
-            yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-
-    return serve
-
-
-def keeper(kept: dict[str, object], asked: list[dict] | None = None):
-    """A relay that keeps what it gets, and answers requests."""
-
-    async def script(socket) -> None:
-        async for text in socket:
-            name, *items = json.loads(text)
-            if name == "EVENT":
-                event = parse_event(items[0])
-                kept[event.id] = event
-                await socket.send(json.dumps(["OK", event.id, True, ""]))
-            elif name == "REQ":
-                for item in items[1:]:
-                    if asked is not None:
-                        asked.append(item)
-                    matching = [event for event in kept.values() if parse_filter(item).matches(event)]
-                    newest = sorted(matching, key=lambda event: (-event.created_at, event.id))
-                    for event in newest[: item.get("limit", 500)]:
-                        await socket.send(event_frame(items[0], event_json(event)))
-                await socket.send(json.dumps(["EOSE", items[0]]))
-
-    return script
-
-
 async def test_what_is_too_large_is_not_sent_and_said_loudly(
-    tmp_path: Path, relay, telling, running, sign, caplog
+    tmp_path: Path, relay, telling, keeper, running, sign, caplog
 ) -> None:
     kept: dict = {}
     small = RelayInformation(limitation=Limitation(max_message_length=2_000))
@@ -88,7 +39,9 @@ async def test_what_is_too_large_is_not_sent_and_said_loudly(
     assert f"can't take event {events[1].id}" in caplog.text
 
 
-async def test_the_refusal_by_size_is_kept_and_counted(tmp_path: Path, telling, running, sign, eventually) -> None:
+async def test_the_refusal_by_size_is_kept_and_counted(
+    tmp_path: Path, telling, keeper, running, sign, eventually
+) -> None:
     kept: dict = {}
     small = RelayInformation(limitation=Limitation(max_message_length=2_000))
     async with telling(small, keeper(kept)) as url:
@@ -102,7 +55,7 @@ async def test_the_refusal_by_size_is_kept_and_counted(tmp_path: Path, telling, 
             assert not await bridge.flush(0), "it has no quorum"
 
 
-async def test_pages_and_filters_fit_the_relay(tmp_path: Path, telling, running, sign) -> None:
+async def test_pages_and_filters_fit_the_relay(tmp_path: Path, telling, keeper, running, sign) -> None:
     events = [sign(at=at) for at in range(70)]
     kept, asked = {event.id: event for event in events}, []
     told = RelayInformation(limitation=Limitation(max_limit=20, max_filters=1, max_subscriptions=3))

@@ -3,7 +3,8 @@
 Invariants: a full window holds W work, neither more nor less, a short one all there is; what an npub's work earns does
 not change when another npub did part of it, nor with the order in which batches are read; a share is worth the same
 whenever it comes, as long as the window fills and W is a multiple of a block's work. A window that its greatest age
-keeps short pays the newest work for the block, however little: then a share is worth more while the pool is small.
+keeps short shares a block among less work: a share is worth a little more before the pool grows, less before it
+shrinks.
 """
 
 from collections.abc import Iterable

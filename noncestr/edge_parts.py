@@ -16,7 +16,7 @@ from noncestr.config import Config, LogConfig
 from noncestr.control import CONTROL, Control, Relays
 from noncestr.doors import stratum_limits, stratum_ports
 from noncestr.edges import EdgePart, OneEdge
-from noncestr.lanes import LanePlan, journal_of, lane_of, put_away, set_aside
+from noncestr.lanes import LanePlan, journal_of, lane_in, put_away, set_aside
 from noncestr.running import looping, running
 from noncestr.workers import Workers
 from stratum_edge.adapters.ban_files import BanFiles
@@ -171,5 +171,6 @@ def put_away_drained(around: Surroundings, plan: LanePlan, left: int) -> None:
 async def put_away_ended(around: Surroundings, plan: LanePlan) -> None:
     """Move the journals of lanes that have ended out of the way, before new lanes begin in their places."""
     for path in plan.over:
-        lane = await lane_of(path)
-        logger.warning("lane %s has ended: its journal is kept in %s", lane, put_away(path, around.journal, lane))
+        lane = await lane_in(path)
+        number = None if lane is None else lane.number
+        logger.warning("lane %s has ended: its journal is kept in %s", number, put_away(path, around.journal, number))

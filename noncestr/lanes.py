@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import anyio
 
@@ -21,6 +21,7 @@ from nips.pool.chain import Head
 from nips.pool.kinds import RECEIPT
 from nips.pool.receipt import parse_receipt
 from nips.pool.terms import EVERY_CHAIN, NEVER
+from relay_bridge.errors import RelayBridgeError
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalInUse
 
@@ -50,6 +51,17 @@ class LanePlan:
     closed: Mapping[str, Head]
     finish: tuple[Path, ...] = ()
     over: tuple[Path, ...] = ()
+
+
+class KeptLane(NamedTuple):
+    """A lane as a journal has it: `seq` is its last batch's number, -1 before the first, `newest_s` that one's date.
+    `finished`: it has had its last batch, which may not have been sent yet.
+    """
+
+    number: int
+    seq: int
+    newest_s: int
+    finished: bool
 
 
 @dataclass(slots=True)
@@ -90,14 +102,17 @@ async def _open(journal_dir: Path) -> JournalFile:
             await anyio.sleep(_LOOK_S)
 
 
-async def lane_of(journal_dir: Path) -> int | None:
-    """The number of a journal's lane; None when it never began. Raises JournalInUse, JournalDamaged."""
+async def lane_in(journal_dir: Path) -> KeptLane | None:
+    """A journal's lane; None when it never began. Raises JournalInUse, JournalDamaged."""
     journal = await _open(journal_dir)
     try:
         recovered = journal.recover()
     finally:
         journal.close()
-    return None if recovered is None else recovered.checkpoint.lane
+    if recovered is None:
+        return None
+    seq = -1 if recovered.head is None else recovered.head.seq
+    return KeptLane(recovered.checkpoint.lane, seq, recovered.newest_s, recovered.finished)
 
 
 async def wait_for_orphans(root: Path) -> None:
@@ -109,9 +124,11 @@ async def wait_for_orphans(root: Path) -> None:
         (await _open(path)).close()
 
 
-async def seen_lanes(feed: Feed, pool: PoolAddress, edges: Collection[str]) -> dict[tuple[str, int], SeenLane]:
-    """The lanes of some edge keys as the relays have them."""
-    wanted = make_filter(kinds=[RECEIPT], authors=sorted(edges), tags={"a": [str(pool)]})
+async def seen_lanes(
+    feed: Feed, pool: PoolAddress, edges: Collection[str], since: int | None = None
+) -> dict[tuple[str, int], SeenLane]:
+    """The lanes of some edge keys as the relays have them, by their batches dated from `since` (Unix seconds) on."""
+    wanted = make_filter(kinds=[RECEIPT], authors=sorted(edges), tags={"a": [str(pool)]}, since=since)
     found: dict[tuple[str, int], SeenLane] = {}
     for event in await feed.fetch([wanted]):
         try:
@@ -162,35 +179,53 @@ async def close_lanes(
 async def plan_lanes(
     feed: Feed, edge: str, pool: PoolAddress, root: Path, workers: int, closed: Collection[str] = ()
 ) -> LanePlan:
-    """The lanes of `workers` processes; the relays are asked only when a journal is missing or left over.
+    """The lanes of `workers` processes. The relays are asked for all batches when a journal is missing or left over,
+    else for those that are newer than the journals, and without an answer it goes on with those.
 
     `closed`: the `<edge>/<lane>` that terms have closed. Raises JournalInUse, JournalDamaged.
     """
-    kept: dict[int, tuple[Path, int]] = {}
+    kept: dict[int, tuple[Path, KeptLane]] = {}
     for process, path in journals_in(root).items():
-        number = await lane_of(path)
-        if number is not None:
-            kept[process] = (path, number)
-    seen: dict[int, SeenLane] = {}
-    if set(kept) != set(range(workers)):
-        everything = await seen_lanes(feed, pool, [edge])
-        seen = {number: lane for (_, number), lane in everything.items()}
-    # A lane that was finished or closed while its journal was still there is over.
+        lane = await lane_in(path)
+        if lane is None:
+            continue
+        if lane.finished and process < ASIDE:
+            # Killed between its last batch and putting the journal away: what is unsent is sent, nothing follows.
+            set_aside(path, root, lane.number)
+            kept[ASIDE + lane.number] = (root / str(ASIDE + lane.number), lane)
+        else:
+            kept[process] = (path, lane)
+    whole = set(kept) == set(range(workers))
+    since = min((lane.newest_s for _, lane in kept.values()), default=None) if whole else None
+    try:
+        everything = await seen_lanes(feed, pool, [edge], since)
+    except RelayBridgeError as error:
+        if not whole:
+            raise
+        log.warning("no relay says whether the journals are the newest: %s", error)
+        everything = {}
+    seen = {number: lane for (_, number), lane in everything.items()}
+    # A lane that was finished or closed while its journal was still there is over; so is one that has been told beyond
+    # what its journal knows: the journal was put back from a copy, and going on in it would fork the lane.
     ended = {number for number, lane in seen.items() if lane.finished}
-    ended |= {number for _, number in kept.values() if f"{edge}/{number}" in closed}
-    over = tuple(path for path, number in kept.values() if number in ended)
-    kept = {process: (path, number) for process, (path, number) in kept.items() if number not in ended}
-    used = {*seen, *(number for _, number in kept.values()), *_numbers(edge, closed), *ended}
+    ended |= {lane.number for _, lane in kept.values() if f"{edge}/{lane.number}" in closed}
+    old = {lane.number for _, lane in kept.values() if lane.number in seen and seen[lane.number].head.seq > lane.seq}
+    for number in sorted(old - ended):
+        log.error("the journal of lane %d is older than what was published of it: another lane is begun", number)
+    over = tuple(path for path, lane in kept.values() if lane.number in ended | old)
+    kept = {process: (path, lane) for process, (path, lane) in kept.items() if lane.number not in ended | old}
+    used = {*seen, *(lane.number for _, lane in kept.values()), *_numbers(edge, closed), *ended}
     fresh = max(used, default=-1) + 1
     lanes = []
     for process in range(workers):
         if process in kept:
-            lanes.append(kept[process][1])
+            lanes.append(kept[process][1].number)
         else:
             lanes.append(fresh)
             fresh += 1
-    known = {number for _, number in kept.values()} | ended | _numbers(edge, closed)
-    lost = {number: lane for number, lane in seen.items() if number not in known}
+    known = {lane.number for _, lane in kept.values()} | ended | _numbers(edge, closed)
+    # With a lane's journal at hand only its newest batches were asked for: others' heads are not known then.
+    lost = {number: lane for number, lane in seen.items() if number not in known and (not whole or number in old)}
     return LanePlan(
         tuple(lanes),
         {f"{edge}/{number}": lane.head for number, lane in sorted(lost.items())},

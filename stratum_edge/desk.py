@@ -18,7 +18,7 @@ from nips.pool.receipt import CREDITED
 from nips.pool.targets import work_from_bits, work_from_target
 from nips.pool.terms import Terms
 from stratum_edge.blockwork import assemble_block
-from stratum_edge.errors import ForeignJournal
+from stratum_edge.errors import ForeignJournal, LaneFinished
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import JobBook, LiveJob, Payout, job_body
 from stratum_edge.journal import (
@@ -80,6 +80,8 @@ class Desk:
         self.outbox: deque[Publication] = deque()
         self.found: deque[FoundBlock] = deque()
         self._signer = signer
+        # Whether the lane has had its last batch.
+        self._finished = False
         # Sealed, perhaps not yet sent; blocks whose submission has no answer yet.
         self._pending: dict[int, Publication] = {}
         self._blocks: dict[bytes, FoundBlock] = {}
@@ -105,6 +107,7 @@ class Desk:
         self._announced = set(recovered.announced)
         self._pending = dict(recovered.pending)
         self.outbox.extend(recovered.pending.values())
+        self._finished = recovered.finished
         self._blocks = dict(recovered.blocks)
         self.found.extend(recovered.blocks.values())
         self.lane.restore(recovered.jobs, recovered.sessions, recovered.shares)
@@ -127,6 +130,7 @@ class Desk:
             head=self.lane.head_id,
             pending=[(p.seq, list(p.events)) for p in self._pending.values()],
             blocks=list(self._blocks.values()),
+            finished=self._finished,
         )
         if not self.journal.rotate(encode_json(Kind.CHECKPOINT, checkpoint)):
             return False
@@ -138,7 +142,10 @@ class Desk:
         self._close(now, [job.event for id, job in self._batch_jobs.items() if id not in self._announced], fin=fin)
 
     def _close(self, now: int, jobs: list[VerifiedEvent], *, fin: bool = False) -> None:
+        if self._finished:
+            raise LaneFinished(f"lane {self.lane.number} has had its last batch: nothing may follow it")
         receipt = self.lane.close(self._signer, now, fin=fin)
+        self._finished = fin
         blocks = [self._announcement(block, receipt.id) for block in self._batch_blocks]
         self.journal.put(encode_json(Kind.SEALED, Sealed(receipt, [job.id for job in jobs], list(blocks))))
         assert self.lane.head is not None

@@ -17,6 +17,7 @@
      |    +-- JournalDamaged   a record before the journal's end is broken
      |    +-- JournalInUse     another process has it
      |    +-- ForeignJournal   it is another pool's or another edge key's
+     |    +-- LaneFinished     its lane has had its last batch
      +-- HouseGone             the process that has the chain and the outbox does not answer
      +-- HouseRefused          it answered that it can't; its reason is in it
      +-- MinerError            the CPU miner's side of Stratum
@@ -69,6 +70,10 @@ class JournalError(EdgeError):
 
 class JournalDamaged(JournalError):
     """A record before the journal's end is broken: what follows can't be trusted. The edge needs a new lane."""
+
+
+class LaneFinished(JournalError):
+    """The journal's lane has had its last batch (`fin`); another lane must be begun."""
 
 
 class JournalInUse(JournalError):

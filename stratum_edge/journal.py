@@ -80,8 +80,9 @@ class Publication(NamedTuple):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a segment begins: no open batch, `pending` what may not have been sent, `blocks`
-    those whose submission has no answer yet."""
+    """Where a segment begins: no open batch, `pending` what may not have been sent, `blocks` those whose submission has
+    no answer yet, `finished` whether the lane has had its last batch.
+    """
 
     pool: str
     pubkey: str
@@ -92,6 +93,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     head: str
     pending: list[tuple[int, list[Event]]]
     blocks: list[FoundBlock]
+    finished: bool = False
     v: int = 1
 
     def chain_head(self) -> Head | None:
@@ -174,6 +176,8 @@ class Recovered:
     sessions: list[SessionKey] = field(default_factory=list)
     shares: list[bytes] = field(default_factory=list)
     found: list[FoundBlock] = field(default_factory=list)
+    # Whether the lane has had its last batch: nothing may follow it.
+    finished: bool = False
     pending: dict[int, Publication] = field(default_factory=dict)
     blocks: dict[bytes, FoundBlock] = field(default_factory=dict)
 
@@ -188,6 +192,7 @@ class Recovered:
         if window is None or len(window) != 3:
             raise JournalDamaged(f"the receipt {receipt.id} in the journal has no window")
         self.head = Head(seq, receipt.id)
+        self.finished = receipt.tag_value("fin") == "1"
         self.from_ms = int(window[2])
         self.newest_s = receipt.created_at
         for batch in (self.jobs, self.sessions, self.shares, self.found):
@@ -240,6 +245,7 @@ def recover(records: Iterable[Record]) -> Recovered | None:
             for seq, events in start.pending:
                 found.pending[seq] = Publication(seq, tuple(verify(event) for event in events))
             found.blocks = {block.hash: block for block in start.blocks}
+            found.finished = start.finished
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise JournalDamaged(f"a record of the journal does not read: {error}") from error
     if found is not None and found.found and found.found[-1].index == len(found.shares):

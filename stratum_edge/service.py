@@ -21,7 +21,7 @@ from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.adapters.stratum_server import StratumServer
 from stratum_edge.config import EdgeConfig
 from stratum_edge.desk import Desk, House
-from stratum_edge.errors import NameRefused, SourceUnavailable
+from stratum_edge.errors import LaneFinished, NameRefused, SourceUnavailable
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
@@ -219,6 +219,8 @@ class Edge:
         config = self._config
         now = self._clock.now_ms()
         recovered = journal.recover()
+        if recovered is not None and recovered.finished:
+            raise LaneFinished(f"lane {recovered.checkpoint.lane} of {self._journal_dir} has had its last batch")
         if recovered is None:
             lane = Lane(self._pool, config.lane, now)
         else:

@@ -13,22 +13,11 @@ from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.desk import Desk, House
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
-from stratum_edge.journal import Recovered
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Clock, Publisher, TemplateSource
 from stratum_edge.status import Counts
 
 log = logging.getLogger(__name__)
-
-
-def _is_finished(recovered: Recovered) -> bool:
-    """Whether the journal's last batch is the lane's last: sealed by a run that did not get to the end."""
-    if recovered.head is None or recovered.shares:
-        return False
-    pending = recovered.pending.get(recovered.head.seq)
-    return pending is not None and any(
-        event.id == recovered.head.id and event.tag_value("fin") == "1" for event in pending.events
-    )
 
 
 async def finish_lane(
@@ -54,11 +43,10 @@ async def finish_lane(
         lane = Lane(pool, start.lane, recovered.from_ms, recovered.head, recovered.newest_s)
         # Nobody mines here: no offers, and a payout that no job will name.
         desk = Desk(House(pool, Payout(b"", b"")), signer, journal, lane, Seats(bytes(32)), Counts(0), ())
-        finished = _is_finished(recovered)
         desk.take_up(recovered, clock.now_ms())
         if not desk.begin_segment():
             raise OSError(f"no journal can be begun in {journal_dir}")
-        if not finished:
+        if not recovered.finished:
             desk.seal(clock.now_ms(), fin=True)
         deliveries = Deliveries(desk, publisher, source, signer, note_signer)
         async with anyio.create_task_group() as tasks:

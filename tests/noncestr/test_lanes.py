@@ -25,6 +25,7 @@ from noncestr.lanes import (
     set_aside,
     wait_for_orphans,
 )
+from relay_bridge.errors import RelayUnavailable
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalDamaged
 from stratum_edge.journal import Checkpoint, Kind, encode_json
@@ -46,19 +47,27 @@ def batch(lane: int, seq: int, prev: str | None = None, *, fin: bool = False) ->
 class FakeFeed:
     def __init__(self, *events: VerifiedEvent) -> None:
         self.events = list(events)
-
-    asked = 0
+        self.wanted = []
 
     async def fetch(self, filters, *, timeout_s: float = 10) -> list[VerifiedEvent]:
-        self.asked += 1
+        self.wanted += filters
         return [event for event in self.events if any(wanted.matches(event) for wanted in filters)]
 
 
-def keep_journal(folder: Path, lane: int) -> None:
-    """A journal that has just begun."""
+def keep_journal(folder: Path, lane: int, seq: int | None = 9, *, finished: bool = False) -> None:
+    """A journal that has just begun, behind batch `seq`."""
     journal = JournalFile(folder)
     start = Checkpoint(
-        pool=str(POOL), pubkey=EDGE.pubkey, lane=lane, from_ms=0, newest_s=0, seq=None, head="", pending=[], blocks=[]
+        pool=str(POOL),
+        pubkey=EDGE.pubkey,
+        lane=lane,
+        from_ms=0,
+        newest_s=0,
+        seq=seq,
+        head="" if seq is None else "0" * 64,
+        pending=[],
+        blocks=[],
+        finished=finished,
     )
     assert journal.rotate(encode_json(Kind.CHECKPOINT, start))
     journal.close()
@@ -76,12 +85,13 @@ async def test_a_first_start_takes_the_first_lanes(tmp_path: Path) -> None:
     assert await plan_lanes(FakeFeed(), EDGE.pubkey, POOL, tmp_path / "journal", 3) == LanePlan((0, 1, 2), {})
 
 
-async def test_journals_know_their_own_lanes_and_nobody_is_asked(tmp_path: Path) -> None:
+async def test_journals_know_their_own_lanes_and_only_newer_batches_are_asked_for(tmp_path: Path) -> None:
     keep_journal(journal_of(tmp_path, 0), 4)
     keep_journal(journal_of(tmp_path, 1), 2)
     feed = FakeFeed(batch(9, 0))
     assert await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 2) == LanePlan((4, 2), {})
-    assert feed.asked == 0
+    (asked,) = feed.wanted
+    assert asked.since == 0
 
 
 async def test_lanes_without_a_journal_are_closed_at_their_last_batch(tmp_path: Path) -> None:
@@ -161,7 +171,7 @@ async def test_lanes_of_other_hosts_are_closed_by_name_once(tmp_path: Path, capl
     assert closed == {f"{EDGE.pubkey}/3": Head(4, newest.id)}
     assert "/7 can't be closed" in caplog.text
     assert await close_lanes(feed, POOL, names[:1], closed) == {}
-    assert feed.asked == 1
+    assert len(feed.wanted) == 1
 
 
 async def test_a_journal_set_aside_is_finished_and_its_place_gets_a_new_lane(tmp_path: Path) -> None:
@@ -188,3 +198,40 @@ async def test_a_process_that_is_going_is_waited_for(tmp_path: Path) -> None:
         holder.close()
         with anyio.fail_after(5):
             await passed.wait()
+
+
+async def test_a_journal_put_back_from_an_old_copy_forks_nothing(tmp_path: Path, caplog) -> None:
+    keep_journal(journal_of(tmp_path, 0), 4, seq=1)
+    feed = FakeFeed(batch(4, 0), batch(4, 1), newest := batch(4, 2), batch(3, 0))
+    plan = await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 1)
+    assert plan.over == (tmp_path,)
+    assert plan.lanes == (5,)
+    assert plan.closed == {f"{EDGE.pubkey}/4": Head(2, newest.id)}
+    assert "older than what was published" in caplog.text
+
+
+async def test_a_journal_that_knows_what_was_published_goes_on(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 4, seq=2)
+    feed = FakeFeed(batch(4, 1), batch(4, 2))
+    assert await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 1) == LanePlan((4,), {})
+
+
+async def test_without_relays_whole_journals_go_on_and_a_missing_one_waits(tmp_path: Path) -> None:
+    class Silent(FakeFeed):
+        async def fetch(self, filters, *, timeout_s: float = 10) -> list[VerifiedEvent]:
+            raise RelayUnavailable({"wss://away": "no answer"})
+
+    keep_journal(journal_of(tmp_path, 0), 4, seq=2)
+    assert await plan_lanes(Silent(), EDGE.pubkey, POOL, tmp_path, 1) == LanePlan((4,), {})
+    with pytest.raises(RelayUnavailable):
+        await plan_lanes(Silent(), EDGE.pubkey, POOL, tmp_path, 2)
+
+
+async def test_a_finished_journal_that_was_not_put_away_is_finished_and_not_gone_on_in(tmp_path: Path) -> None:
+    keep_journal(journal_of(tmp_path, 0), 4, seq=2, finished=True)
+    feed = FakeFeed(batch(4, 2))
+    plan = await plan_lanes(feed, EDGE.pubkey, POOL, tmp_path, 1)
+    assert plan.lanes == (5,)
+    assert plan.finish == (tmp_path / "100004",)
+    assert not plan.closed
+    assert journals_in(tmp_path) == {100_004: tmp_path / "100004"}

@@ -11,7 +11,7 @@ import pytest
 from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
 from stratum_edge.config import EdgeConfig, Limits, PortConfig
-from stratum_edge.errors import NameRefused, PortUnavailable
+from stratum_edge.errors import LaneFinished, NameRefused, PortUnavailable
 from stratum_edge.service import Edge
 
 pytestmark = pytest.mark.anyio
@@ -251,6 +251,10 @@ async def test_a_drained_edge_has_published_all_and_goes_on_in_its_lane(edge, tm
     assert len(edge.good_shares(events, terms)) == 3
     receipts = [parse_receipt(event) for event in events if event.kind == edge.KINDS.RECEIPT]
     assert [receipt.fin for receipt in receipts] == [False] * (len(receipts) - 1) + [True]
+    with pytest.raises(ExceptionGroup) as group:
+        async with living(edge, tmp_path, terms=terms):
+            pass
+    assert group.group_contains(LaneFinished), "nothing follows the last batch"
 
 
 async def test_a_name_is_looked_up_and_its_miner_paid_by_key(edge, tmp_path):

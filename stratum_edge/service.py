@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from nips.keys import Signer
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
+from nips.pool.lanes import implementation
 from nips.pool.terms import Terms
 from stratum_edge.adapters.connection import Connection
 from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
@@ -129,6 +130,7 @@ class Edge:
         offers.
         """
         self._check(self._terms.current(), self._config)
+        log.info("shares are hashed by: %s", implementation())
         journal = JournalFile(self._journal_dir)
         try:
             self._open_desk(journal)

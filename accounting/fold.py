@@ -1,6 +1,8 @@
 """The fold of the log's facts into books and statistics: the same events give the same, live, replayed or permuted."""
 
+import json
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -97,6 +99,17 @@ class Fold:
         for fact in self.log.settle():
             self._fold(fact)
         self.violations.extend(self._told.settle())
+
+    def dump(self) -> Iterator[str]:
+        """All that was folded, as lines: the books, the statements and statuses by their chains' heads, the statistics.
+        The same events give the same lines, byte for byte.
+        """
+        yield from self.ledger.dump()
+        for name, chain in sorted((chain.name, chain) for chain in self.log.chains()):
+            if chain.head is not None:
+                yield json.dumps(["chain", name, *chain.head], separators=(",", ":"))
+        yield json.dumps(["summaries", self.summaries.to_ms, self.summaries.taken], separators=(",", ":"))
+        yield from self.statistics.dump()
 
     def due_summary(self) -> SummaryBody | None:
         """The hourly summary that is to be signed next; None while none is, or one that was read waits for its turn."""

@@ -14,19 +14,25 @@ A debit is positive, a credit negative; every transaction sums to zero, so the b
     network fees          the same, gone (credit)
 
 A reward's state decides its postings, and a change of state posts the difference: so an orphan undoes exactly what its
-statement did, at whatever depth it comes.
+statement did, at whatever depth it comes. Statements' rows are on a shelf: such a change asks for them, little else.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from accounting.shelves import MemoryShelf, Shelf
 from nips.pool.chain import Head
 from nips.pool.payout import Payout
-from nips.pool.statement import MATURED, ORPHANED, VOID, RewardStatus, Statement
+from nips.pool.statement import MATURED, ORPHANED, VOID, RewardStatus, Row, Statement, Window
 from nips.pool.views import Balance
 
 PENDING = "pending"
+# What is listed of a miner is the newest; everything is in the log, and in the books' tables.
+MAX_OF_MINER = 50
+_NO_PROOF: Mapping[str, Any] = MappingProxyType({})
 
 # (state, status said) -> state. An orphan may come back when the chain does; what is void stays so.
 REWARD_STATES: Mapping[tuple[str, str], str] = {
@@ -103,15 +109,21 @@ def difference(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[Posting,
 
 @dataclass(slots=True)
 class BookedReward:
-    """A statement in the books and where its reward stands: pending, matured, orphaned or void."""
+    """A statement in the books and where its reward stands: pending, matured, orphaned or void.
+
+    Of the statement the rows and heads are left out here; `rows` is how many there are.
+    """
 
     statement: Statement
+    rows: int = 0
     state: str = PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class BookedPayout:
-    """A payout record in the books. `taken_msat` left the balance: the amount, and the network fee if the miner's."""
+    """A payout record in the books, less its proof. `taken_msat` left the balance: the amount, and the network fee if
+    the miner's.
+    """
 
     payout: Payout
     taken_msat: int
@@ -135,6 +147,8 @@ class Ledger:
     accounts: dict[str, int] = field(default_factory=dict)
     rewards: dict[str, BookedReward] = field(default_factory=dict)
     payouts: dict[str, BookedPayout] = field(default_factory=dict)
+    # The statements whole, by id.
+    statements: Shelf[Statement] = field(default_factory=MemoryShelf)
     _by_block: dict[str, str] = field(default_factory=dict)
     _by_miner: dict[str, list[str]] = field(default_factory=dict)
     _applied: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -146,7 +160,7 @@ class Ledger:
         return self._by_block.get(block)
 
     def rewards_of(self, miner: str) -> list[BookedReward]:
-        """The rewards a miner has a row in, oldest first."""
+        """The newest rewards that a miner has a row in, MAX_OF_MINER at most, oldest first."""
         return [self.rewards[statement] for statement in self._by_miner.get(miner, ())]
 
     def miners(self) -> Iterable[str]:
@@ -176,10 +190,14 @@ class Ledger:
         if statement.id in self.rewards or statement.reward.block in self._by_block:
             return None
         position = reward_position(statement, PENDING)
-        self.rewards[statement.id] = self._touched[statement.id] = BookedReward(statement)
+        slim = replace(statement, rows=(), window=Window(statement.window.from_ms, statement.window.work, {}))
+        self.statements[statement.id] = statement
+        self.rewards[statement.id] = self._touched[statement.id] = BookedReward(slim, len(statement.rows))
         self._by_block[statement.reward.block] = statement.id
         for row in statement.rows:
-            self._by_miner.setdefault(row.miner, []).append(statement.id)
+            newest = self._by_miner.setdefault(row.miner, [])
+            newest.append(statement.id)
+            del newest[:-MAX_OF_MINER]
         text = f"block {statement.reward.block} at height {statement.reward.height} split"
         return self._post(Transaction(statement.id, statement.created_at, text, difference({}, position)))
 
@@ -191,7 +209,8 @@ class Ledger:
         state = REWARD_STATES.get((reward.state, status.status))
         if state is None:
             return None
-        moved = difference(reward_position(reward.statement, reward.state), reward_position(reward.statement, state))
+        whole = self.statements[status.statement]
+        moved = difference(reward_position(whole, reward.state), reward_position(whole, state))
         reward.state = state
         self._touched[status.statement] = reward
         if state == VOID:
@@ -217,12 +236,35 @@ class Ledger:
         else:
             position["treasury"] = fee
             position["network fees"] = -fee
-        booked = BookedPayout(payout, taken)
+        booked = BookedPayout(replace(payout, proof=_NO_PROOF), taken)
         self.payouts[payout.payout_id] = booked
         self._touched_payouts.append(booked)
         self._applied.setdefault(payout.miner, {})[payout.payout_id] = taken
         text = f"payout {payout.payout_id} by {payout.method}"
         return self._post(Transaction(payout.id, payout.created_at, text, difference({}, position)))
+
+    def row_of(self, statement: str, miner: str) -> Row:
+        """A miner's row in a booked statement. Raises KeyError if it has none."""
+        for row in self.statements[statement].rows:
+            if row.miner == miner:
+                return row
+        raise KeyError(miner)
+
+    def dump(self) -> Iterator[str]:
+        """The books as lines of JSON, the same for the same log whatever the way here: accounts, then statements with
+        their rows and state, then payouts.
+        """
+        for account, msat in sorted(self.accounts.items()):
+            if msat:
+                yield _line("account", account, msat)
+        for statement, reward in sorted(self.rewards.items()):
+            told, rows = reward.statement, self.statements[statement].rows
+            split = [[row.miner, str(row.work), row.msat] for row in rows]
+            yield _line("reward", statement, told.reward.to_json(), reward.state, told.fee_msat, split)
+        for name, booked in sorted(self.payouts.items()):
+            payout = booked.payout
+            paid = [payout.amount_msat, payout.network_fee_msat, booked.taken_msat]
+            yield _line("payout", name, payout.id, payout.miner, payout.method, *paid)
 
     def take_touched(self) -> Touched:
         """What changed since the last call."""
@@ -237,6 +279,10 @@ class Ledger:
         for account, msat in transaction.postings:
             self.accounts[account] = self.accounts.get(account, 0) + msat
         return transaction
+
+
+def _line(*values: Any) -> str:
+    return json.dumps(values, separators=(",", ":"))
 
 
 def replay(transactions: Iterable[Transaction]) -> dict[str, int]:

@@ -98,7 +98,7 @@ class AccountingReadModel:
             "earned_msat": balance.earned_msat,
             "paid_msat": balance.paid_msat,
             "owed_msat": balance.owed_msat,
-            "rewards": [{**_statement(reward), **_row(reward, pubkey_hex)} for reward in _newest(rewards)],
+            "rewards": [{**_statement(reward), **self._row(reward, pubkey_hex)} for reward in _newest(rewards)],
             "payouts": [self._payout(fold.ledger.payouts[name]) for name in _newest(applied)],
         }
 
@@ -134,6 +134,10 @@ class AccountingReadModel:
             "event": block.id,
             "statement": statement,
         }
+
+    def _row(self, reward: BookedReward, miner: str) -> dict[str, Any]:
+        row = self._accounting.fold.ledger.row_of(reward.statement.id, miner)
+        return {"miner_work": str(row.work), "miner_msat": row.msat}
 
     def _payout(self, booked: BookedPayout) -> dict[str, Any]:
         payout = booked.payout
@@ -174,12 +178,7 @@ def _statement(reward: BookedReward) -> dict[str, Any]:
         "found_ms": statement.reward.found_ms,
         "gross_msat": statement.reward.gross_msat,
         "fee_msat": statement.fee_msat,
-        "rows": len(statement.rows),
+        "rows": reward.rows,
         "window_work": str(statement.window.work),
         "status": reward.state,
     }
-
-
-def _row(reward: BookedReward, miner: str) -> dict[str, Any]:
-    row = next(row for row in reward.statement.rows if row.miner == miner)
-    return {"miner_work": str(row.work), "miner_msat": row.msat}

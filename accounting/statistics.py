@@ -1,12 +1,14 @@
 """Hashrates and counts out of checked batches, in integers and bounded memory.
 
 Credited work is expected hashes, so a hashrate is work divided by time. Work is kept in buckets of BUCKET_MS, summed
-over "5m" and "1h"; a miner costs at most SPAN_BUCKETS numbers, a worker WORKER_BUCKETS, however many shares they send.
+over "5m" and "1h"; a miner costs at most an hour's buckets, a worker five minutes', however many shares they send, and
+one who has been away for IDLE_MS four numbers.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nips.pool.views import MinerStatistics, PoolStatistics
 
@@ -19,6 +21,10 @@ ACTIVE_MS = 600_000
 SHORTEST_MS = 60_000
 # Batches come some seconds after their shares. While the log is at most this old, rates end where it ends, not now.
 LOG_LAG_MS = 60_000
+# Whoever sent nothing for so long has no rate to tell.
+IDLE_MS = 2 * SPANS_MS["1h"]
+# Batches between two looks for such miners.
+REST_EVERY = 1_000
 # A name costs its sender nothing: beyond so many active workers a miner's further ones count for it, but are not named.
 MAX_WORKERS = 128
 
@@ -55,6 +61,16 @@ class WorkRing:
             if len(self._buckets) > self._span + 1:
                 for old in [number for number in self._buckets if number <= bucket - self._span - 1]:
                     del self._buckets[old]
+
+    def rest(self) -> None:
+        """Let the buckets go; the dates stay."""
+        self._buckets = {}
+
+    def dump(self, end_ms: int) -> list[Any]:
+        """The dates, and the buckets that count at `end_ms`, in order."""
+        newest = end_ms // BUCKET_MS
+        live = [[n, str(work)] for n, work in sorted(self._buckets.items()) if newest - self._span < n <= newest]
+        return [self.first_ms, self.last_ms, live]
 
     def hashrate(self, span_ms: int, end_ms: int, since_ms: int = 0) -> int:
         """Hashes per second over the span up to `end_ms`, or since `since_ms` (its first work) if that is less.
@@ -94,6 +110,7 @@ class Statistics:
         self.rejects = 0
         self.work = 0
         self.log_ms = 0
+        self._batches = 0
 
     def add_batch(self, to_ms: int, shares: Iterable[Share], rejects: Iterable[tuple[str, int]]) -> None:
         """Count a batch: its good credited shares, and (miner, times) of what the edge refused. O(its shares)."""
@@ -110,6 +127,15 @@ class Statistics:
         for name, times in rejects:
             self.rejects += times
             self._miners.setdefault(name, _Miner()).rejects += times
+        self._batches += 1
+        if self._batches % REST_EVERY == 0:
+            self._rest()
+
+    def _rest(self) -> None:
+        for miner in self._miners.values():
+            if miner.ring.last_ms < self.log_ms - IDLE_MS:
+                miner.ring.rest()
+                miner.workers = {}
 
     def _worker(self, miner: _Miner, name: str, now_ms: int) -> WorkRing:
         ring = miner.workers.get(name)
@@ -122,6 +148,16 @@ class Statistics:
             if len(miner.workers) < MAX_WORKERS:
                 miner.workers[name] = ring
         return ring
+
+    def dump(self) -> Iterator[str]:
+        """The counts and rates as lines of JSON, the same for the same batches in any order."""
+        end = self.log_ms
+        yield _line("pool", end, self.shares, self.rejects, str(self.work), self._pool.dump(end))
+        for name, miner in sorted(self._miners.items()):
+            yield _line("miner", name, miner.shares, miner.rejects, str(miner.work), miner.ring.dump(end))
+            for worker, ring in sorted(miner.workers.items()):
+                if ring.last_ms >= end - ACTIVE_MS:
+                    yield _line("worker", name, worker, ring.dump(end))
 
     def end_ms(self, now_ms: int) -> int:
         """Where spans end: at the log's end while it is fresh, else now, so that a dead pool's rate falls to 0."""
@@ -179,3 +215,7 @@ class Statistics:
             work=miner.work,
             last_share_ms=miner.ring.last_ms,
         )
+
+
+def _line(*values: Any) -> str:
+    return json.dumps(values, separators=(",", ":"))

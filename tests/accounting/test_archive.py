@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -62,11 +63,11 @@ def test_every_event_stands_after_what_it_names(story):
     assert story.events["batch 1/2"].id in stub_of(story.events["statement 0"]).needs
 
 
-@given(st.randoms())
-def test_the_order_is_the_same_whatever_came_first(story, random):
+@given(st.integers(0, 2**32))
+def test_the_order_is_the_same_whatever_came_first(story, seed):
     events = story.all()
     expected = [event.id for event in ordered(events)]
-    random.shuffle(events)
+    random.Random(seed).shuffle(events)
     assert canonical_order(map(stub_of, events + events[:5])) == expected
 
 

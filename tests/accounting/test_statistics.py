@@ -1,8 +1,18 @@
 """Hashrates and counts: exact for steady work, bounded in memory, the same in any order."""
 
+import json
 import random
 
-from accounting.statistics import ACTIVE_MS, BUCKET_MS, MAX_WORKERS, Share, Statistics, WorkRing
+from accounting.statistics import (
+    ACTIVE_MS,
+    BUCKET_MS,
+    IDLE_MS,
+    MAX_WORKERS,
+    REST_EVERY,
+    Share,
+    Statistics,
+    WorkRing,
+)
 
 A, B = "aa" * 32, "bb" * 32
 START = 1_700_000_000_000 // BUCKET_MS * BUCKET_MS
@@ -83,3 +93,19 @@ def test_memory_is_bounded():
     later = START + ACTIVE_MS + 1
     stats.add_batch(later, [Share(later, A, "new", 1)], [])
     assert list(stats.workers(A, later)) == ["new"]
+
+
+def test_whoever_is_away_costs_little():
+    stats = Statistics()
+    stats.add_batch(START, [Share(START, A, "rig", 1)], [])
+    before = list(stats.dump())
+    later = START + IDLE_MS + 60_000
+    for number in range(REST_EVERY):
+        stats.add_batch(later + number, [Share(later + number, B, "rig", 1)], [])
+    away = stats._miners[A]
+    assert not away.workers
+    assert not away.ring._buckets
+    assert (away.shares, away.work, stats.last_share_ms(A)) == (1, 1, START)
+    assert stats.miner_statistics(A, later).hashrate == {"5m": 0, "1h": 0}
+    assert any(A in line for line in before)
+    assert any(A in line and json.loads(line)[2:5] == [1, 0, "1"] for line in stats.dump())

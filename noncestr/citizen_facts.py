@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from nips.pool.hashing import from_display, hash_value
 from nips.pool.targets import work_from_target
+
+
+def day_name(start_ms: int) -> str:
+    """The date of the day (UTC) that a time lies in: YYYY-MM-DD."""
+    return datetime.fromtimestamp(start_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nips.nip01 import Tag, UnsignedEvent
+from nips.nip01 import Event, Tag, UnsignedEvent
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from noncestr.citizen_facts import BlockFacts, DayFacts
@@ -29,8 +29,8 @@ DAY_PLACES: Final = frozenset(
 )
 # A summary names no more of its day's blocks and finders: who is named is notified.
 MAX_NAMED: Final = 5
-# The tag by which a summary is found again.
-DAY_TAG: Final = "day"
+# The tags by which a note is known again.
+_SUBJECTS: Final = ("block", "day")
 SOMEBODY: Final = "one of our miners"
 
 
@@ -64,9 +64,24 @@ def network_name(network: str) -> str:
     return "" if network == "main" else f" on {network} (coins for play)"
 
 
+def block_subject(block: str) -> str:
+    """What a note of this block (its hash as RPC names it) is about: no two notes have the same subject."""
+    return f"block:{block}"
+
+
+def day_subject(date: str) -> str:
+    """What a note of this day (YYYY-MM-DD) is about."""
+    return f"day:{date}"
+
+
+def subjects_of(note: Event) -> list[str]:
+    """What a note of ours is about."""
+    return [f"{name}:{value}" for name in _SUBJECTS for value in note.tag_values(name)]
+
+
 def block_note(pool: PoolAddress, block: BlockFacts, work: int | None, style: NoteStyle) -> UnsignedEvent:
     """The note of a block in the chain. `work`: the hashes the pool did for it, None if nobody knows. Dated at the
-    share. The `q` tag names the block's 4213, so that a note is found by its block.
+    share.
     """
     finder = f"nostr:{encode_npub(block.finder)}" if style.name_finders else SOMEBODY
     words = {
@@ -82,7 +97,7 @@ def block_note(pool: PoolAddress, block: BlockFacts, work: int | None, style: No
         "luck": "" if work is None else luck_text(work, block.expected),
     }
     named: tuple[Tag, ...] = (("p", block.finder),) if style.name_finders else ()
-    tags = (pool.tag(), ("q", block.event), *named, ("t", _topic(pool)))
+    tags = (pool.tag(), ("q", block.event), ("block", block.block), *named, ("t", _topic(pool)))
     content = style.block.format_map(words) if style.block else _block_words(words)
     return UnsignedEvent(NOTE, block.found_ms // 1000, tags, content)
 
@@ -123,7 +138,7 @@ def day_note(pool: PoolAddress, day: DayFacts, style: NoteStyle) -> UnsignedEven
         "payees": counted(day.payees, "miner"),
     }
     named = tuple(("p", miner) for miner in people)
-    tags = (pool.tag(), (DAY_TAG, day.date), *named, ("t", _topic(pool)))
+    tags = (pool.tag(), ("day", day.date), *named, ("t", _topic(pool)))
     content = style.day.format_map(words) if style.day else _day_words(words, day)
     return UnsignedEvent(NOTE, day.end_ms // 1000, tags, content)
 

@@ -15,7 +15,10 @@ from noncestr.citizen_notes import (
     MAX_NAMED,
     NoteStyle,
     block_note,
+    block_subject,
     day_note,
+    day_subject,
+    subjects_of,
     template_problem,
 )
 
@@ -60,12 +63,14 @@ def test_a_blocks_note_names_finder_height_difficulty_reward_and_luck() -> None:
         "after 42 % of the work a block takes on average: lucky: one block in three comes this early"
     )
     assert (note.kind, note.created_at) == (1, BLOCK.found_ms // 1000)
-    assert note.tags == (MAIN.tag(), ("q", BLOCK.event), ("p", ALICE.pubkey), ("t", "bitcoin"))
+    assert note.tags == (MAIN.tag(), ("q", BLOCK.event), ("block", BLOCK.block), ("p", ALICE.pubkey), ("t", "bitcoin"))
 
 
 def test_the_same_block_gives_the_same_note() -> None:
     first, second = (POOL.sign(block_note(MAIN, BLOCK, 5, STYLE)) for _ in range(2))
     assert first.id == second.id
+    assert subjects_of(first) == [block_subject(BLOCK.block)]
+    assert subjects_of(POOL.sign(day_note(MAIN, DAY, STYLE))) == [day_subject(DAY.date)]
 
 
 def test_what_nobody_knows_is_left_out() -> None:

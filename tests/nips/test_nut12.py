@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nips.keys import ORDER
-from nips.nut00 import Dleq, InvalidProof, Proof, hash_to_curve, parse_proof
+from nips.keys import ORDER, SecretKey
+from nips.nut00 import Dleq, InvalidProof, Proof, hash_to_curve, parse_proof, proof_y
+from nips.nut11 import Lock, parse_secret
 from nips.nut12 import check_dleq, hash_e
 
 Vectors = Callable[[str], Any]
@@ -24,6 +25,18 @@ def test_the_nuts_hash(vectors: Vectors) -> None:
 def test_the_nuts_proof(vectors: Vectors) -> None:
     case = vectors("nut")["dleq"]
     check_dleq(parse_proof(case["proof"]), case["key"])
+
+
+def test_cashu_ts_agrees(vectors: Vectors) -> None:
+    """The JavaScript library's lock, its point for ours, and a proof of its mint."""
+    case = vectors("nut")["cashu_ts"]
+    proof = parse_proof(case["proof"])
+    owner, refund = ("02" + SecretKey(bytes([number]) * 32).pubkey for number in (0x43, 0x41))
+    lock = Lock(owner, 1_800_086_400, (refund,))
+    assert parse_secret(case["locked"]) == lock
+    assert parse_secret(proof.secret) == lock
+    assert proof_y(proof) == case["y"]
+    check_dleq(proof, case["key"])
 
 
 def test_one_changed_digit_is_noticed(vectors: Vectors) -> None:

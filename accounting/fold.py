@@ -1,6 +1,7 @@
 """The fold of the log's facts into books and statistics: the same events give the same, live, replayed or permuted."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from accounting.facts import (
+    CLAIMED,
     BatchChecked,
     BlockSeen,
     Fact,
@@ -25,6 +27,7 @@ from accounting.statistics import Share, Statistics
 from accounting.summaries import SummaryBook, lowest_hashes
 from accounting.told import TOLD_KINDS, ToldSummaries
 from accounting.validations import check_books, check_transaction
+from accounting.wanted import Wanted
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.summary import Summary, SummaryBody
@@ -32,6 +35,7 @@ from nips.pool.terms import Terms
 
 # What went wrong stays on show until so much newer trouble came: enough to see what happened, bounded.
 MAX_TROUBLES = 200
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(slots=True)
@@ -58,21 +62,21 @@ class Fold:
         self.blocks: dict[str, BlockSeen] = {}
         self.grades: dict[str, str] = {}
         self.terms: Terms | None = None
+        # Zap receipts that would make payouts attested.
+        self.wanted = Wanted()
         self.violations: deque[str] = deque(maxlen=MAX_TROUBLES)
         # Why the facts so far no longer hold: everything is to be folded anew.
         self.reopened: str | None = None
-        self._known: set[str] = set()
         self._changes = Changes()
         self._trusted: set[str] = set()
 
     def __contains__(self, event_id: str) -> bool:
-        return event_id in self._known
+        return event_id in self.log.ids
 
     def add(self, event: VerifiedEvent, checked: bytes | None = None) -> None:
         """Take an event in; the same one twice is one. `checked`: what `Changes.checked` said of this batch before."""
-        if event.id in self._known:
+        if event.id in self:
             return
-        self._known.add(event.id)
         trusted: CheckedShares | None = None
         if checked is not None:
             try:
@@ -153,6 +157,12 @@ class Fold:
             case PayoutSeen(payout, grade):
                 # Refuted or not, the zapper has signed that the money left: what it claims is never paid again.
                 self.grades[payout.payout_id] = grade
+                receipt = payout.proof.get("receipt")
+                if isinstance(receipt, str) and _ID.fullmatch(receipt):
+                    if grade == CLAIMED:
+                        self.wanted.want(receipt)
+                    else:
+                        self.wanted.found(receipt)
                 in_force = self.log.terms_at(payout.created_at * 1000)
                 on_miner = in_force is not None and in_force.body.payouts.network_fee == "miner"
                 self._post(self.ledger.book_payout(payout, miner_bears_fee=on_miner))

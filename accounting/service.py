@@ -19,23 +19,21 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from accounting import ownchain
 from accounting.adapters.store import AccountingStore, StoredView, StoreError, open_store
-from accounting.errors import UnsupportedOffer
-from accounting.facts import BlockSeen
 from accounting.fold import MAX_TROUBLES, Fold
-from accounting.ledger import PENDING, replay
-from accounting.maturity import UNSEEN_MATURITIES, due_status
+from accounting.issuing import Issuer
+from accounting.loading import load_fold
+from accounting.log import EVIDENCE
 from accounting.ports import ChainView, EventFeed
-from accounting.rewards import NotYet, check_offers
+from accounting.rewards import check_offers
 from accounting.signing import OwnChain
 from accounting.views import Views
-from nips.errors import InvalidPoolEvent
 from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
+from nips.nip57 import ZAP_RECEIPT
 from nips.pool.address import PoolAddress
-from nips.pool.hashing import from_display
-from nips.pool.kinds import LEDGER_KINDS, SUMMARY
-from nips.pool.statement import build_statement, build_status
-from nips.pool.summary import build_summary, build_summary_part, parse_summary, split_rows
+from nips.pool.archive import ArchiveBody
+from nips.pool.chain import Link
+from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
@@ -48,8 +46,6 @@ STEP_EVENTS = 200
 # Receipts are dated and published within minutes of their shares; an edge that was cut off brings its sealed batches
 # later. What is older than this, and came while we were down, is had by dropping the file and replaying.
 OVERLAP_S = 3 * 24 * 3600
-# A step signs so many summaries: a day's, so that a long pause is caught up with while events go on being read.
-MAX_SUMMARIES = 24
 # After a failure of disk or relays.
 RETRY_S = 2.0
 
@@ -89,6 +85,13 @@ class Condition(NamedTuple):
     unpublished: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An event that was asked for, in the shape of a delivery."""
+
+    event: VerifiedEvent
+
+
 class Accounting:
     """The books of one pool. Run it, then ask."""
 
@@ -111,13 +114,12 @@ class Accounting:
         self._feed = feed
         self._store_path = store_path
         self._config = config or AccountingConfig()
-        self._own = OwnChain(signer, pool)
+        self.own = OwnChain(signer, pool)
         self._retry_ms = 0
-        self._waiting: dict[str, str] = {}
+        self._issuer: Issuer | None = None
         self._whole: list[str] = []
         self._audit_ms = 0
         self._findings_said = 0
-        self._tip = -1
         self._unpublished = 0
         self._troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
         self._all_stored = False
@@ -140,7 +142,7 @@ class Accounting:
 
     def balance(self, miner: str) -> Balance:
         """One miner's balance, as the books stand."""
-        return self.fold.ledger.balance(miner, self._own.head)
+        return self.fold.ledger.balance(miner, self.own.head)
 
     def applied_payouts(self, miner: str) -> Mapping[str, int]:
         """payout_id -> msat that left the miner's balance by it. Taken without an await after `balances`, both are of
@@ -159,8 +161,8 @@ class Accounting:
             grades[found.grade] = grades.get(found.grade, 0) + 1
         return Condition(
             synced=self._synced.is_set(),
-            may_sign=self._refusal(),
-            waiting=dict(self._waiting),
+            may_sign=self.refusal(),
+            waiting={} if self._issuer is None else dict(self._issuer.waiting),
             violations=(*self._whole, *self.fold.violations),
             troubles=tuple(self._troubles),
             findings=grades,
@@ -175,6 +177,7 @@ class Accounting:
         Raises StoreError for a file that can't be used, UnsupportedOffer for stored terms this version can't account.
         """
         async with open_store(self._store_path, self.pool, self._signer.pubkey) as store:
+            self._issuer = Issuer(self.pool, _Desk(self, store), self.chain)
             await self._load(store, trusted=True)
             if self.fold.terms is not None:
                 check_offers(self.fold.terms.body)
@@ -186,35 +189,19 @@ class Accounting:
                 newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
                 tasks.start_soon(self._follow, send, newest)
                 tasks.start_soon(self._work, store, receive)
+                tasks.start_soon(self._seek_receipts, send)
                 tasks.start_soon(self._publish_chain, store)
                 tasks.start_soon(self._publish_views, store)
 
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
-        """Fold the stored log from its beginning; the books' tables are put right if they say otherwise."""
-        fold = Fold(self.pool)
-        if trusted:
-            for event in await store.own_of_kind(SUMMARY):
-                fold.trust_summary(parse_summary(event))
-        async for stored in store.replay():
-            fold.add(stored.event, stored.checked if trusted else None)
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
-        await anyio.to_thread.run_sync(fold.settle)
-        if trusted and fold.reopened is not None:
-            await store.forget_checked()
-            await self._load(store, trusted=False)
-            return
-        if fold.reopened is not None:
-            self._trouble(f"the log does not settle: {fold.reopened}")
-            fold.reopened = None
-        changes = fold.take_changes()
-        await store.add_checked(changes.checked)
-        if await store.account_sums() != replay(changes.transactions):
-            await store.rebuild_books(changes.transactions, fold.ledger)
-        fold.ledger.take_touched()
+        fold, changes, trouble = await load_fold(store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync)
+        if trouble is not None:
+            self._trouble(f"the log does not settle: {trouble}")
         self.fold = fold
         self._whole = fold.check()
         self._views.touched(changes.balances, changes.statistics)
-        await self._own.load(store)
+        await self.own.load(store)
 
     async def _follow(self, send: MemoryObjectSendStream[object], newest: int) -> None:
         asked = make_filter(
@@ -229,6 +216,19 @@ class Accounting:
             except Exception as error:  # relays come and go: the books outlive every one of them
                 self._trouble(f"the subscription broke: {error!r}")
             await anyio.sleep(RETRY_S)
+
+    async def _seek_receipts(self, send: MemoryObjectSendStream[object]) -> None:
+        """Ask for the zap receipts that payouts name: they carry no address of the pool, so that nobody sends them."""
+        while True:
+            await anyio.sleep(self._config.tick_s)
+            wanted = self.fold.wanted.due(self.clock.now_ms()) if self._all_stored else []
+            if not wanted:
+                continue
+            try:
+                for event in await self._feed.fetch([make_filter(ids=wanted, kinds=[ZAP_RECEIPT])]):
+                    await send.send(_Found(event))
+            except Exception as error:  # they are asked for again, and nothing hangs on them but a payout's grade
+                self._trouble(f"zap receipts could not be asked for: {error!r}")
 
     async def _work(self, store: AccountingStore, receive: MemoryObjectReceiveStream[object]) -> None:
         while True:
@@ -248,7 +248,7 @@ class Accounting:
                 await anyio.sleep(RETRY_S)
             if len(events) < len(items):
                 self._all_stored = True
-            if self._all_stored and self._own.recovered and not self._synced.is_set():
+            if self._all_stored and self.own.recovered and not self._synced.is_set():
                 self._synced.set()
 
     async def _next_items(self, receive: MemoryObjectReceiveStream[object]) -> list[object]:
@@ -268,19 +268,18 @@ class Accounting:
         return items
 
     async def _step(self, store: AccountingStore, events: list[VerifiedEvent]) -> None:
-        fresh = [event for event in events if event.kind in LEDGER_KINDS and event.id not in self.fold]
+        kinds = LEDGER_KINDS | EVIDENCE
+        fresh = [event for event in events if event.kind in kinds and event.id not in self.fold]
         if fresh:
             await store.add_events(fresh)
             for event in fresh:
                 self._watch_own(event)
                 self.fold.add(event)
         await self._settle(store)
-        if not self._own.recovered:
+        if not self.own.recovered:
             await self._recover(store)
-        if self._all_stored and self._refusal() is None:
-            await self._issue_statements(store)
-            await self._issue_statuses(store)
-            await self._issue_summaries(store)
+        if self._issuer is not None and self._all_stored and self.refusal() is None:
+            await self._issuer.issue()
         self._audit()
 
     async def _settle(self, store: AccountingStore) -> None:
@@ -298,13 +297,14 @@ class Accounting:
 
     # Our chain
 
-    def _refusal(self) -> str | None:
-        return self._own.refusal(self.fold)
+    def refusal(self) -> str | None:
+        """Why nothing may be signed now, or None."""
+        return self.own.refusal(self.fold)
 
     def _watch_own(self, event: VerifiedEvent) -> None:
-        if self._own.forked is None and self._own.is_foreign(event):
-            self._own.forked = f"event {event.id} of our chain was not signed here: does a second accounting run?"
-            self._trouble(f"signing stops: {self._own.forked}")
+        if self.own.forked is None and self.own.is_foreign(event):
+            self.own.forked = f"event {event.id} of our chain was not signed here: does a second accounting run?"
+            self._trouble(f"signing stops: {self.own.forked}")
 
     async def _recover(self, store: AccountingStore) -> None:
         """Ask the relays for our chain, once at start, and take over what our file lacks."""
@@ -318,112 +318,33 @@ class Accounting:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble(f"our own chain could not be asked for: {error!r}")
             return
-        adoption = await self._own.adopt(store, found)
+        adoption = await self.own.adopt(store, found)
         for event in adoption.events:
             self.fold.add(event)
         if adoption.gap:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble("the relays lack a part of our own chain: nothing is signed until it is found")
             return
-        if self._own.forked is not None:
-            self._trouble(f"signing stops: {self._own.forked}")
+        if self.own.forked is not None:
+            self._trouble(f"signing stops: {self.own.forked}")
         await self._settle(store)
         self._unsent.set()
 
-    async def _sign(self, store: AccountingStore, unsigned: UnsignedEvent, block: str | None = None) -> None:
-        self.fold.add(await self._own.sign(store, unsigned, block))
+    async def sign(
+        self, store: AccountingStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
+    ) -> None:
+        """Sign the next event of our chain: committed, then folded, then published."""
+        self.fold.add(await self.own.sign(store, unsigned, block=block, archive=archive))
         self._unpublished += 1
         self._unsent.set()
         await self._settle(store)
-
-    async def _issue_statements(self, store: AccountingStore) -> None:
-        waiting: dict[str, str] = {}
-        for block in self.fold.unsettled():
-            if block.block.block in self._own.stated:
-                continue
-            reason = await self._issue_statement(store, block)
-            if reason is not None:
-                waiting[block.block.block] = reason
-        self._waiting = waiting
-
-    async def _issue_statement(self, store: AccountingStore, block: BlockSeen) -> str | None:
-        """Sign the statement of a block's reward, or say why it has to wait."""
-        link, second = self._own.next_place(self.clock.now_ms())
-        try:
-            body = self.fold.log.expected(block)
-            if isinstance(body, NotYet):
-                return body.reason
-            unsigned = build_statement(self.pool, link, body, second, block.block.id)
-        except (UnsupportedOffer, ValueError, InvalidPoolEvent) as error:
-            return str(error)
-        await self._sign(store, unsigned, block.block.block)
-        logger.info("split block %s: %d msat in %d rows", body.reward.block, body.reward.gross_msat, len(body.rows))
-        return None
-
-    async def _issue_statuses(self, store: AccountingStore) -> None:
-        tip = self.chain.height()
-        if tip == self._tip:
-            return
-        for statement in list(self.fold.ledger.rewards):
-            # Looked up each time: what is signed here may fold the books anew.
-            booked = self.fold.ledger.rewards.get(statement)
-            if booked is None or self._refusal() is not None or not self._answers_for(booked.statement.signer):
-                continue
-            reward = booked.statement.reward
-            terms = self.fold.log.terms_by_id.get(booked.statement.terms)
-            if terms is None:
-                # Not a statement that the log bears out: one of a stolen key, say.
-                continue
-            maturity = terms.body.limits.maturity_blocks
-            # What matured or was orphaned long ago is no longer looked at, what pends always is.
-            if booked.state != PENDING and tip > reward.height + 2 * UNSEEN_MATURITIES * maturity:
-                continue
-            confirmations = await self.chain.confirmations(from_display(reward.block))
-            status = due_status(booked.state, confirmations, height=reward.height, tip=tip, maturity_blocks=maturity)
-            if status is not None:
-                link, second = self._own.next_place(self.clock.now_ms())
-                await self._sign(store, build_status(self.pool, link, booked.statement.id, status, second))
-                logger.info("the reward of block %s is %s", reward.block, status)
-        self._tip = tip
-
-    async def _issue_summaries(self, store: AccountingStore) -> None:
-        """Sign the hours that are over, some at a time: after a long pause there may be many."""
-        for _ in range(MAX_SUMMARIES):
-            body = self.fold.due_summary()
-            if body is None or self._refusal() is not None or not self._is_first_heir():
-                return
-            parts = split_rows(body.rows)
-            if len(parts) > 1:
-                for number, rows in enumerate(parts):
-                    link, second = self._own.next_place(self.clock.now_ms())
-                    await self._sign(store, build_summary_part(self.pool, link, number, rows, second))
-            link, second = self._own.next_place(self.clock.now_ms())
-            count = len(parts) if len(parts) > 1 else 0
-            await self._sign(store, build_summary(self.pool, link, body, second, parts=count))
-            logger.info("summed up %d ms to %d: %d rows", body.from_ms, body.to_ms, len(body.rows))
-
-    def _is_first_heir(self) -> bool:
-        """Whether of the accounting keys whose chains are open ours is the first: one of them acts for all."""
-        terms = self.fold.terms
-        heirs = set() if terms is None else set(terms.body.keys_of("accounting"))
-        open_heirs = [key for key in sorted(heirs) if self.fold.log.terms.end_of(f"{key}/{ownchain.NAME}") is None]
-        return open_heirs[:1] == [self._signer.pubkey]
-
-    def _answers_for(self, signer: str) -> bool:
-        """Whether the statuses of a key's statements are ours to give: our own, and of a key whose chain the terms
-        have closed, else its rewards would pend for good. Of several heirs one acts, the first by key.
-        """
-        if signer == self._signer.pubkey:
-            return True
-        chain = self.fold.log.accounting.get(signer)
-        return chain is not None and chain.is_ended and self._is_first_heir()
 
     async def _publish_chain(self, store: AccountingStore) -> None:
         """Hand our chain's events to the feed, in order, until it has taken each."""
         while True:
             self._unsent = anyio.Event()
             try:
-                unpublished = await store.unpublished() if self._own.recovered else []
+                unpublished = await store.unpublished() if self.own.recovered else []
                 self._unpublished = len(unpublished)
                 for event in unpublished:
                     await self._feed.publish(event, chain=f"{self._signer.pubkey}/{ownchain.NAME}")
@@ -440,10 +361,10 @@ class Accounting:
     async def _publish_views(self, store: AccountingStore) -> None:
         while True:
             await anyio.sleep(self._config.tick_s)
-            if not self._synced.is_set() or self._refusal() is not None:
+            if not self._synced.is_set() or self.refusal() is not None:
                 continue
             now = self.clock.now_ms()
-            due = self._views.due(self.fold, now, head=self._own.head, height=self.chain.height())
+            due = self._views.due(self.fold, now, head=self.own.head, height=self.chain.height())
             try:
                 for view in due:
                     await self._feed.publish(self._signer.sign(view.unsigned))
@@ -469,3 +390,34 @@ class Accounting:
     def _trouble(self, text: str) -> None:
         logger.warning("%s", text)
         self._troubles.append(text)
+
+
+class _Desk:
+    """Where the issuer signs (accounting.issuing.Desk): the accounting on its open file."""
+
+    def __init__(self, accounting: Accounting, store: AccountingStore) -> None:
+        self._accounting = accounting
+        self._store = store
+
+    @property
+    def pubkey(self) -> str:
+        return self._accounting.own.signer.pubkey
+
+    @property
+    def fold(self) -> Fold:
+        return self._accounting.fold
+
+    def refusal(self) -> str | None:
+        return self._accounting.refusal()
+
+    def next_place(self) -> tuple[Link, int]:
+        return self._accounting.own.next_place(self._accounting.clock.now_ms())
+
+    def is_stated(self, block: str) -> bool:
+        return block in self._accounting.own.stated
+
+    async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
+        await self._accounting.sign(self._store, unsigned, block=block, archive=archive)
+
+    async def requested_archives(self) -> list[ArchiveBody]:
+        return await self._store.archives()

@@ -23,7 +23,13 @@ class ChainStore(Protocol):
         """Blocks whose reward has a statement of ours that is not void."""
 
     async def add_own(
-        self, event: VerifiedEvent, *, block: str | None = None, voids: str | None = None, published: bool = False
+        self,
+        event: VerifiedEvent,
+        *,
+        block: str | None = None,
+        voids: str | None = None,
+        archive: str | None = None,
+        published: bool = False,
     ) -> None:
         """Commit the chain's next event."""
 
@@ -71,10 +77,12 @@ class OwnChain:
         """The link and created_at of the next event: dates never fall along a chain."""
         return next_link(self.head), max(now_ms // 1000, self._second)
 
-    async def sign(self, store: ChainStore, unsigned: UnsignedEvent, block: str | None = None) -> VerifiedEvent:
+    async def sign(
+        self, store: ChainStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
+    ) -> VerifiedEvent:
         """Sign the next event and commit it. Raises StoreError when the disk refuses it."""
         event = self.signer.sign(unsigned)
-        await store.add_own(event, block=block)
+        await store.add_own(event, block=block, archive=archive)
         self._advance(event, block)
         return event
 

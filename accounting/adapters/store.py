@@ -19,6 +19,7 @@ from accounting.errors import AccountingError
 from accounting.ledger import Ledger, Transaction
 from nips.nip01 import VerifiedEvent, encode_event
 from nips.pool.address import PoolAddress
+from nips.pool.archive import ArchiveBody
 from nips.pool.chain import Head, link_of
 
 # One transaction a version; a number once released is never changed.
@@ -51,7 +52,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The newest of each addressable event, so that a restart does not tell everybody what they know.
         "CREATE TABLE views (address TEXT PRIMARY KEY, created_at INTEGER NOT NULL, content TEXT NOT NULL)",
     ),
+    (
+        # Archives to announce, by the hash of their lines, and the 4220 that does; `noncestr archive` asks.
+        "CREATE TABLE archives (stream TEXT PRIMARY KEY, body BLOB NOT NULL, event TEXT REFERENCES events (id))",
+    ),
 )
+# From this version on the file takes requests to announce archives.
+ANNOUNCING_VERSION = 2
 # Rows read at a time when the log is replayed: some MB of receipts.
 _REPLAY_ROWS = 500
 _BOOKS = ("postings", "transactions", "rewards", "payouts")
@@ -154,10 +161,16 @@ class AccountingStore:
         return (Head(int(rows[0][0]), str(rows[0][1])), int(rows[0][2])) if rows else None
 
     async def add_own(
-        self, event: VerifiedEvent, *, block: str | None = None, voids: str | None = None, published: bool = False
+        self,
+        event: VerifiedEvent,
+        *,
+        block: str | None = None,
+        voids: str | None = None,
+        archive: str | None = None,
+        published: bool = False,
     ) -> None:
         """Commit an event of our chain, before it is published. `block`: the reward a statement names; `voids`: the
-        statement a void status takes back.
+        statement a void status takes back; `archive`: the hash of the lines that a 4220 announces.
 
         Raises StoreError for a second event at one place of the chain, or a second statement of one reward.
         """
@@ -172,10 +185,25 @@ class AccountingStore:
                     await db.execute("INSERT INTO unpublished (seq) VALUES (?)", (seq,))
                 if voids is not None:
                     await db.execute("UPDATE own_statements SET void = 1 WHERE id = ?", (voids,))
+                if archive is not None:
+                    await db.execute("UPDATE archives SET event = ? WHERE stream = ?", (event.id, archive))
                 if block is not None:
                     await db.execute("INSERT INTO own_statements (id, block) VALUES (?, ?)", (event.id, block))
         except sqlite3.IntegrityError as error:
             raise StoreError(self._path, f"event {event.id} at {seq} of our chain is refused: {error}") from None
+
+    async def archives(self) -> list[ArchiveBody]:
+        """The archives that are to be announced, oldest request first."""
+        rows = await self._db.execute_fetchall("SELECT body FROM archives WHERE event IS NULL ORDER BY rowid")
+        return [msgspec.json.decode(body, type=ArchiveBody) for (body,) in rows]
+
+    async def add_archives(self, archives: Iterable[ArchiveBody]) -> None:
+        """Note archives to announce."""
+        async with self._transaction() as db:
+            await db.executemany(
+                "INSERT OR IGNORE INTO archives (stream, body) VALUES (?, ?)",
+                [(body.stream.sha256, msgspec.json.encode(body)) for body in archives],
+            )
 
     async def stated(self) -> set[str]:
         """The blocks whose reward has a statement of ours that is not void."""

@@ -155,7 +155,9 @@ class LogBuilder:
             if value <= target_from_bits(SHARE_BITS) and is_block == block:
                 return ShareRecord(session, 0, 0, ms, job.ntime, 0, job.version, extranonce2)
 
-    def payout(self, name: str, miner: str, msat: int, reverses: str | None = None) -> VerifiedEvent:
+    def payout(
+        self, name: str, miner: str, msat: int, reverses: str | None = None, receipt: str | None = None
+    ) -> VerifiedEvent:
         link = next_link(self._payouts)
         body = PayoutBody(
             payout_id=name,
@@ -164,7 +166,7 @@ class LogBuilder:
             network_fee_msat=10,
             to="aa" * 32,
             method="cashu",
-            proof={"token": "bb" * 32, "y": []},
+            proof={"token": "bb" * 32, "y": [], **({} if receipt is None else {"receipt": receipt})},
             reverses=reverses,
         )
         event = self.sign(self.zapper, build_payout(self.pool, link, body, self.now_ms // 1000))

@@ -8,12 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from accounting.adapters.stored_log import StoredLog
 from accounting.errors import UnsupportedOffer
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.pool import summary as summaries
+from nips.pool.archive import ArchiveBody, Digest, parse_archive
 from nips.pool.chain import Head, link_of, next_link
-from nips.pool.kinds import BALANCE, STATEMENT, STATEMENT_PART, STATISTICS, STATUS, SUMMARY
+from nips.pool.kinds import ARCHIVE, BALANCE, STATEMENT, STATEMENT_PART, STATISTICS, STATUS, SUMMARY
 from nips.pool.statement import build_status, parse_statement, parse_status
 from nips.pool.summary import HOUR_MS, parse_summary, parse_summary_part
 
@@ -392,4 +394,47 @@ async def test_an_hour_of_many_rows_stands_in_parts(pool, eventually, monkeypatc
         assert (summary.parts, [part.part for part in parts]) == (2, [0, 1])
         assert sorted(row.miner for part in parts for row in part.rows) == sorted((pool.log.alice, pool.log.bob))
         assert accounting.condition().violations == ()
+        await stop(tasks)
+
+
+async def test_an_archive_is_announced_once(pool, eventually):
+    mined(pool)
+    pool.tell()
+    body = ArchiveBody(1, 2, 3, Digest("aa" * 32, 4), Digest("bb" * 32, 5), {"x": Head(1, "cc" * 32)}, ("https://x",))
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(pool.accounting().run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        with StoredLog(pool.path) as log:
+            assert (log.pool, log.signer) == (pool.log.pool, pool.log.accounting.pubkey)
+            log.request_announcement(body)
+            log.request_announcement(body)
+            await eventually(lambda: log.announced(body.stream.sha256))
+            name = log.announced(body.stream.sha256)
+        await eventually(lambda: pool.relay.of_kind(ARCHIVE))
+        await stop(tasks)
+    (event,) = pool.relay.of_kind(ARCHIVE)
+    archive = parse_archive(event)
+    assert (archive.id, archive.stream, archive.heads, archive.urls) == (name, body.stream, body.heads, body.urls)
+    async with anyio.create_task_group() as tasks:
+        accounting = pool.accounting()
+        await tasks.start(accounting.run)
+        await accounting.balances()
+        await stop(tasks)
+    assert len(pool.relay.of_kind(ARCHIVE)) == 1
+
+
+async def test_zap_receipts_are_asked_for_by_their_ids(pool, eventually):
+    """A receipt comes late, without an address of the pool: the payout that names it gets its grade by it."""
+    mined(pool)
+    receipt = SecretKey(bytes([9] * 32)).sign(UnsignedEvent(9735, pool.log.now_ms // 1000, (), ""))
+    pool.log.payout("one", pool.log.alice, 1000, receipt=receipt.id)
+    pool.tell()
+    async with anyio.create_task_group() as tasks:
+        accounting = pool.accounting()
+        await tasks.start(accounting.run)
+        await eventually(lambda: accounting.fold.wanted)
+        assert receipt.id not in accounting.fold
+        pool.relay.put(receipt)
+        pool.clock.ms += 60_000
+        await eventually(lambda: receipt.id in accounting.fold)
         await stop(tasks)

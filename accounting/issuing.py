@@ -1,0 +1,163 @@
+"""What the accounting signs and when: statements, statuses, hourly summaries, announcements of archives."""
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from accounting import ownchain
+from accounting.errors import UnsupportedOffer
+from accounting.facts import BlockSeen
+from accounting.fold import Fold
+from accounting.ledger import PENDING
+from accounting.maturity import UNSEEN_MATURITIES, due_status
+from accounting.ports import ChainView
+from accounting.rewards import NotYet
+from nips.errors import InvalidPoolEvent
+from nips.nip01 import UnsignedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.archive import ArchiveBody, build_archive
+from nips.pool.chain import Link
+from nips.pool.hashing import from_display
+from nips.pool.statement import build_statement, build_status
+from nips.pool.summary import build_summary, build_summary_part, split_rows
+
+logger = logging.getLogger(__name__)
+
+# A step signs so many summaries: a day's, so that a long pause is caught up with while events go on being read.
+MAX_SUMMARIES = 24
+
+
+class Desk(Protocol):
+    """Where things are signed: the books as they stand, and our own chain."""
+
+    @property
+    def pubkey(self) -> str:
+        """Our key."""
+
+    @property
+    def fold(self) -> Fold:
+        """The books; another object after what is signed made it necessary to fold anew."""
+
+    def refusal(self) -> str | None:
+        """Why nothing may be signed now, or None."""
+
+    def next_place(self) -> tuple[Link, int]:
+        """The link and created_at of the next event."""
+
+    def is_stated(self, block: str) -> bool:
+        """Whether the reward of a block has a statement of ours that is not void, read or not."""
+
+    async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
+        """Sign the next event of our chain, commit it, fold it."""
+
+    async def requested_archives(self) -> list[ArchiveBody]:
+        """The archives that are to be announced."""
+
+
+class Issuer:
+    """Signs what is due, each time it is asked. `waiting`: block -> why its statement has to wait."""
+
+    def __init__(self, pool: PoolAddress, desk: Desk, chain: ChainView) -> None:
+        self.waiting: Mapping[str, str] = {}
+        self._pool = pool
+        self._desk = desk
+        self._chain = chain
+        self._tip = -1
+
+    async def issue(self) -> None:
+        """Sign everything that is due now."""
+        await self._statements()
+        await self._statuses()
+        await self._summaries()
+        await self._archives()
+
+    async def _statements(self) -> None:
+        waiting: dict[str, str] = {}
+        for block in self._desk.fold.unsettled():
+            if self._desk.is_stated(block.block.block):
+                continue
+            reason = await self._statement(block)
+            if reason is not None:
+                waiting[block.block.block] = reason
+        self.waiting = waiting
+
+    async def _statement(self, block: BlockSeen) -> str | None:
+        """Sign the statement of a block's reward, or say why it has to wait."""
+        link, second = self._desk.next_place()
+        try:
+            body = self._desk.fold.log.expected(block)
+            if isinstance(body, NotYet):
+                return body.reason
+            unsigned = build_statement(self._pool, link, body, second, block.block.id)
+        except (UnsupportedOffer, ValueError, InvalidPoolEvent) as error:
+            return str(error)
+        await self._desk.sign(unsigned, block=block.block.block)
+        logger.info("split block %s: %d msat in %d rows", body.reward.block, body.reward.gross_msat, len(body.rows))
+        return None
+
+    async def _statuses(self) -> None:
+        tip = self._chain.height()
+        if tip == self._tip:
+            return
+        for statement in list(self._desk.fold.ledger.rewards):
+            # Looked up each time: what is signed here may fold the books anew.
+            fold = self._desk.fold
+            booked = fold.ledger.rewards.get(statement)
+            if booked is None or self._desk.refusal() is not None or not self._answers_for(booked.statement.signer):
+                continue
+            reward = booked.statement.reward
+            terms = fold.log.terms_by_id.get(booked.statement.terms)
+            if terms is None:
+                # Not a statement that the log bears out: one of a stolen key, say.
+                continue
+            maturity = terms.body.limits.maturity_blocks
+            # What matured or was orphaned long ago is no longer looked at, what pends always is.
+            if booked.state != PENDING and tip > reward.height + 2 * UNSEEN_MATURITIES * maturity:
+                continue
+            confirmations = await self._chain.confirmations(from_display(reward.block))
+            status = due_status(booked.state, confirmations, height=reward.height, tip=tip, maturity_blocks=maturity)
+            if status is not None:
+                link, second = self._desk.next_place()
+                await self._desk.sign(build_status(self._pool, link, booked.statement.id, status, second))
+                logger.info("the reward of block %s is %s", reward.block, status)
+        self._tip = tip
+
+    async def _summaries(self) -> None:
+        """Sign the hours that are over, some at a time: after a long pause there may be many."""
+        for _ in range(MAX_SUMMARIES):
+            body = self._desk.fold.due_summary()
+            if body is None or self._desk.refusal() is not None or not self._is_first_heir():
+                return
+            parts = split_rows(body.rows)
+            if len(parts) > 1:
+                for number, rows in enumerate(parts):
+                    link, second = self._desk.next_place()
+                    await self._desk.sign(build_summary_part(self._pool, link, number, rows, second))
+            link, second = self._desk.next_place()
+            count = len(parts) if len(parts) > 1 else 0
+            await self._desk.sign(build_summary(self._pool, link, body, second, parts=count))
+            logger.info("summed up %d ms to %d: %d rows", body.from_ms, body.to_ms, len(body.rows))
+
+    async def _archives(self) -> None:
+        for body in await self._desk.requested_archives():
+            if self._desk.refusal() is not None:
+                return
+            link, second = self._desk.next_place()
+            await self._desk.sign(build_archive(self._pool, link, body, second), archive=body.stream.sha256)
+            logger.info("announced an archive of %d events, %s", body.events, body.stream.sha256)
+
+    def _is_first_heir(self) -> bool:
+        """Whether of the accounting keys whose chains are open ours is the first: one of them acts for all."""
+        fold = self._desk.fold
+        heirs = set() if fold.terms is None else set(fold.terms.body.keys_of("accounting"))
+        open_heirs = [key for key in sorted(heirs) if fold.log.terms.end_of(f"{key}/{ownchain.NAME}") is None]
+        return open_heirs[:1] == [self._desk.pubkey]
+
+    def _answers_for(self, signer: str) -> bool:
+        """Whether the statuses of a key's statements are ours to give: our own, and of a key whose chain the terms
+        have closed, else its rewards would pend for good. Of several heirs one acts, the first by key.
+        """
+        if signer == self._desk.pubkey:
+            return True
+        chain = self._desk.fold.log.accounting.get(signer)
+        return chain is not None and chain.is_ended and self._is_first_heir()

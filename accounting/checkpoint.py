@@ -31,6 +31,8 @@ from accounting.freeze import Codec, Unreadable, classes_of
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.mining import Mining
+from accounting.shares import CheckedShares, unpack_shares
+from accounting.tally import Tally, unpack_tally
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
 FORM = 1
@@ -56,10 +58,11 @@ CODEC = Codec(
         nips.pool.receipt,
         nips.pool.statement,
         nips.pool.terms,
-    )
+    ),
+    packed={CheckedShares: (CheckedShares.pack, unpack_shares), Tally: (Tally.pack, unpack_tally)},
 )
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
-_LOG = ("findings", "read", "ignored", "judged", "judged_ok", "strangers")
+_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = ("totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks")
 _MINING_OPEN = ("waiting_blocks", "sealed", "seen", "batches")

@@ -33,7 +33,7 @@ class LaneKey(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """A receipt in its lane: window in Unix ms, created_at in s, its good shares."""
+    """A receipt in its lane: window in Unix ms, created_at in s, its good shares; `summed` once somebody asked."""
 
     seq: int
     id: str
@@ -41,11 +41,14 @@ class Batch:
     to_ms: int
     created_at: int
     shares: CheckedShares
+    summed: Tally | None = None
 
     @property
     def tally(self) -> Tally:
         """What it counts in a window that holds all of it."""
-        return tally_of(self.from_ms, self.to_ms, self.shares)
+        if self.summed is None:
+            self.summed = tally_of(self.from_ms, self.to_ms, self.shares)
+        return self.summed
 
 
 class Batches(Sequence[Batch]):
@@ -105,7 +108,8 @@ class Batches(Sequence[Batch]):
         return self._tallies[self._key(position)]
 
     def update(self, position: int, batch: Batch) -> None:
-        """Put back a batch whose shares have changed."""
+        """Put back a batch, whose shares have changed."""
+        batch = replace(batch, summed=None)
         if position >= self.shelved:
             self.hot[position - self.shelved] = batch
         else:
@@ -113,8 +117,9 @@ class Batches(Sequence[Batch]):
 
     def _shelve(self, position: int, batch: Batch) -> None:
         key = self._key(position)
-        self._shelf[key] = batch
         self._tallies[key] = batch.tally
+        batch.summed = None
+        self._shelf[key] = batch
 
     def _key(self, position: int) -> str:
         return f"{self._lane}/{position:012d}"

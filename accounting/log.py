@@ -74,7 +74,7 @@ class PoolLog:
         self.parked: Shelf[VerifiedEvent] = shelves.open("parked")
         # Terms that another key of the pool signed.
         self.strangers: set[str] = set()
-        self.read = self.ignored = 0
+        self.read = self.ignored = self.unverified = 0
         # Statements and statuses judged, and how many of them hold.
         self.judged = self.judged_ok = 0
         self._evidence: Shelf[VerifiedEvent] = shelves.open("evidence")

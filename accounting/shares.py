@@ -117,11 +117,12 @@ _Packed = tuple[
     list[Solution],
     tuple[int, ...],
 ]
+_DECODER = msgspec.msgpack.Decoder(_Packed)
 
 
 def unpack_shares(data: bytes) -> CheckedShares:
     """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
-    columns, sessions, jobs, counts, solutions, ratios = msgspec.msgpack.decode(data, type=_Packed)
+    columns, sessions, jobs, counts, solutions, ratios = _DECODER.decode(data)
     t, index, session, job = (array(typecode, raw) for typecode, raw in columns)
     return CheckedShares(
         t=t,

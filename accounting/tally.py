@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from accounting.shares import CheckedShares
 
 
@@ -24,6 +26,31 @@ class Tally:
     from_ms: int
     to_ms: int
     rows: tuple[TallyRow, ...]
+
+    def pack(self) -> bytes:
+        """The tally as MessagePack, work as text since it may pass 2^63."""
+        rows = [
+            (row.offer, row.height, row.first_ms, str(row.work), [(miner, str(work)) for miner, work in row.by_miner])
+            for row in self.rows
+        ]
+        return msgspec.msgpack.encode((self.from_ms, self.to_ms, rows))
+
+
+_Packed = tuple[int, int, list[tuple[str, int, int, str, list[tuple[str, str]]]]]
+_DECODER = msgspec.msgpack.Decoder(_Packed)
+
+
+def unpack_tally(data: bytes) -> Tally:
+    """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
+    from_ms, to_ms, rows = _DECODER.decode(data)
+    return Tally(
+        from_ms,
+        to_ms,
+        tuple(
+            TallyRow(offer, height, first_ms, int(work), tuple((miner, int(part)) for miner, part in by_miner))
+            for offer, height, first_ms, work, by_miner in rows
+        ),
+    )
 
 
 def tally_of(from_ms: int, to_ms: int, shares: CheckedShares) -> Tally:

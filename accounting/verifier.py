@@ -16,10 +16,12 @@ from accounting.report import CLAIMS, ClaimRow, MinerRow, Report, WorkOverTime, 
 from accounting.shelves import Shelves
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
+from nips.pool.kinds import RECEIPT
 from nips.pool.receipt import Receipt
 
-# Events taken in before what can be judged is: few enough that what waits for its turn stays small.
-SETTLE_EVERY = 256
+# What can be judged is, after so many events, or so many receipts, which are larger: what waits stays small.
+SETTLE_EVENTS = 256
+SETTLE_RECEIPTS = 32
 
 
 class Unverified(NamedTuple):
@@ -44,22 +46,21 @@ class Audit:
         """`progress` is told the shares of each batch as they are checked; `shelves` keep what grows with the log."""
         self.log = PoolLog(pool, progress, shelves)
         self.reopened: str | None = None
-        self.unverified = 0
         self._unsettled = 0
 
     def add(self, event: VerifiedEvent) -> None:
         """Take an event in; the same one twice is one."""
         self.log.add(event)
-        self._added()
+        self._added(SETTLE_EVENTS // SETTLE_RECEIPTS if event.kind == RECEIPT else 1)
 
     def add_draft(self, receipt: Receipt, draft: Draft) -> None:
         """Take in a receipt of this pool, its signature checked, whose shares were hashed ahead."""
         self.log.add_draft(receipt, draft)
-        self._added()
+        self._added(SETTLE_EVENTS // SETTLE_RECEIPTS)
 
     def reject(self, bad: Unverified) -> None:
         """Take in something that is no event."""
-        self.unverified += 1
+        self.log.unverified += 1
         code = Code.BAD_SIGNATURE if bad.of_pool else Code.JUNK
         self.log.report(finding(code, f"{bad.relay}: {bad.reason}", *([bad.id] if bad.id else [])))
 
@@ -84,7 +85,7 @@ class Audit:
             pool=str(log.pool),
             from_ms=totals.from_ms,
             to_ms=totals.to_ms,
-            claims=_claims(log, findings, self.unverified),
+            claims=_claims(log, findings),
             findings=tuple(sorted(findings, key=lambda found: (found.grade, found.code, found.events, found.text))),
             miners=_miners(log),
             grades=dict(sorted(log.books.graded.items())),
@@ -97,9 +98,9 @@ class Audit:
         void = found.code in VOID_IF_REVOKED and found.key is not None and self.log.terms.is_left_out(found.key)
         return found.noted() if void else found
 
-    def _added(self) -> None:
-        self._unsettled += 1
-        if self._unsettled >= SETTLE_EVERY:
+    def _added(self, weight: int) -> None:
+        self._unsettled += weight
+        if self._unsettled >= SETTLE_EVENTS:
             self.settle()
 
 
@@ -125,14 +126,14 @@ def audit(
     return report
 
 
-def _claims(log: PoolLog, findings: Sequence[Finding], unverified: int) -> tuple[ClaimRow, ...]:
+def _claims(log: PoolLog, findings: Sequence[Finding]) -> tuple[ClaimRow, ...]:
     chained = log.terms.chain.accepted + sum(chain.accepted for chain in log.chains())
     totals, read = log.mining.totals, log.read
     faults = {name: _faulty(findings, name) for name in CLAIMS}
     blocks = len(log.blocks)
     payouts = len(log.books.payouts)
     counts = {
-        "signatures": (read + unverified, read),
+        "signatures": (read + log.unverified, read),
         "form, keys and roles": (read, read - faults["form, keys and roles"]),
         "chains": (chained, chained - faults["chains"]),
         "jobs": (log.mining.jobs_read, log.mining.jobs_good),

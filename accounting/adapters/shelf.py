@@ -16,7 +16,7 @@ from accounting.shelves import END
 # Values of a shelf kept in memory: what a fold in order asks for again is the newest.
 KEPT_VALUES = 2048
 # The same where a value may take some 60 KB: receipts, batches and what their shares came to.
-KEPT_BULKY = 32
+KEPT_BULKY = 48
 BULKY = frozenset({"batches", "drafts", "held", "evidence", "parked", "rewards"})
 # Rows fetched at a time when a shelf is read from end to end.
 FETCH_ROWS = 128
@@ -142,13 +142,13 @@ class SqliteShelf:
 
 
 class SqliteShelves:
-    """The shelves of one fold in one file, which is opened or made. Use as a context manager."""
+    """The shelves of one fold in one file, opened or made. A context manager, for one thread at a time."""
 
     def __init__(self, path: Path, codec: Codec) -> None:
         self._codec = codec
         self._shelves: dict[str, SqliteShelf] = {}
         # One transaction from copy to copy, without a journal: a crash loses the file, which nobody will miss.
-        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{CACHE_KIB}"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute("BEGIN")

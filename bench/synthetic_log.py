@@ -1,0 +1,216 @@
+"""A long pool log that is valid to the last hash, at toy difficulty: `python -m bench.synthetic_log FILE SHARES`.
+
+Terms, two lanes, a job every 30 s, batches of 10 s, real shares, blocks (one share in 2^18), statements, statuses and
+payouts. Its parts depend on the seed alone, so that a file once made serves again.
+"""
+
+import hashlib
+import struct
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from accounting.log import PoolLog
+from accounting.rewards import NotYet
+from nips.keys import SecretKey
+from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
+from nips.pool import lanes
+from nips.pool.address import PoolAddress
+from nips.pool.binding import BoundWork
+from nips.pool.block import BlockBody, build_block
+from nips.pool.chain import FIRST, Head, next_link
+from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_height
+from nips.pool.hashing import sha256d
+from nips.pool.job import Job, JobBody, build_job, parse_job
+from nips.pool.payout import PayoutBody, build_payout
+from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
+from nips.pool.statement import MATURED, build_statement, build_status
+from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
+from nips.pool.terms import Limits, Offer, TermsBody, build_terms
+
+T0 = 1_700_000_000_000
+# One hash in two is a share, one share in 2^18 a block: making the log takes little more than checking it.
+BITS = share_bits_from_difficulty(Fraction(1, 1 << 31))
+BLOCK_BITS = share_bits_from_difficulty(Fraction(1, 1 << 13))
+BATCH_MS, JOB_MS, TIP_MS = 10_000, 30_000, 600_000
+LANES, MINERS, SESSIONS = 2, 50, 100
+# The window reaches back over some millions of shares: over a part of the log, however long that is.
+OFFER = Offer(window_min_work=2 * 2_000_000, window_milli=1)
+_SHARE = struct.Struct("<8sIII")
+
+
+def key(name: str) -> SecretKey:
+    """A key of the synthetic pool."""
+    return SecretKey(hashlib.sha256(f"noncestr bench {name}".encode()).digest())
+
+
+POOL_KEY, EDGE, ACCOUNTING, ZAPPER = key("pool"), key("edge"), key("accounting"), key("zapper")
+POOL = PoolAddress(POOL_KEY.pubkey, "regtest")
+PAYEES = [key(f"miner {number}").pubkey for number in range(MINERS)]
+
+
+class Maker:
+    """Signs the log, event by event, with the pool's own fold beside it to say what each statement must be."""
+
+    def __init__(self, shares: int, branches: int, per_batch: int = 1500) -> None:
+        self.left = shares
+        self.per_batch = per_batch
+        self.merkle = tuple(sha256d(bytes([n])) for n in range(branches))
+        self.fold = PoolLog(POOL)
+        self.heads: dict[str, Head] = {}
+        self.newest: dict[str, int] = {}
+        self.nonce = 0
+        self.paid = 0
+
+    def _sign(self, signer: SecretKey, unsigned: UnsignedEvent, chain: str = "") -> VerifiedEvent:
+        event = signer.sign(unsigned)
+        if chain:
+            self.heads[chain] = Head(next_link(self.heads.get(chain)).seq, event.id)
+            self.newest[chain] = event.created_at
+        self.fold.add(event)
+        return event
+
+    def events(self) -> Iterator[VerifiedEvent]:
+        """The whole log, in order."""
+        roles = ((EDGE.pubkey, "edge"), (ACCOUNTING.pubkey, "accounting"), (ZAPPER.pubkey, "zapper"))
+        limits = Limits(easiest_bits=BITS, block_bits=BLOCK_BITS)
+        body = TermsBody(offers={"main": OFFER}, keys=roles, limits=limits)
+        terms = self._sign(POOL_KEY, build_terms(POOL, FIRST, T0 // 1000, body), "terms")
+        yield terms
+        now, job, blocks = T0, None, dict[str, int]()
+        while self.left > 0 or blocks:
+            if job is None or now - job.ms >= JOB_MS:
+                event = self._sign(EDGE, build_job(POOL, self._job_body(terms.id, now)))
+                job = parse_job(event)
+                yield event
+            for lane in range(LANES):
+                yield self._receipt(lane, now, job, min(self.per_batch, self.left))
+                self.left = max(0, self.left - self.per_batch)
+            now += BATCH_MS
+            self.fold.settle()
+            yield from self._announce(blocks)
+            yield from self._state(blocks, now)
+
+    def _job_body(self, terms: str, now: int) -> JobBody:
+        height = 101 + (now - T0) // TIP_MS
+        return JobBody(
+            ms=now,
+            terms=terms,
+            offer="main",
+            heads={lane: self.heads[str(lane)].id if str(lane) in self.heads else "" for lane in range(LANES)},
+            height=height,
+            version=0x20000000,
+            prevhash=sha256d(b"tip %d" % height),
+            nbits=0x207FFFFF,
+            ntime=now // 1000,
+            coinb1=build_coinb1(2, push_height(height)),
+            coinb2=build_coinb2((Output(5_000_000_000, b"\x51" * 34), Output(0, b"\x6a" * 38))),
+            merkle=self.merkle,
+            version_mask=0,
+        )
+
+    def _receipt(self, lane: int, from_ms: int, job: Job, shares: int) -> VerifiedEvent:
+        """A batch of real shares of 100 sessions."""
+        number = self.heads[str(lane)].seq if str(lane) in self.heads else 0
+        miners = sorted({PAYEES[(number + n) % MINERS] for n in range(min(SESSIONS, max(shares, 1)))}) if shares else []
+        count = min(SESSIONS, shares)
+        sessions = tuple(
+            Session(n % len(miners), f"rig{n}", struct.pack(">I", n | lane << 16), BITS) for n in range(count)
+        )
+        body = ReceiptBody(
+            lane=lane,
+            link=next_link(self.heads.get(str(lane))),
+            from_ms=from_ms,
+            to_ms=from_ms + BATCH_MS,
+            jobs=(job.id,) if shares else (),
+            miners=tuple(miners),
+            sessions=sessions,
+            shares=b"".join(self._records(job, sessions, miners, shares)),
+            rejects=(),
+            work=work_from_bits(BITS) * shares,
+        )
+        second = receipt_second(body.to_ms, self.newest.get(str(lane), 0))
+        return self._sign(EDGE, build_receipt(POOL, body, second), str(lane))
+
+    def _records(self, job: Job, sessions: tuple[Session, ...], miners: list[str], shares: int) -> Iterator[bytes]:
+        target = target_from_bits(BITS)
+        works = [BoundWork(job, miners[session.miner], BITS, session.extranonce1) for session in sessions]
+        found = 0
+        while found < shares:
+            tries = 2 * (shares - found) + 64
+            first = self.nonce
+            self.nonce += tries
+            packed = b"".join(
+                _SHARE.pack(nonce.to_bytes(8, "big"), job.ntime, nonce & 0xFFFFFFFF, job.version)
+                for nonce in range(first, first + tries)
+            )
+            bounds = [works[nonce % len(works)].bound for nonce in range(first, first + tries)]
+            hashes = lanes.hash_shares(bounds, packed)
+            for at in range(tries):
+                if found < shares and int.from_bytes(hashes[32 * at : 32 * at + 32], "little") <= target:
+                    nonce = first + at
+                    ms = found * BATCH_MS // shares
+                    extra = nonce.to_bytes(8, "big")
+                    number = nonce % len(works)
+                    yield ShareRecord(number, 0, 0, ms, job.ntime, nonce & 0xFFFFFFFF, job.version, extra).pack()
+                    found += 1
+
+    def _announce(self, blocks: dict[str, int]) -> Iterator[VerifiedEvent]:
+        """A 4213 for each share that solved its block and has none."""
+        for place, solved in list(self.fold.mining.solutions.scan()):
+            solution = solved.solution
+            job = self.fold.mining.judged_job(solution.job)
+            assert job is not None
+            body = BlockBody(
+                height=job.job.height,
+                header=solution.header,
+                coinbase=solution.coinbase,
+                merkle=job.job.merkle,
+                finder=solution.miner,
+                receipt=place.partition("/")[0],
+                index=solution.number,
+            )
+            if body.block in self.fold.blocks or body.block in blocks:
+                continue
+            yield self._sign(EDGE, build_block(POOL, body, solution.t // 1000))
+            blocks[body.block] = solution.t
+        self.fold.settle()
+
+    def _state(self, blocks: dict[str, int], now: int) -> Iterator[VerifiedEvent]:
+        """The statement of each block that can have one, matured at once, and a payout a row."""
+        for name in sorted(blocks, key=lambda name: blocks[name]):
+            expected = self.fold.expected(self.fold.blocks[name])
+            if isinstance(expected, NotYet):
+                continue
+            del blocks[name]
+            second = max(now // 1000, self.newest.get("accounting", 0))
+            link = next_link(self.heads.get("accounting"))
+            block = self.fold.blocks[name].block.id
+            statement = self._sign(ACCOUNTING, build_statement(POOL, link, expected, second, block), "accounting")
+            yield statement
+            link = next_link(self.heads.get("accounting"))
+            yield self._sign(ACCOUNTING, build_status(POOL, link, statement.id, MATURED, second), "accounting")
+            self.fold.settle()
+            for row in expected.rows:
+                self.paid += 1
+                proof = {"token": hashlib.sha256(b"%d" % self.paid).hexdigest()}
+                body = PayoutBody(f"{self.paid}", row.miner, row.msat, 0, "00" * 32, "cashu", proof)
+                yield self._sign(
+                    ZAPPER, build_payout(POOL, next_link(self.heads.get("payouts")), body, second), "payouts"
+                )
+
+
+def write_log(path: Path, shares: int, branches: int, per_batch: int = 1500) -> None:
+    """Write the log as JSON lines, unless the file is there."""
+    if path.exists():
+        return
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        for event in Maker(shares, branches, per_batch).events():
+            file.write(encode_event(event) + b"\n")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    write_log(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 12)

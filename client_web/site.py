@@ -22,8 +22,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     zappers: tuple[str, ...]
     # ws:// or wss:// URLs, or RELAY_PATH for the relay behind this server; asked in this order.
     relays: tuple[str, ...] = (RELAY_PATH,)
-    # NIP-05 local part -> public key.
+    # NIP-05 local part -> public key, and the relays where these keys publish.
     names: Mapping[str, str] = msgspec.field(default_factory=dict)
+    name_relays: tuple[str, ...] = ()
 
     def config(self) -> dict[str, Any]:
         """What the page must know before it can ask a relay anything."""
@@ -41,7 +42,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def nostr_json(self, name: str | None) -> dict[str, Any]:
-        """The NIP-05 document: all names, or the one asked for if there is such a name."""
-        if name is None:
-            return {"names": dict(self.names)}
-        return {"names": {name: self.names[name]} if name in self.names else {}}
+        """The NIP-05 document: all names, or the one asked for if there is such a name; their relays beside them."""
+        names = {local: key for local, key in self.names.items() if name is None or local == name}
+        if not names or not self.name_relays:
+            return {"names": names}
+        return {"names": names, "relays": {key: list(self.name_relays) for key in names.values()}}

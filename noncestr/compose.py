@@ -22,6 +22,7 @@ from nips.pool.views import build_announcement
 from noncestr import __version__
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
+from noncestr.citizen_parts import make_citizen
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo import DemoMiners
@@ -38,6 +39,7 @@ from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, move_stratum
+from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
 from noncestr.promises import REGTEST, Keys, first_block_bits, further_edges, refuse_revoked, terms_body
 from noncestr.readmodel import PoolReadModel
@@ -95,6 +97,9 @@ class Pool:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
         return own + self.config.relay.relays
 
+    def _presence(self) -> Presence:
+        return find_presence(self.config, self.places, self.address, self.keys, self.relays)
+
     def _bridge(self) -> RelayBridge:
         relay = self.config.relay
         return RelayBridge(
@@ -140,6 +145,18 @@ class Pool:
             await enter(running(accounting.run))
             miners = self._demo_miners(bridge) if self.demo else None
             zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
+            citizen = make_citizen(
+                self.config.social,
+                self.data,
+                presence=self._presence(),
+                keys=self.keys,
+                bridge=bridge,
+                accounting=accounting,
+                chain=chain,
+                zapper=zapper_status,
+                clock=self.clock,
+            )
+            await enter(running(citizen.run))
             books = AccountingReadModel(accounting)
             read_model = PoolReadModel(books, edge.status, bridge.status, zapper_status, lambda: counts)
             await self._start_web(stack, read_model, terms)
@@ -173,16 +190,10 @@ class Pool:
         if plan.closed:
             logger.warning("a journal is gone: closing %s", ", ".join(plan.closed))
         await self._issue(terms, bridge, plan.closed)
-        for event in pool_profiles(
-            self.keys.pool,
-            self.config.pool.name,
-            self.address.network,
-            self.keys.roles(),
-            self.relays,
-            self.clock.now_ms() // 1000,
-            self.config.relay.social,
-        ):
-            await bridge.publish(event)
+        if self.config.social.profiles:
+            now_s = self.clock.now_ms() // 1000
+            for event in pool_profiles(self._presence(), self.keys.pool, self.keys.roles(), now_s):
+                await bridge.publish(event)
         return plan
 
     async def _issue(
@@ -250,7 +261,6 @@ class Pool:
             publisher=bridge,
             clock=self.clock,
             log=self.config.log,
-            note_signer=self.keys.pool,
             names=names,
             # The demo wallet speaks plain HTTP on this machine.
             payability=RelayPayability(bridge, self.relays, self.clock.now_ms, allow_http_loopback=self.pays),
@@ -345,7 +355,8 @@ class Pool:
             accounting=(self.keys.accounting.pubkey,),
             zappers=(self.keys.zapper.pubkey,),
             relays=(RELAY_PATH,),
-            names={"_": self.address.pubkey, "pool": self.address.pubkey},
+            names=self._presence().names,
+            name_relays=self._presence().relays,
         )
         app = create_app(site, read_model, RelayProxy(self.relays[0]))
         await stack.enter_async_context(running(serve, app, bind(self.places.web.host, self.places.web.port)))

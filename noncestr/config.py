@@ -29,6 +29,7 @@ from noncestr.checks import (
 )
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
+from noncestr.social_config import SocialConfig
 
 ENV_PREFIX = "NONCESTR_"
 
@@ -197,6 +198,7 @@ class Config:
     chain: ChainConfig = field(default_factory=ChainConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
+    social: SocialConfig = field(default_factory=SocialConfig)
     web: WebConfig = field(default_factory=WebConfig)
     terms: TermsConfig = field(default_factory=TermsConfig)
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)

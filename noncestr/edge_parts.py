@@ -36,7 +36,7 @@ CHAIN_SOCKET: Final = "chain.sock"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an edge of a pool works with, whoever runs it. `note_signer`: posts the kind 1 notes of blocks, if any."""
+    """What an edge of a pool works with, whoever runs it."""
 
     data: Path
     pool: PoolAddress
@@ -46,7 +46,6 @@ class Surroundings:
     publisher: Publisher
     clock: Clock
     log: LogConfig
-    note_signer: Signer | None = None
     names: Names | None = None
     payability: Payability | None = None
 
@@ -117,7 +116,6 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
             journal_dir=journal_of(around.journal, 0),
             clock=around.clock,
             config=replace(config, lane=plan.lanes[0]),
-            note_signer=around.note_signer,
             names=around.names,
             payability=around.payability,
             bans=BanFiles(around.data / BANS, "0", parse_networks(config.limits.trusted)),
@@ -146,7 +144,6 @@ async def _finish(around: Surroundings, journal_dir: Path) -> None:
             publisher=around.publisher,
             source=around.source,
             clock=around.clock,
-            note_signer=around.note_signer,
         )
     except (JournalError, OSError) as error:
         # Its shares are not lost, and the next start tries again; what is mined now must not wait for it.

@@ -94,8 +94,6 @@ class LaneProcess:
             journal_dir=journal_of(self._data / "journal", self._process),
             clock=WallClock(),
             config=orders.edge,
-            # Only the pool's own machine has it.
-            note_signer=load(keys / "pool.nsec") if (keys / "pool.nsec").exists() else None,
             names=self._house.names if orders.names else None,
             payability=self._house.payability if orders.payability else None,
             bans=BanFiles(self._data / BANS, str(self._process), parse_networks(orders.edge.limits.trusted)),

@@ -10,8 +10,8 @@ import anyio
 
 from nips.lnurl import InvalidLnurl
 from nips.nip01 import Filter, VerifiedEvent, make_filter
+from nips.nip24 import METADATA
 from nips.nip65 import RELAY_LIST
-from noncestr.profiles import METADATA
 from relay_bridge.errors import RelayBridgeError
 from zapper.errors import PaymentBlocked
 from zapper.profile import destination_of, newest_profile

@@ -33,7 +33,7 @@ class SocialConfig:
 
     domain: str = _key(
         "",
-        "The domain whose https:// leads to this pool's page: names it pool@DOMAIN (NIP-05), with /relay as its relay.",
+        "The domain whose https:// leads to this pool's page: names its keys (NIP-05), lists its /relay.",
         domain_name,
     )
     about: str = _key("", 'What the profile says of the pool; "": a sentence that tells how to mine and to check.')

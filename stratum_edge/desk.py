@@ -15,7 +15,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.block import BlockBody, build_block
 from nips.pool.job import build_job
 from nips.pool.receipt import CREDITED
-from nips.pool.targets import work_from_bits, work_from_target
+from nips.pool.targets import work_from_bits
 from nips.pool.terms import Terms
 from stratum_edge.blockwork import assemble_block
 from stratum_edge.errors import ForeignJournal, LaneFinished
@@ -91,8 +91,6 @@ class Desk:
         self._batch_jobs: dict[str, LiveJob] = {}
         self._batch_blocks: list[FoundBlock] = []
         self._works: dict[int, int] = {}
-        # Credited work since the pool's last block; None before the first of this run.
-        self._effort: int | None = None
 
     # The life of the lane
 
@@ -273,10 +271,7 @@ class Desk:
                 work_done = self._works[key.share_bits] = work_from_bits(key.share_bits)
             self.counts.accepted += 1
             self.counts.hashrate.add(work_done, mono)
-            if self._effort is not None:
-                self._effort += work_done
         if verdict.is_block:
-            self._effort = 0
             self.seal(at)
 
     def _find(self, work: Assigned, key: SessionKey, share: Submission, hash: bytes, entry: Entry, at: int) -> None:
@@ -284,7 +279,6 @@ class Desk:
         job = live.job
         header = work.bound.header(share.extranonce2, share.ntime, share.nonce, job.version | share.version_bits)
         coinbase = work.bound.coinbase(share.extranonce2)
-        expected = work_from_target(live.block_target)
         block = FoundBlock(
             height=job.height,
             hash=hash,
@@ -295,8 +289,6 @@ class Desk:
             index=entry.number,
             found_ms=at,
             block=assemble_block(live.template, coinbase, header),
-            mark=f"{live.block_target:x}",
-            effort_percent=None if self._effort is None else self._effort * 100 // expected,
             record=entry.record,
         )
         self._blocks[hash] = block

@@ -44,10 +44,9 @@ _SHARE_HEAD: Final = _HEAD.pack(Kind.SHARE, RECORD_SIZE)
 class FoundBlock(msgspec.Struct, frozen=True):
     """A block's share: all that is needed to announce it (4213) and to hand the block in.
 
-    `hash` in serialisation order; `coinbase` without witness; `block` whole; `found_ms` the share's time; `mark` the
-    target it had to meet, in hex; `effort_percent` the work done for it to the work expected, None if not known.
-    `record` is its share's, so that a crash between the two (a block is megabytes) leaves no share without its block
-    and no block without its share.
+    `hash` in serialisation order; `coinbase` without witness; `block` whole; `found_ms` the share's time; `record` its
+    share's, so that a crash between the two (a block is megabytes) leaves no share without its block and no block
+    without its share.
     """
 
     height: int
@@ -59,8 +58,6 @@ class FoundBlock(msgspec.Struct, frozen=True):
     index: int
     found_ms: int
     block: bytes
-    mark: str
-    effort_percent: int | None
     record: bytes
 
 

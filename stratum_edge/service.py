@@ -79,13 +79,12 @@ class Edge:
         journal_dir: Path,
         clock: Clock,
         config: EdgeConfig,
-        note_signer: Signer | None = None,
         names: Names | None = None,
         payability: Payability | None = None,
         bans: Bans | None = None,
     ) -> None:
-        """`signer` holds an edge key of the terms; `note_signer`, if any, posts the kind 1 notes of blocks. Without
-        `names` NIP-05 addresses are refused; without `bans` nobody is banned.
+        """`signer` holds an edge key of the terms. Without `names` NIP-05 addresses are refused; without `bans` nobody
+        is banned.
         """
         self._source = source
         self._signer = signer
@@ -95,7 +94,6 @@ class Edge:
         self._journal_dir = journal_dir
         self._clock = clock
         self._config = config
-        self._note_signer = note_signer
         self._names = names
         self._payability = payability
         self._bans = bans
@@ -251,7 +249,7 @@ class Edge:
             # Everybody hears of the lane before it has work: no statement is made without it.
             self._desk.seal(now)
             journal.flush()
-        self._deliveries = Deliveries(self._desk, self._publisher, self._source, self._signer, self._note_signer)
+        self._deliveries = Deliveries(self._desk, self._publisher, self._source, self._signer)
 
     async def _go_down(self) -> None:
         """Stop accepting, seal what is there, hand it to the outbox, and blocks to the chain, within SHUTDOWN_S."""

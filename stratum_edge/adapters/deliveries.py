@@ -12,7 +12,6 @@ from nips.pool.hashing import display
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.desk import Desk
 from stratum_edge.journal import FoundBlock
-from stratum_edge.notes import block_note
 from stratum_edge.ports import Publisher, TemplateSource
 
 log = logging.getLogger(__name__)
@@ -38,16 +37,13 @@ async def retry(act: Callable[[], Awaitable[None]], name: str) -> None:
 
 
 class Deliveries:
-    """Takes from the desk's outbox and its found blocks; `note_signer`, if any, posts the kind 1 notes of blocks."""
+    """Takes from the desk's outbox and its found blocks."""
 
-    def __init__(
-        self, desk: Desk, publisher: Publisher, source: TemplateSource, signer: Signer, note_signer: Signer | None
-    ) -> None:
+    def __init__(self, desk: Desk, publisher: Publisher, source: TemplateSource, signer: Signer) -> None:
         self._desk = desk
         self._publisher = publisher
         self._source = source
         self._chain = f"{signer.pubkey}/{desk.lane.number}"
-        self._note_signer = note_signer
         self._wake = anyio.Event()
         self._done = anyio.Event()
         # Blocks on their way to the chain.
@@ -103,7 +99,7 @@ class Deliveries:
                 await self._wake.wait()
 
     async def _submit(self, block: FoundBlock) -> None:
-        """Hand a block in until the chain answers; an accepted one gets its note."""
+        """Hand a block in until the chain answers."""
         name = display(block.hash)
 
         async def hand_in() -> None:
@@ -118,9 +114,6 @@ class Deliveries:
                 block.miner,
                 outcome,
             )
-            if submitted.accepted and self._note_signer is not None:
-                note = self._note_signer.sign(block_note(self._desk.house.pool, block))
-                await retry(lambda: self._publisher.publish(note), f"publishing the note of block {name}")
 
         await retry(hand_in, f"submitting block {name}")
         self._desk.resolved(block)

@@ -28,7 +28,6 @@ async def finish_lane(
     publisher: Publisher,
     source: TemplateSource,
     clock: Clock,
-    note_signer: Signer | None = None,
 ) -> int | None:
     """End the lane of a journal; its number, once all of it is in the outbox and every block has its answer.
 
@@ -48,7 +47,7 @@ async def finish_lane(
             raise OSError(f"no journal can be begun in {journal_dir}")
         if not recovered.finished:
             desk.seal(clock.now_ms(), fin=True)
-        deliveries = Deliveries(desk, publisher, source, signer, note_signer)
+        deliveries = Deliveries(desk, publisher, source, signer)
         async with anyio.create_task_group() as tasks:
             for run in (journal.run, partial(deliveries.publish_all, journal), deliveries.submit_all):
                 tasks.start_soon(run)

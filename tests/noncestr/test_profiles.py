@@ -1,21 +1,72 @@
-"""Each key of the pool says whose it is."""
+"""Each key of the pool says whose it is, and where it is found."""
 
 import hashlib
+import json
 
 from nips.keys import SecretKey
-from noncestr.profiles import pool_profiles
+from nips.nip19 import encode_npub
+from nips.nip89 import parse_handler
+from nips.pool.address import PoolAddress
+from noncestr.presence import Presence
+from noncestr.profiles import pool_profiles, profile
 
-KEY = SecretKey(hashlib.sha256(b"noncestr test key profiles").digest())
+
+def key(name: str) -> SecretKey:
+    return SecretKey(hashlib.sha256(f"noncestr test key {name}".encode()).digest())
+
+
+POOL, EDGE = key("profiles"), key("edge")
+
+
+def presence(**changes: object) -> Presence:
+    fields = {
+        "name": "Example", "about": "", "pool": PoolAddress(POOL.pubkey, "regtest"), "domain": "",
+        "web": "http://127.0.0.1:8080", "stratum": "stratum+tcp://127.0.0.1:3333", "relays": ("ws://a",), "social": (),
+        "keys": (("edge", EDGE.pubkey),),
+    }  # fmt: skip
+    return Presence(**{**fields, **changes})  # type: ignore[arg-type] # fields by name
 
 
 def test_profiles_name_the_pool() -> None:
-    edge = SecretKey(hashlib.sha256(b"noncestr test key edge").digest())
-    events = pool_profiles(KEY, "pool", "regtest", [("edge", edge)], ("ws://a",), 5)
-    assert [(event.kind, event.pubkey) for event in events] == [(0, KEY.pubkey), (10002, KEY.pubkey), (0, edge.pubkey)]
+    events = pool_profiles(presence(), POOL, [("edge", EDGE)], 5)
+    assert [(event.kind, event.pubkey == POOL.pubkey) for event in events] == [
+        (0, True), (10002, True), (10050, True), (31990, True), (0, False), (10002, False),
+    ]  # fmt: skip
     assert events[1].tags == (("r", "ws://a"),)
-    assert "nostr:npub1" in events[2].content
+    assert events[2].tags == (("relay", "ws://a"),)
+    edge = json.loads(events[4].content)
+    assert edge["name"] == "Example edge"
+    assert f"nostr:{encode_npub(POOL.pubkey)}" in edge["about"]
+    assert edge["bot"] is True
+    assert events[4].tags == (("p", POOL.pubkey), ("a", f"34210:{POOL.pubkey}:regtest"))
+    assert not {"nip05", "website", "lud16", "picture"} & {*edge, *json.loads(events[0].content)}
+
+
+def test_a_domain_gives_names_and_a_website() -> None:
+    events = pool_profiles(presence(domain="pool.example", web="https://pool.example"), POOL, [("edge", EDGE)], 5)
+    pool, edge = json.loads(events[0].content), json.loads(events[4].content)
+    assert (pool["nip05"], pool["website"]) == ("_@pool.example", "https://pool.example")
+    assert edge["nip05"] == "edge@pool.example"
+
+
+def test_the_operator_may_say_what_the_pool_is() -> None:
+    assert json.loads(pool_profiles(presence(about="ours"), POOL, [], 5)[0].content)["about"] == "ours"
+    assert "coins for play" in json.loads(pool_profiles(presence(), POOL, [], 5)[0].content)["about"]
 
 
 def test_the_relay_list_says_where_the_pool_reads() -> None:
-    listed = pool_profiles(KEY, "pool", "regtest", [], ("ws://a",), 5, ("wss://b", "ws://a"))[1]
+    listed = pool_profiles(presence(social=("wss://b", "ws://a")), POOL, [], 5)[1]
     assert listed.tags == (("r", "ws://a"), ("r", "wss://b", "write"))
+
+
+def test_the_page_is_offered_for_the_pools_kinds() -> None:
+    handler = parse_handler(pool_profiles(presence(), POOL, [], 5)[3])
+    assert {4210, 4211, 4212, 4213, 4214, 4215, 4222, 34210, 34214, 34215, 34216} <= handler.kinds
+    assert handler.url("naddr1xyz") == "http://127.0.0.1:8080/#naddr1xyz"
+
+
+def test_a_profile_of_anybody() -> None:
+    assert json.loads(profile(EDGE, 5, name="bob", lud16="bob@example.com").content) == {
+        "name": "bob",
+        "lud16": "bob@example.com",
+    }

@@ -105,7 +105,13 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
             text = f"{key} is {' and '.join(log.terms.roles_of(key))}, which may not sign this"
             for event in sorted(chain.waiting_ids):
                 yield finding(Code.WRONG_KEY, text, event, key=key)
+    # What was read and is void names its event last.
+    void = {found.events[-1] for found in log.findings if found.code is Code.CLOSED_CHAIN}
     for block in sorted(log.mining.waiting_blocks.values(), key=lambda block: block.id):
+        if block.receipt in void:
+            text = f"block {block.block} stands in a batch beyond its lane's end"
+            yield finding(Code.CLOSED_CHAIN, text, block.receipt, block.id)
+            continue
         text = f"the receipt of block {block.block}"
         yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id, key=block.signer)
     strangers = len(log.parked) + len(log.strangers)
@@ -245,8 +251,8 @@ def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
             continue
         limits, behind = seen.terms.body.limits, log.lanes.behind(seen.found_ms)
         if behind is not None:
-            # A lane that falls silent must not hold up its statements for good: no job may name a batch that old.
-            if now_ms > seen.found_ms + limits.anchor_ms + limits.statement_ms:
+            # A lane that falls silent must not hold up its statements for good: the pool may close it after its grace.
+            if now_ms > seen.found_ms + limits.silence_ms + limits.statement_ms:
                 text = f"block {block}, found at {seen.found_ms}, waits for lane {behind}, which is silent since"
                 text = f"{text} {log.lanes[behind].watermark_ms}"
                 yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)

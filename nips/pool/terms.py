@@ -108,7 +108,9 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times and bounds everybody judges by. `block_bits` is regtest's stricter mark for a block, None elsewhere."""
+    """Times and bounds everybody judges by. `block_bits` is regtest's stricter mark for a block, None elsewhere;
+    `lane_grace_ms` how long a lane may be silent before the pool may close it, None where the terms don't say.
+    """
 
     batch_seconds: int = 10
     heartbeat_seconds: int = 30
@@ -119,10 +121,18 @@ class Limits:
     maturity_blocks: int = 100
     easiest_bits: int = EASIEST_BITS
     block_bits: int | None = None
+    lane_grace_ms: int | None = None
+
+    @property
+    def silence_ms(self) -> int:
+        """How much longer a lane that falls silent excuses a statement: until it may have been closed."""
+        return max(self.anchor_ms, self.lane_grace_ms or 0)
 
     def to_json(self) -> dict[str, Any]:
         """The limits as they stand in the terms; every one is written out, so that a reader needs no defaults."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN_LIMITS}
+        if self.lane_grace_ms is not None:
+            fields["lane_grace_ms"] = self.lane_grace_ms
         fields["easiest_bits"] = f"{self.easiest_bits:08x}"
         if self.block_bits is not None:
             fields["block_bits"] = f"{self.block_bits:08x}"
@@ -267,7 +277,8 @@ def _limits(fields: dict[str, Any]) -> Limits:
     if "block_bits" in fields:
         block_bits = parse_bits(fields["block_bits"], "block_bits")
         target_from_bits(block_bits)
-    return Limits(easiest_bits=easiest, block_bits=block_bits, **plain)
+    grace = read_int(fields, "lane_grace_ms") if "lane_grace_ms" in fields else None
+    return Limits(easiest_bits=easiest, block_bits=block_bits, lane_grace_ms=grace, **plain)
 
 
 def _end(name: str, head: object) -> Head:

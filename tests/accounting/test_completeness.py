@@ -53,6 +53,66 @@ def test_a_statement_is_not_due_while_a_lane_is_behind_but_silence_excuses_nothi
         assert codes(log) - {Code.CHAIN_FACTS, Code.MISSING_BATCH} == overdue
 
 
+def test_a_published_grace_excuses_a_statement_until_the_lane_may_be_closed(story: Any, builder: Any) -> None:
+    terms = story.bodies["terms 0"]
+    builder.terms(0, replace(terms, limits=replace(terms.limits, lane_grace_ms=900_000)))
+    silent_lane(builder)
+    due_ms = 25_000 + 900_000 + 600_000
+    for after_ms, overdue in ((due_ms, set()), (due_ms + 1, {Code.STATEMENT_OVERDUE})):
+        log = folded(builder)
+        complete(log, builder.t0 + after_ms)
+        assert codes(log) == {Code.CHAIN_FACTS} | overdue
+
+
+def silent_lane(log: Any) -> Any:
+    """Alice works in lane 0, bob in lane 1, which is silent from 20 s on; alice's share at 25 s is a block. It."""
+    for lane in (0, 1):
+        log.batch(lane, 0, 10_000)
+    a, b = log.job("A", 10_500, (0,)), log.job("B", 10_500, (1,))
+    log.batch(1, 10_000, 20_000, [log.mine(b, log.keys.bob, 12_000)])
+    block = log.mine(a, log.keys.alice, 25_000, block=True)
+    log.batch(0, 10_000, 25_001, [log.mine(a, log.keys.alice, 13_000), block])
+    log.batch(0, 25_001, 40_000)
+    log.block("batch 0/1", block, 1)
+    return block
+
+
+def test_a_backlog_that_comes_after_the_close_is_void_and_convicts_nobody(builder: Any, story: Any) -> None:
+    """Its shares, and a block among them, count nowhere: the statement was made without them."""
+    terms, edge = story.bodies["terms 0"], builder.keys.edge.pubkey
+    builder.terms(0, terms)
+    block = silent_lane(builder)
+    end = builder.heads["1"]
+    builder.terms(60_000, replace(terms, closed={f"{edge}/1": end}))
+    waiting = folded(builder, "terms 1")
+    waiting.settle()
+    assert waiting.lanes.behind(block.t) == (edge, 1)
+    waiting.add(builder.events["terms 1"])
+    waiting.settle()
+    assert waiting.lanes.behind(block.t) is None
+    builder.statement("block 0", block, 61_000)
+    assert judged(builder) == set()
+    told, windows = list(builder.told), {lane: list(rows) for lane, rows in builder.windows.items()}
+    late = builder.mine(builder.jobs["B"], builder.keys.bob, 24_000, block=True)
+    builder.batch(1, 20_000, 24_001, [late])
+    builder.batch(1, 24_001, 70_000)
+    builder.block("batch 1/2", late, 0)
+    builder.told, builder.windows = told, windows
+    report = audit(builder.all(), [], builder.pool, now_ms=builder.t0 + 10**8)
+    assert {found.code for found in report.findings} == {Code.CLOSED_CHAIN, Code.CHAIN_FACTS}
+    void = {event for found in report.findings if found.code is Code.CLOSED_CHAIN for event in found.events}
+    assert void >= {builder.events[label].id for label in ("batch 1/2", "batch 1/3", "block 1")}
+
+
+def test_a_backlog_that_comes_before_a_close_counts(builder: Any, story: Any) -> None:
+    builder.terms(0, story.bodies["terms 0"])
+    block = silent_lane(builder)
+    builder.batch(1, 20_000, 30_000, [builder.mine(builder.jobs["B"], builder.keys.bob, 24_000)])
+    builder.statement("block 0", block, 61_000)
+    assert builder.bodies["statement 0"].window.heads[f"{builder.keys.edge.pubkey}/1"].seq == 2
+    assert judged(builder) == set()
+
+
 @pytest.mark.parametrize(("ratio", "found"), [(500, False), (446, False), (444, True), (250, True), (556, True)])
 def test_hashes_that_are_too_good_for_their_target(story: Any, ratio: int, found: bool) -> None:
     """Work of twice the difficulty credited shows a mean of 1/4; of 1000 shares 6 sigmas are 55/1000."""

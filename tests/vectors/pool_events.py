@@ -259,6 +259,7 @@ def terms(log: ExampleLog) -> Json:
     made.set("closed", {f"{EDGE.pubkey}/*": [0, "00" * 32]}, "one last event for every chain of a key")
     made.content("a limit is missing", lambda fields: fields["limits"].pop("anchor_ms"))
     made.content("block_bits not canonical", lambda fields: fields["limits"].update(block_bits="1d007fff"))
+    made.content("a grace as a string", lambda fields: fields["limits"].update(lane_grace_ms="600000"))
     made.content("easiest_bits as a number", lambda fields: fields["limits"].update(easiest_bits=1))
     made.content("someone else bears the fee", lambda fields: fields["payouts"].update(network_fee="nobody"))
     made.content("relays are not strings", lambda fields: fields["log"].update(relays=[1]))
@@ -266,7 +267,12 @@ def terms(log: ExampleLog) -> Json:
     # The edge's key was stolen: its lane ends at the receipt, its other lanes and the zapper's chain have none.
     ends = {f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id), f"{EDGE.pubkey}/*": NEVER}
     ends[f"{ZAPPER.pubkey}/payouts"] = NEVER
-    revoking = replace(TERMS_BODY, closed=ends, keys=((key(7).pubkey, "edge"), (ACCOUNTING.pubkey, "accounting")))
+    revoking = replace(
+        TERMS_BODY,
+        closed=ends,
+        keys=((key(7).pubkey, "edge"), (ACCOUNTING.pubkey, "accounting")),
+        limits=replace(TERMS_BODY.limits, lane_grace_ms=600_000),
+    )
     first = log.events["terms"]
     second = build_terms(POOL, Head(0, first.id).next(), first.created_at + 60, revoking)
     made.made.extend(_broken_offers(log))

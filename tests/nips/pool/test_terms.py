@@ -50,15 +50,17 @@ bodies = st.builds(
     closed=st.dictionaries(
         text.filter(lambda name: not name.endswith("/*")), st.just(NEVER) | st.builds(Head, number, id64), max_size=3
     ),
-    limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits),
-    payouts=st.builds(PayoutTerms, number, number, st.sampled_from(["pool", "miner"]), st.sampled_from(["", "bc1qaddress"])),
+    limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits, st.none() | number),
+    payouts=st.builds(
+        PayoutTerms, number, number, st.sampled_from(["pool", "miner"]), st.sampled_from(["", "bc1qaddress"])
+    ),
     log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
     donate_to=st.none() | st.sampled_from(KEYS),
 )
 
 
 def test_vectors(check_vectors, log):
-    terms, revoking, offering = check_vectors("terms", parse_terms, 3, 52)
+    terms, revoking, offering = check_vectors("terms", parse_terms, 3, 53)
     assert offering.body == EVERY_OFFER
     assert revoking.body.closed == {
         f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id),
@@ -88,6 +90,9 @@ def test_one_key_may_hold_every_role():
     terms = parse_terms(POOL_KEY.sign(build_terms(PoolAddress(POOL.pubkey, "main"), FIRST, 5, body)))
     assert all(terms.body.keys_of(role) == {EDGE.pubkey} for role in ROLES)
     assert terms.body.limits.block_bits is None
+    assert terms.body.limits.lane_grace_ms is None
+    assert terms.body.limits.silence_ms == terms.body.limits.anchor_ms == 120_000
+    assert Limits(lane_grace_ms=600_000).silence_ms == 600_000
 
 
 def test_defaults_are_the_specs():

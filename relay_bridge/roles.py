@@ -8,6 +8,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nips.nip01 import is_addressable, is_ephemeral, is_replaceable
 from nips.pool import kinds
 
 
@@ -37,6 +38,11 @@ class Group:
     role: Role
     relays: frozenset[str]
     quorum: int
+
+
+def is_kept(kind: int) -> bool:
+    """Whether every event of that kind stays in a relay: not what newer ones replace, nor what is never stored."""
+    return not (is_replaceable(kind) or is_addressable(kind) or is_ephemeral(kind))
 
 
 class Routes:

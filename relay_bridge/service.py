@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import msgspec
 
 from nips.keys import Signer
 from nips.nip01 import Event, Filter, VerifiedEvent
@@ -19,6 +20,7 @@ from relay_bridge.adapters.arrival_store import ArrivalStore
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
 from relay_bridge.adapters.reading import all_pages, check_page
+from relay_bridge.adapters.refill import Refill
 from relay_bridge.adapters.relay_connection import RelayConnection
 from relay_bridge.adapters.relay_link import RelayLink, open_link
 from relay_bridge.adapters.subscription import Delivered, EndOfStored, Reading, Subscription
@@ -27,7 +29,8 @@ from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, R
 from relay_bridge.inbox import Inbox
 from relay_bridge.limits import complaints
 from relay_bridge.outbox import Outbox
-from relay_bridge.roles import Role, Routes
+from relay_bridge.ports import EventStore
+from relay_bridge.roles import SOCIAL_KINDS, Role, Routes, is_kept
 
 __all__ = [
     "Delivered",
@@ -110,6 +113,8 @@ class RelayBridge:
         retention_s: int = 0,
         chain_of: ChainOf | None = None,
         on_alarm: Callable[[Fork | Gap], None] | None = None,
+        keep: Filter | None = None,
+        source: tuple[str, EventStore] | None = None,
     ) -> None:
         """`relays` carry the log, that is everything; `social` ones what people follow (see roles). The quorums say how
         many of each must accept an event before it counts as published. `signer` answers relays that want to know who
@@ -119,13 +124,19 @@ class RelayBridge:
         `chain_of` says where an event stands in a chain, if it does: what is missing in one is then looked for at all
         relays, and `on_alarm` hears of forks, and of gaps that no relay fills.
 
+        `keep`: events that every log relay should have, by authors and kinds (of those kinds that people follow, every
+        social one). A relay that lost some is sent them again, out of `source` (URL and store of a relay in this
+        process), or without one out of the other log relays. None: no relay is filled.
+
         Raises ValueError if there are fewer relays than a quorum.
         """
         self._routes = Routes(relays, quorum=quorum, social=social, social_quorum=social_quorum)
         self._connections = [RelayConnection(url, signer=signer) for url in self._routes.relays]
         # What is read is read from the log relays: the social ones have a part of it.
         self._log_connections = [each for each in self._connections if each.url in self._routes.log]
+        # What is wrong with relays: by their own word, and by what they did.
         self._complaints: dict[str, tuple[str, ...]] = {}
+        self._lasting: dict[str, tuple[str, ...]] = {}
         for connection in self._connections:
             connection.on_information = functools.partial(
                 self._judge, connection.url, retention_s=retention_s, can_authenticate=signer is not None
@@ -138,8 +149,33 @@ class RelayBridge:
         self._store = OutboxStore(outbox_path)
         outbox = Outbox(self._routes, random.random)
         self._publisher = Publisher(self._store, outbox, self._connections)
+        self._refills = [] if keep is None else self._refillers(keep, source)
         self._inboxes = Counter[str](), Counter[str](), Counter[str]()
         self._tasks: anyio.abc.TaskGroup | None = None
+
+    def _refillers(self, keep: Filter, source: tuple[str, EventStore] | None) -> list[Refill]:
+        log, social = self._log_connections, [each for each in self._connections if each not in self._log_connections]
+        kinds = frozenset(SOCIAL_KINDS if keep.kinds is None else keep.kinds & SOCIAL_KINDS)
+        wanted = [
+            (msgspec.structs.replace(keep, kinds=keep.kinds and frozenset(filter(is_kept, keep.kinds))), log),
+            (msgspec.structs.replace(keep, kinds=frozenset(filter(is_kept, kinds))), social),
+        ]
+        return [
+            Refill(
+                asked,
+                relays,
+                self._publisher,
+                source=source,
+                others=log,
+                chain_of=self._chain_of,
+                on_complaint=self._complain,
+            )
+            for asked, relays in wanted
+            if relays
+        ]
+
+    def _complain(self, url: str, complaint: str) -> None:
+        self._lasting[url] = (*self._lasting.get(url, ()), complaint)
 
     def _judge(self, url: str, told: RelayInformation | None, *, retention_s: int, can_authenticate: bool) -> None:
         """Say what is wrong with a relay by its own word, once each."""
@@ -171,6 +207,8 @@ class RelayBridge:
                 for connection in self._connections:
                     tasks.start_soon(connection.run)
                 tasks.start_soon(self._publisher.run)
+                for refill in self._refills:
+                    tasks.start_soon(refill.run)
                 task_status.started()
         finally:
             self._tasks = None
@@ -254,7 +292,7 @@ class RelayBridge:
                 refused_by_size=self._publisher.refused_by_size[connection.url],
                 refilled=self._publisher.refilled[connection.url],
                 unwanted=unwanted[connection.url],
-                complaints=self._complaints.get(connection.url, ()),
+                complaints=self._complaints.get(connection.url, ()) + self._lasting.get(connection.url, ()),
             )
             for connection in self._connections
         ]

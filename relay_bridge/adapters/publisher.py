@@ -66,6 +66,7 @@ class Publisher:
         self.refilled: Counter[str] = Counter()
         # JSON of the events of a refill, by relay and id: they are in no file of ours.
         self._refills: dict[str, dict[str, str]] = {connection.url: {} for connection in connections}
+        self._refill_refused: dict[str, set[str]] = {connection.url: set() for connection in connections}
         self.last_refusal: dict[str, str] = {}
         # Relays that last said of an event that it is dated ahead.
         self._dated_ahead: set[str] = set()
@@ -127,9 +128,12 @@ class Publisher:
         """How many events that relay has not answered."""
         return self._outbox.backlog(relay) + self._outbox.refilling(relay)
 
-    async def refill(self, relay: str, events: Sequence[VerifiedEvent]) -> None:
-        """Send events to one relay that lacks them, in order and after all that is new; returns when it has answered,
-        or when it is gone. What it leaves unanswered stays with the outbox until the relay is back."""
+    async def refill(self, relay: str, events: Sequence[VerifiedEvent]) -> set[str]:
+        """Send events to one relay that lacks them, in order and after all that is new; the ids it refused for good.
+
+        Returns when it has answered, or is gone; what is unanswered then waits in the outbox for its return.
+        """
+        refused = self._refill_refused[relay] = set()
         link = await self._connection(relay).link()
         for event in events:
             text = event_json(event)
@@ -140,6 +144,7 @@ class Publisher:
             self._refill_progress = anyio.Event()
             with anyio.move_on_after(_RETRY_SECONDS):
                 await self._refill_progress.wait()
+        return refused
 
     def _connection(self, relay: str) -> RelayConnection:
         return next(connection for connection in self._connections if connection.url == relay)
@@ -187,8 +192,12 @@ class Publisher:
                 before = self._outbox.unsettled
                 self._outbox.too_large(link.url, entry.event_id)
                 reason = f"invalid: {entry.size} bytes, the limit is {largest} (the relay's own word, NIP-11)"
-                self._refused(link.url, entry.event_id, reason, by_size=True)
-                if not entry.refill:
+                if entry.refill:
+                    self._refill_refused[link.url].add(entry.event_id)
+                    self._refills[link.url].pop(entry.event_id, None)
+                    self._refill_progress.set()
+                else:
+                    self._refused(link.url, entry.event_id, reason, by_size=True)
                     self._answers.append((entry.seq, link.url, False, reason))
                     self._answered.set()
                     self._finished(entry.event_id, before)
@@ -240,14 +249,16 @@ class Publisher:
                 ok.event_id,
                 ok.message,
             )
-        if verdict in (Verdict.REFUSED, Verdict.TOO_LARGE):
-            self._refused(relay, ok.event_id, ok.message, by_size=verdict is Verdict.TOO_LARGE)
         self._wakes[relay].set()
         if self._outbox.refilling(relay) < refilled:
             self._refills[relay].pop(ok.event_id, None)
             self.refilled[relay] += verdict is Verdict.ACCEPTED
+            if verdict is not Verdict.ACCEPTED:
+                self._refill_refused[relay].add(ok.event_id)
             self._refill_progress.set()
             return
+        if verdict in (Verdict.REFUSED, Verdict.TOO_LARGE):
+            self._refused(relay, ok.event_id, ok.message, by_size=verdict is Verdict.TOO_LARGE)
         if verdict in (Verdict.ACCEPTED, Verdict.REFUSED, Verdict.TOO_LARGE):
             self._answers.append((self._seqs[ok.event_id], relay, verdict is Verdict.ACCEPTED, ok.message))
             self._answered.set()

@@ -109,7 +109,7 @@ def _block_words(words: Mapping[str, str]) -> str:
         "worth {reward}; its difficulty is {difficulty} where {needed} was needed",
     ]
     if words["effort"]:
-        lines.append("after {effort} of the work a block takes on average: {luck}")
+        lines.append("it took {effort} of the average work: {luck}")
     return "\n".join(lines).format_map(words)
 
 

@@ -34,7 +34,9 @@ def difficulty_text(target: int) -> str:
         tenths = DIFFICULTY_1_TARGET * 10 // (target * unit)
         if tenths >= 10:
             return f"{tenths // 10:,}.{tenths % 10}{letter}"
-    return f"{DIFFICULTY_1_TARGET / target:.4g}"
+    small = DIFFICULTY_1_TARGET / target
+    # Four digits, never an exponent.
+    return f"{small:.4g}" if small >= 1 else f"{small:.{3 - math.floor(math.log10(small))}f}"
 
 
 def hashrate_text(per_second: int) -> str:
@@ -82,10 +84,10 @@ def luck_text(work: int, expected: int) -> str:
     effort = work / max(expected, 1)
     early, late = -math.expm1(-effort), math.exp(-min(effort, math.log(MAX_ODDS)))
     if early <= 0.4:
-        return f"lucky: one block in {_odds(early)} comes this early"
+        return f"lucky, one block in {_odds(early)} comes this early"
     if late <= 0.25:
-        return f"it took its time: one block in {_odds(late)} takes this long"
-    return "about as long as one expects"
+        return f"it took its time, one block in {_odds(late)} takes this long"
+    return "about what one expects"
 
 
 def _odds(chance: float) -> str:

@@ -60,7 +60,7 @@ def test_a_blocks_note_names_finder_height_difficulty_reward_and_luck() -> None:
         f"⛏️ Block 840,000 found by nostr:{encode_npub(ALICE.pubkey)}\n"
         f"{BLOCK.block}\n"
         "worth 312,500,000 sat; its difficulty is 86.4T where 83.1T was needed\n"
-        "after 42 % of the work a block takes on average: lucky: one block in three comes this early"
+        "it took 42 % of the average work: lucky, one block in three comes this early"
     )
     assert (note.kind, note.created_at) == (1, BLOCK.found_ms // 1000)
     assert note.tags == (MAIN.tag(), ("q", BLOCK.event), ("block", BLOCK.block), ("p", ALICE.pubkey), ("t", "bitcoin"))

@@ -118,7 +118,7 @@ async def test_luck_is_told_when_the_work_is_known(citizen: Any) -> None:
         citizen.books.total += expected
         await tells.look()
     first, second, third = citizen.feed.of(NOTE)
-    assert "after 49 %" in second.content or "after 50 %" in second.content
+    assert "it took 49 %" in second.content or "it took 50 %" in second.content
     assert "average" not in first.content + third.content
 
 

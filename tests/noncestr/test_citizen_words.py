@@ -24,6 +24,8 @@ def test_difficulties_read_well() -> None:
     assert difficulty_text(ONE // 86_400_000_000_000) == "86.4T"
     assert difficulty_text(ONE // 999) == "999"
     assert difficulty_text(ONE << 13) == "0.0001221"
+    assert difficulty_text(ONE << 32) == "0.0000000002328"
+    assert difficulty_text(ONE + 1) == "1"
     assert difficulty_text(0).endswith("E")
 
 
@@ -55,7 +57,7 @@ def test_counts_lists_and_times() -> None:
         (0, "one block in 1,000,000 comes this early"),
         (5, "one block in 21 comes"),
         (42, "one block in three comes this early"),
-        (100, "about as long as one expects"),
+        (100, "about what one expects"),
         (200, "one block in seven takes this long"),
         (10**9, "one block in 1,000,000 takes this long"),
     ],

@@ -125,6 +125,10 @@ class AccountingStore:
             if len(rows) < _REPLAY_ROWS:
                 return
 
+    async def count(self) -> int:
+        """How many events are stored."""
+        return int(await self._one("SELECT count(*) FROM events"))
+
     async def newest_second(self) -> int:
         """The newest created_at stored; 0 in an empty store."""
         return int(await self._one("SELECT coalesce(max(created_at), 0) FROM events"))

@@ -1,4 +1,4 @@
-"""The command line: noncestr up | edge | journal | verify | miner | config."""
+"""The command line: noncestr up | edge | journal | accounting | archive | verify | miner | config."""
 
 import logging
 import sys
@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from noncestr import __version__
+from noncestr.accounting_cli import accounting_app, archive
 from noncestr.config import Config, example_toml
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
@@ -29,6 +30,8 @@ config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(edge_app, name="edge")
 app.add_typer(journal_app, name="journal")
+app.add_typer(accounting_app, name="accounting")
+app.command("archive")(archive)
 
 
 @app.callback(invoke_without_command=True)

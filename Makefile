@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench crash clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,12 @@ fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for
 
 fleet: .venv/.dev      ## vardiff over a day of a simulated fleet, with its plot in docs/img
 	@$(PY) -m bench.fleet $(ARGS)
+
+schemes: .venv/.dev    ## what a steady miner, a hopper and a burst miner earn over 10,000 blocks of each scheme
+	@$(PY) -m bench.schemes $(ARGS)
+
+year: .venv/.dev       ## a year of blocks, statements and orphans, checked to the msat
+	@$(PY) -m bench.year $(ARGS)
 
 clean:                 ## forget the environment (not the data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

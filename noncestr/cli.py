@@ -17,6 +17,7 @@ from noncestr.errors import NoncestrError
 from noncestr.journal_cli import journal_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
+from noncestr.terms_cli import terms_app
 
 app = typer.Typer(
     name="noncestr",
@@ -31,6 +32,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(edge_app, name="edge")
 app.add_typer(journal_app, name="journal")
 app.add_typer(accounting_app, name="accounting")
+app.add_typer(terms_app, name="terms")
 app.command("archive")(archive)
 
 

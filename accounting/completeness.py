@@ -1,10 +1,10 @@
 """The end of an audit: there is no more to read, so what still waits, or should be there by now, becomes a finding."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from heapq import nsmallest
 from itertools import islice
 
-from accounting.facts import CLAIMED, Fact, Reopened
+from accounting.facts import CLAIMED, Fact
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
@@ -22,19 +22,17 @@ LUCK_SIGMAS = 6
 EXAMPLES = 10
 
 
-def complete(log: PoolLog, now_ms: int | None) -> bool:
+def complete(log: PoolLog, now_ms: int | None, look_at: Callable[[list[Fact]], None] | None = None) -> None:
     """Process what waits for something that did not come, each time saying what; then look for what is overdue.
 
-    `now_ms` (Unix ms) decides what is overdue; None: nothing is. False if what came last changes what came before
-    (facts.Reopened): the log is to be read again, its terms first.
+    `now_ms` (Unix ms) decides what is overdue; None: nothing is. `look_at` is given the new facts.
     """
-    reopened = _reopens(log.settle())
+    look_at = look_at or (lambda _: None)
+    look_at(log.settle())
     for chain in log.chains():
         chain.give_up_line()
-    while not reopened and _force(log):
-        reopened = _reopens(log.settle())
-    if reopened:
-        return False
+    while _force(log):
+        look_at(log.settle())
     for check in (
         _unread,
         _unsealed,
@@ -51,11 +49,6 @@ def complete(log: PoolLog, now_ms: int | None) -> bool:
     if now_ms is not None:
         for found in overdue(log, now_ms):
             log.report(found)
-    return True
-
-
-def _reopens(facts: Iterable[Fact]) -> bool:
-    return any(isinstance(fact, Reopened) for fact in facts)
 
 
 def _force(log: PoolLog) -> bool:

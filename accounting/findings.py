@@ -67,6 +67,9 @@ class Code(StrEnum):
     STATUS_ORDER = "status-order"
     STATUS_UNKNOWN = "status-unknown"
     CHAIN_FACTS = "chain-facts"
+    CHAIN_JOB = "chain-job"
+    CHAIN_STATUS = "chain-status"
+    CHAIN_UNTOLD = "chain-untold"
     PAYOUT_PROOF = "payout-proof"
     PAYOUT_TWICE = "payout-twice"
     PAYOUT_REVERSAL = "payout-reversal"
@@ -136,6 +139,9 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.STATUS_ORDER: (CONTRADICTED, "A reward's status does not follow from the one before."),
     Code.STATUS_UNKNOWN: (MISSING, "A status names a statement that is on no relay asked."),
     Code.CHAIN_FACTS: (NOT_CHECKED, "Whether blocks are in the chain, and how deep, needs its headers."),
+    Code.CHAIN_JOB: (CONTRADICTED, "A job's height or nbits is not the chain's."),
+    Code.CHAIN_STATUS: (CONTRADICTED, "A reward's status is not what the chain says of its block."),
+    Code.CHAIN_UNTOLD: (MISSING, "A block of the chain fits a published job, and no statement splits its reward."),
     Code.PAYOUT_PROOF: (CONTRADICTED, "A payout's proof does not hold."),
     Code.PAYOUT_TWICE: (CONTRADICTED, "A payout's name or payment serves twice."),
     Code.PAYOUT_REVERSAL: (CONTRADICTED, "A payout reverses none, another miner's, or more than was paid."),

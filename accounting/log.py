@@ -69,8 +69,8 @@ class PoolLog:
         self.books = Books(shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
         self.payouts: dict[str, Chain[Payout]] = {}
-        # Every event that was read, and of keys without a role so far all but jobs, by `<key>/<date>/<id>`.
-        self.ids: Shelf[bool] = shelves.open("events")
+        # The date of every event that was read, and of keys without a role so far all but jobs, by `<key>/<date>/<id>`.
+        self.ids: Shelf[int] = shelves.open("events")
         self.parked: Shelf[VerifiedEvent] = shelves.open("parked")
         # Terms that another key of the pool signed.
         self.strangers: set[str] = set()
@@ -100,7 +100,7 @@ class PoolLog:
         """
         if event.id in self.ids:
             return
-        self.ids[event.id] = True
+        self.ids[event.id] = event.created_at
         self.read += 1
         if event.kind in EVIDENCE:
             self._evidence[event.id] = event
@@ -123,7 +123,7 @@ class PoolLog:
         """Take in a receipt of this pool whose shares were hashed ahead; without its shares if the draft judges all."""
         if receipt.id in self.ids:
             return
-        self.ids[receipt.id] = True
+        self.ids[receipt.id] = receipt.created_at
         self.read += 1
         self.mining.drafts[receipt.id] = draft
         self.mining.put(receipt)

@@ -62,6 +62,8 @@ class Mining:
         # By prevhash the heights that jobs on it tell; a job of each, where they differ.
         self.heights: Shelf[dict[int, str]] = shelves.open("heights")
         self.unlike_heights: set[str] = set()
+        # Used jobs that keep the rules, by `<prevhash>/<job>`.
+        self.on_prevhash: Shelf[bool] = shelves.open("jobs on prevhash")
         # Proven blocks by hash, hashes of those that are not, and events whose receipt was not read.
         self.blocks: Shelf[BlockSeen] = shelves.open("blocks")
         self.refused_blocks: set[str] = set()
@@ -145,6 +147,7 @@ class Mining:
         self.jobs_good += 1
         self.newest_job[job.terms] = max(self.newest_job.get(job.terms, (0, "")), (job.ms, job.id))
         prevhash = display(job.prevhash)
+        self.on_prevhash[f"{prevhash}/{job.id}"] = True
         told = self.heights.get(prevhash, {})
         if job.height not in told or job.id < told[job.height]:
             self.heights[prevhash] = {**told, job.height: job.id}

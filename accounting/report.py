@@ -21,7 +21,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     "jobs": frozenset(
         {Code.MISSING_TERMS, Code.MISSING_JOB, Code.MISSING_BATCH, Code.JOB_TERMS, Code.JOB_OFFER, Code.JOB_SIGNER}
         | {Code.JOB_COINBASE, Code.JOB_NBITS, Code.JOB_HEIGHT, Code.JOB_HEAD, Code.STALE_HEAD}
-        | {Code.UPSTREAM}
+        | {Code.UPSTREAM, Code.CHAIN_JOB}
     ),
     "shares' work and binding": frozenset(
         {Code.WORK_TAG, Code.SHARE_JOB, Code.SHARE_WORK, Code.SHARE_TIME, Code.SHARE_NTIME, Code.SHARE_VERSION}
@@ -29,12 +29,12 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "blocks": frozenset(
         {Code.BLOCK_NOT_SOLVED, Code.BLOCK_MISMATCH, Code.BLOCK_UNTOLD, Code.MISSING_RECEIPT, Code.CHAIN_FACTS}
-        | {Code.STATEMENT_OVERDUE}
+        | {Code.STATEMENT_OVERDUE, Code.CHAIN_UNTOLD}
     ),
     "statements": frozenset(
         {Code.STATEMENT_NO_BLOCK, Code.STATEMENT_REWARD, Code.STATEMENT_TERMS, Code.STATEMENT_HEADS, Code.LATE_LANE}
         | {Code.STATEMENT_WINDOW, Code.STATEMENT_SPLIT, Code.STATEMENT_NOT_RECOMPUTED, Code.STATEMENT_SCHEME}
-        | {Code.REWARD_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN}
+        | {Code.REWARD_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN, Code.CHAIN_STATUS}
     ),
     "payouts": frozenset(
         {Code.PAYOUT_PROOF, Code.PAYOUT_TWICE, Code.PAYOUT_REVERSAL, Code.PAYOUT_CLAIMED, Code.OVERPAID}

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from accounting.completeness import complete
 from accounting.drafts import Draft
-from accounting.facts import Reopened
+from accounting.facts import BatchChecked, Fact, Reopened
 from accounting.findings import VOID_IF_REVOKED, Code, Finding, finding
 from accounting.log import PoolLog
 from accounting.report import CLAIMS, ClaimRow, MinerRow, Report, WorkOverTime, claim_row
+from accounting.shares import CheckedShares
 from accounting.shelves import Shelves
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
@@ -41,10 +42,18 @@ class Audit:
     """
 
     def __init__(
-        self, pool: PoolAddress, *, shelves: Shelves | None = None, progress: Callable[[int], None] | None = None
+        self,
+        pool: PoolAddress,
+        *,
+        shelves: Shelves | None = None,
+        progress: Callable[[int], None] | None = None,
+        on_batch: Callable[[Receipt, CheckedShares], None] | None = None,
     ) -> None:
-        """`progress` is told the shares of each batch as they are checked; `shelves` keep what grows with the log."""
+        """`progress` is told the shares of each batch as they are checked, `on_batch` the batch; `shelves` keep what
+        grows with the log.
+        """
         self.log = PoolLog(pool, progress, shelves)
+        self._on_batch = on_batch
         self.reopened: str | None = None
         self._unsettled = 0
 
@@ -67,9 +76,7 @@ class Audit:
     def settle(self) -> None:
         """Judge all that can be judged by now."""
         self._unsettled = 0
-        for fact in self.log.settle():
-            if isinstance(fact, Reopened) and self.reopened is None:
-                self.reopened = fact.reason
+        self._look_at(self.log.settle())
 
     def finish(self, now_ms: int | None) -> Report | None:
         """There is no more to read: the report. `now_ms` (Unix ms) decides what is overdue; None: nothing is.
@@ -77,7 +84,9 @@ class Audit:
         None if the log is to be read again, its terms first; then this audit is over all the same.
         """
         self.settle()
-        if self.reopened is not None or not complete(self.log, now_ms):
+        if self.reopened is None:
+            complete(self.log, now_ms, self._look_at)
+        if self.reopened is not None:
             return None
         log, totals = self.log, self.log.mining.totals
         findings = [self.graded(found) for found in log.findings]
@@ -97,6 +106,13 @@ class Audit:
         """A finding as the terms in force let it stand: what a revoked key alone has signed is void, and noted."""
         void = found.code in VOID_IF_REVOKED and found.key is not None and self.log.terms.is_left_out(found.key)
         return found.noted() if void else found
+
+    def _look_at(self, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            if isinstance(fact, Reopened) and self.reopened is None:
+                self.reopened = fact.reason
+            elif isinstance(fact, BatchChecked) and self._on_batch is not None:
+                self._on_batch(fact.receipt, fact.shares)
 
     def _added(self, weight: int) -> None:
         self._unsettled += weight

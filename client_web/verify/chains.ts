@@ -42,7 +42,7 @@ function lineTo<T extends Chained>(end: End, numbered: Map<number, T[]>): Map<nu
 
 /** Follow a chain; of a fork the branch that goes on is taken. `revoked`: the newest terms name its key in no role. */
 export function followChain<T extends Chained>(
-  name: string, events: T[], end: End | undefined, revoked: boolean, findings: Findings, missing: "gap" | "missing-terms" = "gap",
+  name: string, events: T[], end: End | undefined, revoked: boolean, findings: Findings,
 ): Chain<T> {
   const chain: Chain<T> = { name, events: [], gapsBefore: new Set() };
   const numbered = bySeq(events);
@@ -71,7 +71,7 @@ export function followChain<T extends Chained>(
     if (chosen === undefined) continue; // what stands at this number is missing
     if (seq > next) {
       chain.gapsBefore.add(seq);
-      sayGap(findings, missing, name, next, seq - 1, [chosen.event.id]);
+      sayGap(findings, name, next, seq - 1, [chosen.event.id]);
     }
     const before = chain.events[chain.events.length - 1];
     if (before !== undefined) {
@@ -85,13 +85,13 @@ export function followChain<T extends Chained>(
     chain.events.push(chosen);
     next = seq + 1;
   }
-  if (end !== undefined && end.seq >= next) sayGap(findings, missing, name, next, end.seq, [end.id]);
+  if (end !== undefined && end.seq >= next) sayGap(findings, name, next, end.seq, [end.id]);
   sayVoid(findings, name, beyond);
   return chain;
 }
 
-function sayGap(findings: Findings, code: "gap" | "missing-terms", name: string, from: number, to: number, ids: string[]): void {
-  findings.say("chains", code, `${name} lacks ${to > from ? `${from} to ${to}` : from}`, ids, null, to - from + 1);
+function sayGap(findings: Findings, name: string, from: number, to: number, ids: string[]): void {
+  findings.say("chains", "gap", `${name} lacks ${to > from ? `${from} to ${to}` : from}`, ids, null, to - from + 1);
 }
 
 /** Where the terms, in their order, end chains: of two ends of one chain the earlier holds. */

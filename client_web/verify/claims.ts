@@ -7,7 +7,6 @@ import {
   decimal, hexBytes, id, integer, list, object, readAddress, readContent, readLink, text, theMarked, theTag, values, work,
 } from "./event.ts";
 import type { JsonObject } from "./json.ts";
-import { readLane } from "./terms.ts";
 
 const MAX_ROWS = 400;
 export const METHODS = ["zap", "lnurl", "bolt11", "nutzap", "cashu", "onchain", "coinbase"] as const;
@@ -97,9 +96,7 @@ export function readStatement(event: NostrEvent): Statement {
   const window = object(fields["window"], "window");
   const heads = new Map<string, Head>();
   for (const [name, value] of Object.entries(object(window["heads"], "heads"))) {
-    const [edge, lane, more] = name.split("/");
-    must(isHex64(edge) && more === undefined, "not a lane's name");
-    readLane(lane);
+    // A name that is no lane's is read too: the batch it names is not to be found.
     const head = list(value, "a head");
     must(head.length === 2, "a head is not [seq, id]");
     heads.set(name, { seq: integer(head[0], "seq"), id: id(head[1], "id") });
@@ -110,7 +107,7 @@ export function readStatement(event: NostrEvent): Statement {
     link: readLink(event),
     announced: theMarked(event, "block"),
     block: id(reward["block"], "block"),
-    height: integer(reward["height"], "height", 1, 0x7fffffff),
+    height: integer(reward["height"], "height"),
     foundMs: integer(reward["found_ms"], "found_ms"),
     grossMsat: integer(reward["gross_msat"], "gross_msat"),
     terms: id(fields["terms"], "terms"),

@@ -14,7 +14,7 @@ import type { Terms } from "./terms.ts";
 /** Two keys' clocks may differ by this. */
 const CLOCKS_S = 600;
 
-export type Backing = "proven" | "attested" | "claimed" | "reversal";
+export type Backing = "proven" | "attested" | "claimed";
 
 export interface Balance {
   pending: number;
@@ -52,7 +52,7 @@ export class Payouts {
     for (const payout of inTime) {
       this.findings.checked("payouts");
       const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
-      this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
+      if (backing !== null) this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || borne > 0) claimed++;
       const leaves = payout.amountMsat + borne;
@@ -114,7 +114,7 @@ export class Payouts {
     if (paid === undefined || paid.reverses !== null) this.say("payout-reversal", payout, "it reverses no payment");
     else if (paid.miner !== payout.miner) this.say("payout-reversal", payout, "it reverses another miner's payment", [paid.event.id]);
     else if (sum > paid.amountMsat) this.say("payout-reversal", payout, "more comes back than was paid", [paid.event.id]);
-    return "reversal";
+    return "claimed"; // that money came back is the payer's word, too
   }
 
   private takeName(payout: Payout): void {
@@ -123,7 +123,8 @@ export class Payouts {
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
   }
 
-  private judgePayment(payout: Payout): Backing {
+  /** null if its proof does not hold. */
+  private judgePayment(payout: Payout): Backing | null {
     this.takeName(payout);
     if (!["zap", "lnurl", "bolt11"].includes(payout.method)) return "claimed"; // its proof's form is reserved
     try {
@@ -136,7 +137,7 @@ export class Payouts {
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.say("payout-proof", payout, error.message);
-      return "claimed";
+      return null;
     }
   }
 

@@ -3,12 +3,17 @@
 
 import { type Block, type Head, type Statement, type Status, tellsShare } from "./claims.ts";
 import type { Lane } from "./chains.ts";
+import { blockName } from "./coinbase.ts";
 import type { Code, Findings } from "./findings.ts";
 import type { Log } from "./intake.ts";
+import type { Receipt } from "./receipt.ts";
 import type { Shares, Solution } from "./shares.ts";
 import { type Counted, splitPplns } from "./split.ts";
 import { workFromBits } from "./targets.ts";
 import type { Offer, Terms } from "./terms.ts";
+
+/** A block's event comes right after its batch; relays may take this long. */
+const BLOCK_GRACE_MS = 60_000;
 
 export interface RecomputedRow {
   readonly miner: string;
@@ -26,26 +31,32 @@ export interface JudgedStatement {
   statuses: Status[];
 }
 
+type Say = (code: Code, text: string, ids?: string[]) => void;
+
 export class Rewards {
   readonly statements = new Map<string, JudgedStatement>();
   /** By block's name: the 4213s that tell it. */
   private readonly announced = new Map<string, Block[]>();
+  /** Ids of 4213s that the shares disprove. */
+  private readonly false = new Set<string>();
   private readonly log: Log;
   private readonly lanes: Map<string, Lane>;
+  private readonly batches: ReadonlyMap<string, Receipt>;
   private readonly shares: Shares;
   private readonly findings: Findings;
   /** Rows of good credited shares by offer, in the order of S. */
   private readonly ordered = new Map<number, Uint32Array>();
 
-  constructor(log: Log, lanes: Map<string, Lane>, shares: Shares, findings: Findings) {
+  constructor(log: Log, lanes: Map<string, Lane>, batches: ReadonlyMap<string, Receipt>, shares: Shares, findings: Findings) {
     this.log = log;
     this.lanes = lanes;
+    this.batches = batches;
     this.shares = shares;
     this.findings = findings;
   }
 
   judge(statements: Statement[], statuses: Status[], nowMs: number): void {
-    this.checkBlocks();
+    this.checkBlocks(nowMs);
     const said = new Map<string, Status[]>();
     for (const status of statuses) said.set(status.statement, [...(said.get(status.statement) ?? []), status]);
     for (const statement of statements) this.judgeStatement(statement, said.get(statement.event.id) ?? []);
@@ -54,38 +65,57 @@ export class Rewards {
     this.checkOverdue(nowMs);
   }
 
-  private checkBlocks(): void {
+  private checkBlocks(nowMs: number): void {
     for (const block of this.log.blocks.values()) {
       this.findings.checked("blocks");
       const revoked = this.log.isRevoked(block.event.pubkey);
       const say = (code: Code, text: string, ids: string[] = []) =>
         this.findings.say("blocks", revoked ? "closed-chain" : code, text, [block.event.id, ...ids]);
       this.announced.set(block.block, [...(this.announced.get(block.block) ?? []), block]);
-      const receipt = this.log.receipts.find((each) => each.event.id === block.receipt);
+      const receipt = this.batches.get(block.receipt);
+      if (receipt === undefined && this.log.receipts.some((each) => each.event.id === block.receipt)) {
+        this.findings.say("blocks", "closed-chain", "the receipt it names is void", [block.event.id, block.receipt]);
+        continue;
+      }
       if (receipt === undefined) {
         say("missing-receipt", "the receipt it names is on no relay asked", [block.receipt]);
         continue;
       }
       const share = this.shares.rebuild(receipt, block.share);
       if (share === null) {
-        say("block-mismatch", `the receipt has no share ${block.share} on a job that is known`, [block.receipt]);
+        this.false.add(block.event.id);
+        say("block-mismatch", `the receipt has no share ${block.share}`, [block.receipt]);
         continue;
       }
+      if (share.job === null) continue; // that its job or terms are missing has been said
       const same =
         tellsShare(block, share.header, share.coinbase, share.job.job.merkle) &&
         block.finder === share.miner &&
         block.height === share.job.job.height &&
         block.event.pubkey === receipt.event.pubkey;
-      if (!same) say("block-mismatch", "it differs from the share that it names", [block.receipt]);
-      else if (!share.solves) say("block-not-solved", "its share is no block of its job", [block.receipt]);
+      const solves = this.shares.solutions.get(blockName(share.header))?.some(
+        (each) => each.receipt === receipt && each.index === block.share,
+      );
+      if (solves && same) continue;
+      this.false.add(block.event.id);
+      if (solves) say("block-mismatch", "it differs from the share that it names", [block.receipt]);
+      else say("block-not-solved", "its share is no block of its job", [block.receipt]);
     }
     if (this.log.blocks.size > 0) {
       const text = `${this.log.blocks.size} blocks: the work is checked, their place in the chain is not`;
       this.findings.say("blocks", "chain-facts", text);
     }
     for (const [name, told] of this.shares.solutions) {
-      if (this.announced.has(name)) continue;
-      const { receipt, index } = told[0] as Solution;
+      const { receipt, index, t } = told[0] as Solution;
+      const blocks = this.announced.get(name);
+      if (blocks !== undefined) {
+        const first = told.some((each) => each.t === t && blocks.some((block) => block.receipt === each.receipt.event.id));
+        if (first || blocks.every((block) => this.false.has(block.event.id))) continue;
+        const ids = [...blocks.map((block) => block.event.id), receipt.event.id];
+        this.findings.say("blocks", "block-mismatch", `share ${index} of the receipt told it earlier`, ids);
+        continue;
+      }
+      if (nowMs <= receipt.event.created_at * 1000 + BLOCK_GRACE_MS) continue;
       this.findings.say("blocks", "block-untold", `share ${index} of the receipt solves ${name}`, [receipt.event.id]);
     }
   }
@@ -101,16 +131,19 @@ export class Rewards {
     this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses });
   }
 
-  private recompute(statement: Statement, say: (code: Code, text: string, ids?: string[]) => void): RecomputedRow[] | null {
+  private recompute(statement: Statement, say: Say): RecomputedRow[] | null {
     const block = this.log.blocks.get(statement.announced);
     if (block === undefined) {
       say("statement-no-block", "the block it names is announced on no relay asked", [statement.announced]);
       return null;
     }
     const solution = this.shares.solutions.get(block.block)?.[0];
+    if (this.false.has(block.event.id)) {
+      say("statement-reward", "the block it names is not what the shares say", [block.event.id]);
+      return null;
+    }
     if (solution === undefined) {
-      // What is wrong with the block, or missing, has been said of the block.
-      say("statement-not-recomputed", "no share of the log is its block");
+      say("statement-not-recomputed", "the share that is its block, or its job, is missing");
       return null;
     }
     const { job, terms, grossMsat } = solution.job;
@@ -129,19 +162,25 @@ export class Rewards {
 
     const endMs = solution.t;
     const heads = this.checkHeads(statement, endMs, say);
-    const split = splitPplns(this.newestFirst(job.offer, endMs, job.height, heads), offer, job.nbits, endMs, grossMsat);
+    const compute = (cuts: Map<string, number>) =>
+      splitPplns(this.newestFirst(job.offer, endMs, job.height, cuts), offer, job.nbits, endMs, grossMsat);
+    if ([...this.lanes.keys()].some((name) => !statement.heads.has(name))) {
+      // How far back the window looks is of all lanes: one with work that counts is never left out.
+      const all = new Map<string, number>();
+      for (const [name, lane] of this.lanes) all.set(name, (this.dueHead(lane, endMs) ?? lane.events.at(-1))?.link.seq ?? -1);
+      this.checkLanes(statement, job.offer, endMs, compute(all).fromMs, heads, say);
+    }
+    const split = compute(heads);
+    const absent = [...statement.heads].filter(([lane, head]) => !this.knows(lane, head));
+    if (absent.length > 0) {
+      say("missing-batch", "a batch among its heads is on no relay asked", absent.map(([, head]) => head.id));
+    }
     // What is missing matters if it may hold work that this window would have counted.
-    const reach = split.full ? split.fromMs : -Infinity;
-    const blind = [...heads.keys()].filter((lane) => {
-      const untilMs = this.shares.unknownUntil.get(lane) ?? -Infinity;
-      return untilMs > reach && this.lanes.get(lane) !== undefined;
-    });
-    const absent = [...statement.heads.keys()].filter((lane) => !this.knows(lane, statement.heads.get(lane) as Head));
+    const blind = [...heads.keys()].filter((lane) => (this.shares.unknownUntil.get(lane) ?? -Infinity) > split.reachMs);
     if (blind.length > 0 || absent.length > 0) {
-      say("statement-not-recomputed", `part of ${[...new Set([...blind, ...absent])].join(", ")} is missing`);
+      say("statement-not-recomputed", `part of ${[...new Set([...blind, ...absent.map(([lane]) => lane)])].join(", ")} is missing`);
       return null;
     }
-    this.checkLanes(statement, endMs, split.fromMs, say);
     if (statement.fromMs !== split.fromMs || statement.work !== split.work) {
       say("statement-window", `the shares give from_ms ${split.fromMs} and work ${split.work}`);
     }
@@ -163,35 +202,52 @@ export class Rewards {
     return this.lanes.get(lane)?.events.some((receipt) => receipt.event.id === head.id) ?? false;
   }
 
+  /** Where a lane is to be cut for a reward; undefined if it has no such batch yet. */
+  private dueHead(lane: Lane, endMs: number): Receipt | undefined {
+    return lane.events.find((receipt) => receipt.toMs > endMs) ?? (lane.ended ? lane.events[lane.events.length - 1] : undefined);
+  }
+
   /** The lanes a statement counts, each with the number of its last batch. */
-  private checkHeads(statement: Statement, endMs: number, say: (code: Code, text: string) => void): Map<string, number> {
+  private checkHeads(statement: Statement, endMs: number, say: Say): Map<string, number> {
     const cuts = new Map<string, number>();
     for (const [name, head] of statement.heads) {
       const lane = this.lanes.get(name);
-      if (lane === undefined) continue; // told as missing by who asks knows()
-      const past = lane.events.find((receipt) => receipt.toMs > endMs);
-      const last = lane.events[lane.events.length - 1];
-      const due = past ?? (lane.ended ? last : undefined);
+      if (lane === undefined || !this.knows(name, head)) continue; // the batch is missing, which is told apart
       cuts.set(name, head.seq);
-      if (due === undefined) {
-        if (this.knows(name, head)) say("statement-heads", `${name} has no batch past the reward, and had not ended`);
-      } else if (due.link.seq !== head.seq || due.event.id !== head.id) {
-        // A batch that is missing may be the right one; that is told as missing.
-        if (this.knows(name, head)) say("statement-heads", `${name} is to be cut at ${due.link.seq}, not at ${head.seq}`);
-      }
+      const due = this.dueHead(lane, endMs);
+      // What is missing right before it may be the batch to cut at.
+      if (due !== undefined && ((due.event.id === head.id && due.link.seq === head.seq) || lane.gapsBefore.has(due.link.seq))) continue;
+      const told = due === undefined ? "has no batch past the reward, and had not ended" : `is to be cut at ${due.link.seq}, not at ${head.seq}`;
+      say("statement-heads", `${name} ${told}`);
     }
     return cuts;
   }
 
-  /** Lanes left out: those that had ended before the window, or that had not begun by the reward. */
-  private checkLanes(statement: Statement, endMs: number, fromMs: number, say: (code: Code, text: string, ids?: string[]) => void): void {
+  /**
+   * Lanes left out: right if they had ended before the window or had not begun by the reward. One that appeared after the
+   * statement counts in the next; one that was there is counted here.
+   */
+  private checkLanes(statement: Statement, offer: string, endMs: number, reachMs: number, cuts: Map<string, number>, say: Say): void {
     for (const [name, lane] of this.lanes) {
       if (statement.heads.has(name)) continue;
       const [first, last] = [lane.events[0], lane.events[lane.events.length - 1]];
       if (first === undefined || last === undefined || first.fromMs > endMs) continue;
-      if (lane.ended && last.toMs < fromMs) continue;
-      say("late-lane", `${name} began before the reward and is not among its heads`, [first.event.id]);
+      if (lane.ended && last.toMs < reachMs) continue;
+      if (!this.hasWork(lane, offer, endMs)) continue; // one that was only just opened wronged nobody
+      if (first.event.created_at > statement.event.created_at) {
+        say("late-lane", `${name} appeared after it, with work that belonged to it`, [first.event.id]);
+      } else {
+        say("statement-heads", `${name} is not among its heads`, [first.event.id]);
+        cuts.set(name, (this.dueHead(lane, endMs) ?? last).link.seq);
+      }
     }
+  }
+
+  /** Whether a lane has good credited shares of an offer up to a time. */
+  private hasWork(lane: Lane, offer: string, endMs: number): boolean {
+    const { table, lanes, offers } = this.shares;
+    const number = lanes.indexOf(lane);
+    return this.inOrder(offers.indexOf(offer)).some((row) => table.lane[row] === number && (table.t[row] as number) <= endMs);
   }
 
   private *newestFirst(offer: string, endMs: number, height: number, cuts: Map<string, number>): Generator<Counted> {
@@ -268,8 +324,8 @@ export class Rewards {
       let knownMs = 0;
       for (const lane of this.lanes.values()) {
         const past = lane.events.find((receipt) => receipt.toMs > solution.t);
-        // A silent lane excuses the statement for anchor_ms, not for good.
-        const silentMs = lane.ended ? 0 : solution.t + terms.anchorMs;
+        // A silent lane excuses the statement for a while, not for good.
+        const silentMs = lane.ended ? 0 : solution.t + Math.max(terms.anchorMs, terms.laneGraceMs);
         knownMs = Math.max(knownMs, past === undefined ? silentMs : past.event.created_at * 1000);
       }
       if (nowMs <= knownMs + terms.statementMs) continue;

@@ -7,6 +7,7 @@ import { type Bound, bind, coinbaseOf, hashFraction, meets } from "./hasher.ts";
 import type { Jobs, JudgedJob } from "./jobs.ts";
 import { RECORD_SIZE, type Receipt, isCredited } from "./receipt.ts";
 import { targetFromBits, workFromBits } from "./targets.ts";
+import type { Terms } from "./terms.ts";
 import { blockName } from "./coinbase.ts";
 
 const NTIME_AHEAD_S = 7200;
@@ -72,6 +73,15 @@ export class ShareTable {
   }
 }
 
+/** A job as a lane's batch uses it. */
+interface Use {
+  readonly judged: JudgedJob;
+  /** Whether its shares may count here. */
+  readonly counts: boolean;
+  /** The last ms at which it lives, as far as the lane's batches up to this one tell. */
+  readonly lastMs: number;
+}
+
 /** A share that solves its job's block, wherever it stands. */
 export interface Solution {
   readonly receipt: Receipt;
@@ -84,11 +94,11 @@ export interface Solution {
 }
 
 export interface SharedHeader {
-  readonly job: JudgedJob;
+  /** null if it, or its terms, are on no relay asked. */
+  readonly job: JudgedJob | null;
   readonly header: Uint8Array;
   readonly coinbase: Uint8Array;
   readonly miner: string;
-  readonly solves: boolean;
 }
 
 export interface MinerWork {
@@ -126,9 +136,10 @@ export class Shares {
   /** Judge all shares; `progress` is told how many records are done. */
   judge(progress: (records: number) => void): void {
     this.lanes.forEach((lane, number) => {
+      const started = new Map<string, JudgedJob>();
       for (const receipt of lane.events) {
         if (lane.gapsBefore.has(receipt.link.seq)) this.unknown(lane, receipt.fromMs);
-        this.judgeReceipt(lane, number, receipt);
+        this.judgeReceipt(lane, number, receipt, started);
         progress(this.records);
       }
     });
@@ -140,16 +151,18 @@ export class Shares {
     this.unknownUntil.set(name, Math.max(untilMs, this.unknownUntil.get(name) ?? 0));
   }
 
-  private judgeReceipt(lane: Lane, number: number, receipt: Receipt): void {
+  private judgeReceipt(lane: Lane, number: number, receipt: Receipt, started: Map<string, JudgedJob>): void {
     const { event, records } = receipt;
     const problems = new Map<Code, number[]>();
     const blame = (code: Code, index: number) => problems.set(code, [...(problems.get(code) ?? []), index]);
     const jobs = receipt.jobs.map((id) => this.jobs.get(id));
     receipt.jobs.forEach((id, i) => {
+      if (jobs[i]?.terms === null) this.unknown(lane, receipt.toMs);
       if (jobs[i] !== undefined) return;
       this.findings.say("jobs", "missing-job", `the job of receipt ${event.id} is on no relay asked`, [id, event.id]);
       this.unknown(lane, receipt.toMs);
     });
+    const uses = this.usesOf(lane, receipt, started);
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
     const count = records.length / RECORD_SIZE;
     let credited = 0n;
@@ -158,15 +171,15 @@ export class Shares {
       const at = index * RECORD_SIZE;
       const session = receipt.sessions[view.getUint16(at, true)] as Receipt["sessions"][number];
       const status = view.getUint8(at + 3);
-      const job = jobs[view.getUint8(at + 2)];
+      const use = uses[view.getUint8(at + 2)] as Use | null;
       const t = receipt.fromMs + view.getUint32(at + 4, true);
       if (isCredited(status)) {
         credited += workFromBits(session.shareBits);
         told++;
       }
-      if (job === undefined) continue;
+      if (use === null) continue;
       const miner = receipt.miners[session.miner] as string;
-      const code = this.judgeShare(number, receipt, index, t, status, job, miner);
+      const code = this.judgeShare(number, receipt, index, t, status, use, miner);
       if (code !== null && isCredited(status)) blame(code, index);
     }
     this.records += count;
@@ -183,19 +196,18 @@ export class Shares {
 
   /** The code of what is wrong with a share, null if it is good or not credited. */
   private judgeShare(
-    number: number, receipt: Receipt, index: number, t: number, status: number, judged: JudgedJob, miner: string,
+    number: number, receipt: Receipt, index: number, t: number, status: number, use: Use, miner: string,
   ): Code | null {
-    const { job, terms } = judged;
-    if (job.upstream || terms === null) return null;
-    if (job.event.pubkey !== receipt.event.pubkey) return "job-signer";
-    if (!judged.sound) return "share-job";
+    if (!use.counts) return "share-job";
+    const { judged } = use;
+    const { job } = judged;
     const at = index * RECORD_SIZE;
     const view = new DataView(receipt.records.buffer, receipt.records.byteOffset + at, RECORD_SIZE);
     const session = receipt.sessions[view.getUint16(0, true)] as Receipt["sessions"][number];
     const bound = this.bindSession(judged, miner, session);
     const hash = judged.hasher.run(bound, receipt.records, at);
     const solves = judged.blockTarget !== null && meets(hash, judged.blockTarget);
-    const code = this.rules(judged, receipt, view, t, miner, session.shareBits, meets(hash, bound.target));
+    const code = this.rules(use, view, t, miner, session.shareBits, meets(hash, bound.target));
     if (solves) this.solved({ receipt, index, t, status, miner, job: judged, block: blockName(judged.hasher.header()) });
 
     const good = isCredited(status) && code === null;
@@ -213,26 +225,51 @@ export class Shares {
     return this.once(row, hash) ? code : (code ?? "share-twice");
   }
 
-  private rules(
-    judged: JudgedJob, receipt: Receipt, view: DataView, t: number, miner: string, shareBits: number, met: boolean,
-  ): Code | null {
-    const { job } = judged;
-    const head = job.heads.get(receipt.lane);
-    if (head === undefined) return "job-head";
-    if (head !== "") {
-      const batch = this.jobs.batches.get(head);
-      if (batch !== undefined && (batch.lane !== receipt.lane || batch.link.seq >= receipt.link.seq)) return "job-head";
-    }
+  private rules(use: Use, view: DataView, t: number, miner: string, shareBits: number, met: boolean): Code | null {
+    const { job, terms } = use.judged;
     if (!isPublicKey(miner)) return "share-miner";
+    if (targetFromBits(shareBits) > targetFromBits((terms as Terms).easiestBits)) return "share-too-easy";
     if (!met) return "share-work";
-    const easiest = judged.terms?.easiestBits as number;
-    if (targetFromBits(shareBits) > targetFromBits(easiest)) return "share-too-easy";
     if (((view.getUint32(16, true) ^ job.version) & ~job.versionMask) !== 0) return "share-version";
     const ntime = view.getUint32(8, true);
     const latest = Math.min(job.ntime, Math.floor(t / 1000)) + NTIME_AHEAD_S;
     if (ntime < job.ntime || ntime > latest) return "share-ntime";
-    if (t < job.ms || t > (judged.lastMs.get(receipt.lane) as number)) return "share-time";
+    if (t < job.ms || t > use.lastMs) return "share-time";
     return null;
+  }
+
+  /** The jobs of a receipt as its lane uses them; null for one whose shares can't be judged. */
+  private usesOf(lane: Lane, receipt: Receipt, started: Map<string, JudgedJob>): (Use | null)[] {
+    const jobs = receipt.jobs.map((id) => this.jobs.get(id));
+    let longest = 0;
+    for (const judged of jobs) {
+      if (judged === undefined || judged.job.event.pubkey !== receipt.event.pubkey) continue;
+      started.set(judged.job.event.id, judged);
+      longest = Math.max(longest, judged.terms?.jobMs ?? 0);
+    }
+    // Only what came after a job that still lives can end its life.
+    for (const [id, { job }] of started) if (longest > 0 && job.ms < receipt.fromMs - longest) started.delete(id);
+    return jobs.map((judged) => {
+      if (judged === undefined || judged.terms === null || judged.job.upstream) return null;
+      const { job, terms, sound } = judged;
+      const say = (code: Code, text: string) => this.findings.say("jobs", code, text, [job.event.id, receipt.event.id]);
+      let counts = sound;
+      if (job.event.pubkey !== receipt.event.pubkey) {
+        counts = false;
+        say("job-signer", "another key's receipt uses it");
+      } else if (sound) {
+        const problem = this.jobs.judgeUse(judged, lane, receipt, lane.gapsBefore.size === 0);
+        if (problem !== null) {
+          counts = false;
+          say(...problem);
+        }
+      }
+      let lastMs = job.ms + terms.jobMs;
+      for (const other of started.values()) {
+        if (other.job.ms > job.ms && other.prevhash !== judged.prevhash) lastMs = Math.min(lastMs, other.job.ms + terms.staleMs);
+      }
+      return { judged, counts, lastMs };
+    });
   }
 
   /** Whether no earlier share has this header; of two the later, in the order of S, is the bad one. */
@@ -294,13 +331,14 @@ export class Shares {
     if (at >= receipt.records.length) return null;
     const view = new DataView(receipt.records.buffer, receipt.records.byteOffset + at, RECORD_SIZE);
     const job = this.jobs.get(receipt.jobs[view.getUint8(2)] as string);
-    if (job === undefined) return null;
+    if (job === undefined || job.terms === null) {
+      return { job: null, header: new Uint8Array(0), coinbase: new Uint8Array(0), miner: "" };
+    }
     const session = receipt.sessions[view.getUint16(0, true)] as Receipt["sessions"][number];
     const miner = receipt.miners[session.miner] as string;
     const bound = this.bindSession(job, miner, session);
-    const hash = job.hasher.run(bound, receipt.records, at);
-    const solves = job.blockTarget !== null && meets(hash, job.blockTarget);
-    return { job, header: job.hasher.header(), coinbase: coinbaseOf(bound, receipt.records, at), miner, solves };
+    job.hasher.run(bound, receipt.records, at);
+    return { job, header: job.hasher.header(), coinbase: coinbaseOf(bound, receipt.records, at), miner };
   }
 
   private indexOf(names: string[], numbers: Map<string, number>, name: string): number {

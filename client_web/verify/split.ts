@@ -9,8 +9,8 @@ export interface Split {
   readonly feeMsat: bigint;
   /** By miner, sorted. */
   readonly rows: readonly { readonly miner: string; readonly work: bigint; readonly msat: bigint }[];
-  /** Whether the shares were enough to fill the window. */
-  readonly full: boolean;
+  /** The window looks no further back than here: older shares, known or not, change nothing. */
+  readonly reachMs: number;
 }
 
 export interface Counted {
@@ -34,22 +34,16 @@ export function splitPplns(newestFirst: Iterable<Counted>, offer: Offer, nbits: 
   let fromMs = endMs;
   let total = 0n;
   const works = new Map<string, bigint>();
-  let full = left === 0n;
-  if (!full) {
+  const oldestMs = offer.windowMaxMs === 0 ? -Infinity : endMs - offer.windowMaxMs;
+  if (left > 0n) {
     for (const { t, miner, work } of newestFirst) {
-      if (offer.windowMaxMs !== 0 && t < endMs - offer.windowMaxMs) {
-        full = true;
-        break;
-      }
+      if (t < oldestMs) break;
       const counts = work < left ? work : left;
       works.set(miner, (works.get(miner) ?? 0n) + counts);
       total += counts;
       left -= counts;
       fromMs = t;
-      if (left === 0n) {
-        full = true;
-        break;
-      }
+      if (left === 0n) break;
     }
   }
   const pot = grossMsat - (grossMsat * BigInt(offer.feePpm)) / 1_000_000n;
@@ -58,5 +52,5 @@ export function splitPplns(newestFirst: Iterable<Counted>, offer: Offer, nbits: 
     return { miner, work, msat: (pot * work) / total };
   });
   const paid = rows.reduce((sum, row) => sum + row.msat, 0n);
-  return { fromMs, work: total, feeMsat: grossMsat - paid, rows, full };
+  return { fromMs, work: total, feeMsat: grossMsat - paid, rows, reachMs: left === 0n ? fromMs : oldestMs };
 }

@@ -39,6 +39,8 @@ export interface Terms {
   readonly staleMs: number;
   readonly jobMs: number;
   readonly statementMs: number;
+  /** How long a lane may be silent before the pool may close it; 0 if the terms don't say. */
+  readonly laneGraceMs: number;
   readonly easiestBits: number;
   readonly blockBits: number | null;
   readonly minimumMsat: number;
@@ -98,6 +100,7 @@ export function readTerms(event: NostrEvent): Terms {
     return [pubkey, role as Role];
   });
 
+  if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
   if ("donate_to" in fields) must(isHex64(fields["donate_to"]) && isPublicKey(fields["donate_to"]), "donate_to is no public key");
 
   const closed = new Map<string, End>();
@@ -141,6 +144,7 @@ export function readTerms(event: NostrEvent): Terms {
     staleMs: integer(limits["stale_ms"], "stale_ms"),
     jobMs: integer(limits["job_ms"], "job_ms"),
     statementMs: integer(limits["statement_ms"], "statement_ms"),
+    laneGraceMs: "lane_grace_ms" in limits ? integer(limits["lane_grace_ms"], "lane_grace_ms") : 0,
     easiestBits,
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),

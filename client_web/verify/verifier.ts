@@ -39,6 +39,7 @@ export interface Report {
   readonly miners: readonly MinerReport[];
   readonly payouts: Readonly<Record<string, number>>;
   readonly statements: readonly StatementReport[];
+  readonly ignored: number;
   readonly events: number;
   readonly records: number;
 }
@@ -75,7 +76,8 @@ export class Verifier {
     const name = `34210:${this.address.pool}:${this.address.network}`;
     if (log.terms.length === 0) findings.say("form, keys and roles", "nothing-found", "no terms of this pool are on the relays asked");
 
-    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings, "missing-terms").events;
+    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings).events;
+    if (terms[0] !== undefined && terms[0].link.seq > 0) findings.say("chains", "missing-terms", "the first terms are on no relay asked");
     const ends = new Ends(terms);
     checkKeysClosed(terms, log, findings);
     const lanes = followLanes(log.receipts, ends, log.isRevoked, findings);
@@ -92,7 +94,7 @@ export class Verifier {
     const jobs = new Jobs(log, terms, lanes, findings);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
-    const rewards = new Rewards(log, lanes, shares, findings);
+    const rewards = new Rewards(log, lanes, jobs.batches, shares, findings);
     const isStatement = (each: Chained): each is Statement => each.event.kind === KIND.STATEMENT;
     const isStatus = (each: Chained): each is Status => each.event.kind === KIND.STATUS;
     rewards.judge(told.filter(isStatement), told.filter(isStatus), nowMs);
@@ -129,6 +131,7 @@ export class Verifier {
         status: statuses[statuses.length - 1]?.status ?? "pending",
         rows,
       })),
+      ignored: this.intake.ignored,
       events: this.intake.size,
       records: shares.records,
     };

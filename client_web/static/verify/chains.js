@@ -33,7 +33,7 @@ function lineTo (end , numbered ) {
 
 /** Follow a chain; of a fork the branch that goes on is taken. `revoked`: the newest terms name its key in no role. */
 export function followChain (
-  name , events , end , revoked , findings , missing = "gap",
+  name , events , end , revoked , findings ,
 ) {
   const chain = { name, events: [], gapsBefore: new Set() };
   const numbered = bySeq(events);
@@ -62,7 +62,7 @@ export function followChain (
     if (chosen === undefined) continue; // what stands at this number is missing
     if (seq > next) {
       chain.gapsBefore.add(seq);
-      sayGap(findings, missing, name, next, seq - 1, [chosen.event.id]);
+      sayGap(findings, name, next, seq - 1, [chosen.event.id]);
     }
     const before = chain.events[chain.events.length - 1];
     if (before !== undefined) {
@@ -76,13 +76,13 @@ export function followChain (
     chain.events.push(chosen);
     next = seq + 1;
   }
-  if (end !== undefined && end.seq >= next) sayGap(findings, missing, name, next, end.seq, [end.id]);
+  if (end !== undefined && end.seq >= next) sayGap(findings, name, next, end.seq, [end.id]);
   sayVoid(findings, name, beyond);
   return chain;
 }
 
-function sayGap(findings , code , name , from , to , ids ) {
-  findings.say("chains", code, `${name} lacks ${to > from ? `${from} to ${to}` : from}`, ids, null, to - from + 1);
+function sayGap(findings , name , from , to , ids ) {
+  findings.say("chains", "gap", `${name} lacks ${to > from ? `${from} to ${to}` : from}`, ids, null, to - from + 1);
 }
 
 /** Where the terms, in their order, end chains: of two ends of one chain the earlier holds. */

@@ -40,6 +40,8 @@ export class Intake {
                    good = new Map ();
                    bad = new Set ();
           junk = 0;
+  /** Good events that are none of this pool's log. */
+  ignored = 0;
 
   constructor(address , findings ) {
     this.address = address;
@@ -64,7 +66,7 @@ export class Intake {
     if (known !== undefined && known.sig === event.sig && known.content === event.content) return false;
     const ours = LOG_KINDS.includes(event.kind) && event.tags.some((tag) => tag[0] === "a" && tag[1] === this.name);
     if (!ours && !EVIDENCE.includes(event.kind)) {
-      this.junk++;
+      this.ignored++;
       return false;
     }
     if (!hasGoodId(event) || !hasGoodSignature(event)) {
@@ -131,7 +133,8 @@ export class Intake {
       const needed = ROLE_OF.get(event.kind);
       if (roles === undefined && event.pubkey !== this.address.pool) {
         strangers++;
-      } else if (needed === undefined || roles?.has(needed) !== true) {
+      } else if (event.kind !== KIND.JOB && (needed === undefined || roles?.has(needed) !== true)) {
+        // A job's signer is judged by the terms that it names.
         findings.checked("form, keys and roles");
         const code = revoked.has(event.pubkey) ? "closed-chain" : "wrong-key";
         findings.say("form, keys and roles", code, `its key has no role for kind ${event.kind}`, [event.id]);
@@ -144,7 +147,7 @@ export class Intake {
       findings.say("form, keys and roles", "stranger", text, [], null, strangers);
     }
     if (this.junk > 0) {
-      findings.say("signatures", "junk", `${this.junk} answers were no events of this log`, [], null, this.junk);
+      findings.say("signatures", "junk", `${this.junk} answers were no events, or not signed`, [], null, this.junk);
     }
     return log;
   }

@@ -19,7 +19,7 @@ export class Jobs {
     const byId = new Map(terms.map((each) => [each.event.id, each]));
     const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] ).event.id, each.event.created_at * 1000]));
     const batches = new Map ();
-    for (const receipt of log.receipts) batches.set(receipt.event.id, receipt);
+    for (const lane of lanes.values()) for (const receipt of lane.events) batches.set(receipt.event.id, receipt);
     this.batches = batches;
 
     const heights = new Map ();
@@ -32,80 +32,44 @@ export class Jobs {
         continue;
       }
       const say = (code , text , ids = []) => findings.say("jobs", code, text, [job.event.id, ...ids]);
-      const prevhash = toHex(job.prevhash);
-      const other = heights.get(prevhash);
-      if (other === undefined) heights.set(prevhash, job);
+      for (const head of job.heads.values()) {
+        if (head !== "" && !batches.has(head)) say("missing-batch", "a batch it names is on no relay asked", [head]);
+      }
+      const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);
+      this.judged.set(job.event.id, judged);
+      const other = heights.get(judged.prevhash);
+      if (!judged.sound) continue;
+      if (other === undefined) heights.set(judged.prevhash, job);
       else if (other.height !== job.height) say("job-height", `heights ${other.height} and ${job.height} on one block`, [other.event.id]);
-      checkHeads(job, byId.get(job.terms) ?? null, batches, lanes, say);
-      this.judged.set(job.event.id, judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say));
     }
-    this.findLives();
   }
 
   get(id ) {
     return this.judged.get(id);
   }
 
-  /** A job lives until stale_ms after its lane's next job with another prevhash, and job_ms at most. */
-          findLives() {
-    const byLane = new Map ();
-    for (const each of this.judged.values()) {
-      for (const lane of each.job.heads.keys()) {
-        const name = `${each.job.event.pubkey}/${lane}`;
-        const same = byLane.get(name);
-        if (same === undefined) byLane.set(name, [each]);
-        else same.push(each);
-      }
-    }
-    for (const [name, jobs] of byLane) {
-      const lane = Number(name.split("/")[1]);
-      jobs.sort((a, b) => a.job.ms - b.job.ms);
-      for (let i = jobs.length - 1; i >= 0; i--) {
-        const { job, terms, lastMs } = jobs[i] ;
-        if (terms === null) continue;
-        const next = nextOfAnother(jobs, i);
-        const stale = next === null ? Infinity : next.job.ms + terms.staleMs;
-        lastMs.set(lane, Math.min(job.ms + terms.jobMs, stale));
-      }
-    }
-  }
-}
-
-function nextOfAnother(jobs , i ) {
-  const { job, prevhash } = jobs[i] ;
-  for (let j = i + 1; j < jobs.length; j++) {
-    const later = jobs[j] ;
-    if (later.job.ms > job.ms && later.prevhash !== prevhash) return later;
-  }
-  return null;
-}
-
-function checkHeads(
-  job , terms , batches , lanes , say ,
-) {
-  for (const [lane, head] of job.heads) {
-    const name = `${job.event.pubkey}/${lane}`;
-    let sealedMs ;
-    if (head === "") {
-      const first = lanes.get(name)?.events[0];
-      // A lane that has published nothing yet has nothing to seal; a lost beginning is a gap already.
-      if (first === undefined || first.link.seq !== 0) continue;
-      sealedMs = first.fromMs;
-    } else {
-      const batch = batches.get(head);
-      if (batch === undefined) {
-        say("missing-batch", `the batch it names for lane ${lane} is on no relay asked`, [head]);
-        continue;
-      }
-      if (batch.event.pubkey !== job.event.pubkey || batch.lane !== lane) {
-        say("job-head", `what it names for lane ${lane} is another lane's`, [head]);
-        continue;
+  /**
+   * What is wrong with how a lane uses a job, null if nothing: its heads must name the lane, with an earlier batch of it that
+   * had ended at most anchor_ms before, or none yet. `whole`: no batch of the lane is missing.
+   */
+  judgeUse(judged , lane , receipt , whole ) {
+    const { job, terms } = judged;
+    const head = job.heads.get(receipt.lane);
+    if (head === undefined) return ["job-head", "its heads do not name the lane that uses it"];
+    let sealedMs = lane.events[0]?.fromMs ?? receipt.fromMs;
+    if (head !== "") {
+      const batch = this.batches.get(head);
+      const ours = batch !== undefined && batch.lane === receipt.lane && batch.event.pubkey === receipt.event.pubkey;
+      if (!ours || batch.link.seq >= receipt.link.seq) {
+        // An id that is not among the lane's batches may be that of one that is missing.
+        if (batch === undefined && !whole) return null;
+        return ["job-head", "it names no earlier batch of the lane that uses it"];
       }
       sealedMs = batch.toMs;
     }
-    if (terms !== null && job.ms - sealedMs > terms.anchorMs) {
-      say("stale-head", `the batch of lane ${lane} had ended ${job.ms - sealedMs} ms before`);
-    }
+    const old = job.ms - sealedMs;
+    if (terms !== null && old > terms.anchorMs) return ["stale-head", `the batch it names had ended ${old} ms before`];
+    return null;
   }
 }
 
@@ -158,6 +122,5 @@ function judge(job , terms , replacedMs , say ) {
     grossMsat: totalSat(outputs) * 1000n,
     blockTarget: blockTarget === null || !sound ? null : targetWords(blockTarget),
     hasher: new JobHasher(job),
-    lastMs: new Map(),
   };
 }

@@ -42,7 +42,7 @@ export class Payouts {
     for (const payout of inTime) {
       this.findings.checked("payouts");
       const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
-      this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
+      if (backing !== null) this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || borne > 0) claimed++;
       const leaves = payout.amountMsat + borne;
@@ -104,7 +104,7 @@ export class Payouts {
     if (paid === undefined || paid.reverses !== null) this.say("payout-reversal", payout, "it reverses no payment");
     else if (paid.miner !== payout.miner) this.say("payout-reversal", payout, "it reverses another miner's payment", [paid.event.id]);
     else if (sum > paid.amountMsat) this.say("payout-reversal", payout, "more comes back than was paid", [paid.event.id]);
-    return "reversal";
+    return "claimed"; // that money came back is the payer's word, too
   }
 
           takeName(payout ) {
@@ -113,6 +113,7 @@ export class Payouts {
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
   }
 
+  /** null if its proof does not hold. */
           judgePayment(payout ) {
     this.takeName(payout);
     if (!["zap", "lnurl", "bolt11"].includes(payout.method)) return "claimed"; // its proof's form is reserved
@@ -126,7 +127,7 @@ export class Payouts {
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.say("payout-proof", payout, error.message);
-      return "claimed";
+      return null;
     }
   }
 

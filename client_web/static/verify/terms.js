@@ -70,6 +70,7 @@ export function readTerms(event ) {
     return [pubkey, role ];
   });
 
+  if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
   if ("donate_to" in fields) must(isHex64(fields["donate_to"]) && isPublicKey(fields["donate_to"]), "donate_to is no public key");
 
   const closed = new Map ();
@@ -113,6 +114,7 @@ export function readTerms(event ) {
     staleMs: integer(limits["stale_ms"], "stale_ms"),
     jobMs: integer(limits["job_ms"], "job_ms"),
     statementMs: integer(limits["statement_ms"], "statement_ms"),
+    laneGraceMs: "lane_grace_ms" in limits ? integer(limits["lane_grace_ms"], "lane_grace_ms") : 0,
     easiestBits,
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),

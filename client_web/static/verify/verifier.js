@@ -44,7 +44,8 @@ export class Verifier {
     const name = `34210:${this.address.pool}:${this.address.network}`;
     if (log.terms.length === 0) findings.say("form, keys and roles", "nothing-found", "no terms of this pool are on the relays asked");
 
-    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings, "missing-terms").events;
+    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings).events;
+    if (terms[0] !== undefined && terms[0].link.seq > 0) findings.say("chains", "missing-terms", "the first terms are on no relay asked");
     const ends = new Ends(terms);
     checkKeysClosed(terms, log, findings);
     const lanes = followLanes(log.receipts, ends, log.isRevoked, findings);
@@ -61,7 +62,7 @@ export class Verifier {
     const jobs = new Jobs(log, terms, lanes, findings);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
-    const rewards = new Rewards(log, lanes, shares, findings);
+    const rewards = new Rewards(log, lanes, jobs.batches, shares, findings);
     const isStatement = (each ) => each.event.kind === KIND.STATEMENT;
     const isStatus = (each ) => each.event.kind === KIND.STATUS;
     rewards.judge(told.filter(isStatement), told.filter(isStatus), nowMs);
@@ -98,6 +99,7 @@ export class Verifier {
         status: statuses[statuses.length - 1]?.status ?? "pending",
         rows,
       })),
+      ignored: this.intake.ignored,
       events: this.intake.size,
       records: shares.records,
     };

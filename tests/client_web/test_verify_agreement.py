@@ -1,0 +1,265 @@
+"""Two readings of one text: the verifier in Python and the one in TypeScript say the same of the same log.
+
+The log is the one of tests/accounting: two lanes, miners, offers and terms, three blocks, zaps. It is told whole, and
+then altered at random in a hundred ways, each signed anew by the keys it is told with.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from accounting.verifier import Unverified, audit
+from nips.keys import SecretKey
+from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, encode_event, parse_event, verify
+from nips.pool import kinds
+from nips.pool.address import PoolAddress
+
+ROOT = Path(__file__).parents[2]
+MODULES = ROOT / "client_web" / "verify"
+AFTER_MS = 100_000_000
+MUTATIONS = 100
+# One fault makes others appear; how many of these a verifier goes on to name is its own affair (SPEC.md, "Verifying").
+FOLLOWING = {
+    "block-mismatch", "block-not-solved", "job-head", "missing-batch", "missing-receipt", "share-job",
+    "statement-heads", "statement-no-block", "statement-not-recomputed", "statement-reward", "statement-split",
+    "statement-window",
+}  # fmt: skip
+Judge = Callable[[Sequence["Told"]], list[dict[str, Any]]]
+
+
+@dataclasses.dataclass
+class Told:
+    """A log as relays have it: events whose signature holds, and some whose does not."""
+
+    label: str
+    pool: PoolAddress
+    now_ms: int
+    good: list[VerifiedEvent]
+    bad: list[Event] = dataclasses.field(default_factory=list)
+
+    def line(self) -> str:
+        events = [json.loads(encode_event(event)) for event in (*self.good, *self.bad)]
+        log = {"pool": self.pool.pubkey, "network": self.pool.network, "now_ms": self.now_ms, "events": events}
+        return json.dumps(log)
+
+    def audit(self) -> Any:
+        """The report of the verifier in Python, as it prints it."""
+        # An event outside of the log that is not signed is nobody's word, and no finding.
+        bad = [
+            Unverified(event.id, event.pubkey, event.created_at)
+            for event in self.bad
+            if event.kind in kinds.LEDGER_KINDS
+        ]
+        return json.loads(audit(self.good, bad, self.pool, now_ms=self.now_ms).to_json())
+
+
+@pytest.fixture(scope="session")
+def stories() -> Any:
+    """The builder of tests/accounting, whose conftest.py is not seen from here."""
+    path = ROOT / "tests" / "accounting" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("accounting_story", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def judge(node: str) -> Judge:
+    """The second verifier's reports on logs."""
+
+    def run(logs: Sequence[Told]) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [node, str(Path(__file__).with_name("verify_logs.mjs")), str(MODULES), "ts"],
+            input="".join(f"{log.line()}\n" for log in logs),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        reports = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(reports) == len(logs)
+        return reports
+
+    return run
+
+
+def claims(rows: Sequence[Any]) -> dict[str, tuple[int, int]]:
+    return {row["name"]: (row["checked"], row["held"]) for row in rows}
+
+
+def codes(findings: Sequence[Any], notes: bool = False) -> set[str]:
+    return {found["code"] for found in findings if notes or found["grade"] != "not checked"}
+
+
+def test_the_whole_log_claim_by_claim(stories: Any, judge: Judge) -> None:
+    story = stories.tell_story()
+    log = Told("whole", story.pool, story.t0 + AFTER_MS, story.all())
+    theirs = log.audit()
+    (ours,) = judge([log])
+    assert ours["holds"] is theirs["holds"] is True
+    assert claims(ours["claims"]) == claims(theirs["claims"])
+    assert codes(ours["findings"], notes=True) == codes(theirs["findings"], notes=True) == {"chain-facts"}
+    assert ours["miners"] == theirs["miners"]
+    assert ours["payouts"] == theirs["payouts"] == {"attested": 3}
+    assert (ours["pool"], ours["from_ms"], ours["to_ms"]) == (theirs["pool"], theirs["from_ms"], theirs["to_ms"])
+    assert all(row["msat"] == row["told"] for statement in ours["statements"] for row in statement["rows"])
+
+
+def test_the_examples_of_the_specification(judge: Judge) -> None:
+    """The small log that SPEC.md tells, read from its text: every claim of it holds, for both."""
+    text = (ROOT / "nips" / "pool" / "SPEC.md").read_text()
+    blocks = re.findall(r"<!-- example: (\w+) -->\n```json\n(.*?)\n```", text, re.DOTALL)
+    told = {name: json.loads(body) for name, body in blocks}
+    events = {
+        name: verify(parse_event(value)) for name, value in told.items() if value.get("kind") in kinds.LEDGER_KINDS
+    }
+    assert {"terms", "empty_receipt", "job", "receipt", "block", "statement", "status", "payout"} <= set(events)
+    log = Told("SPEC.md", PoolAddress(events["terms"].pubkey, "regtest"), 1_767_300_000_000, list(events.values()))
+    (ours,) = judge([log])
+    theirs = log.audit()
+    assert ours["holds"] is theirs["holds"] is True
+    assert claims(ours["claims"]) == claims(theirs["claims"])
+    assert ours["miners"] == theirs["miners"]
+    balance = json.loads(told["balance"]["content"])
+    mine = next(row for row in ours["miners"] if row["miner"] == balance["miner"])
+    assert mine["owed_msat"] == balance["owed_msat"] == 559_585
+    rows = [(row["work"], row["msat"], row["told"]) for row in ours["statements"][0]["rows"]]
+    assert rows == [("2712", 447_482_559_585, 447_482_559_585), ("12288", 2_027_531_597_414, 2_027_531_597_414)]
+
+
+# Random alterations of what is said, before it is signed.
+
+
+def nudge(value: Any, chance: random.Random) -> Any:
+    """Another value of the same type, mostly a near one."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return max(0, value + chance.choice((-100_000, -1000, -1, 1, 1, 1000, 100_000)))
+    if isinstance(value, bytes):
+        if not value:
+            return b"\x00"
+        at = chance.randrange(len(value))
+        return value[:at] + bytes([value[at] ^ (1 << chance.randrange(8))]) + value[at + 1 :]
+    if isinstance(value, str):
+        if not value:
+            return "0"
+        at = chance.randrange(len(value))
+        return value[:at] + chance.choice("0123456789abcdef".replace(value[at], "")) + value[at + 1 :]
+    if isinstance(value, dict) and value:
+        name = chance.choice(sorted(value))
+        if chance.random() < 0.3:
+            return {key: each for key, each in value.items() if key != name}
+        return {**value, name: nudge(value[name], chance)}
+    if isinstance(value, tuple) and hasattr(value, "_replace"):
+        name = chance.choice(value._fields)
+        return value._replace(**{name: nudge(getattr(value, name), chance)})
+    if isinstance(value, tuple | list) and value:
+        at = chance.randrange(len(value))
+        kind = chance.random()
+        if kind < 0.2:
+            return type(value)((*value[:at], *value[at + 1 :]))
+        if kind < 0.3:
+            return type(value)((*value, value[at]))
+        return type(value)((*value[:at], nudge(value[at], chance), *value[at + 1 :]))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = chance.choice([each.name for each in dataclasses.fields(value)])
+        return dataclasses.replace(value, **{name: nudge(getattr(value, name), chance)})
+    if isinstance(value, msgspec.Struct):
+        name = chance.choice(value.__struct_fields__)
+        return msgspec.structs.replace(value, **{name: nudge(getattr(value, name), chance)})
+    return value
+
+
+def altered_bodies(stories: Any, labels: Sequence[str], chance: random.Random) -> Told | None:
+    """The log with one body altered; what follows is signed on top of it. None if it can't be told at all."""
+    label = chance.choice(labels)
+    try:
+        story = stories.tell_story({label: lambda body: nudge(body, chance)})
+    except Exception:  # a builder that refuses a body tells no log that could be judged
+        return None
+    return Told(f"body of {label}", story.pool, story.t0 + AFTER_MS, story.all())
+
+
+def altered_events(stories: Any, whole: Any, chance: random.Random) -> Told:
+    """The log with one event left out, altered unsigned, signed anew, signed by another, or told twice."""
+    story = whole
+    label = chance.choice(sorted(story.events))
+    event = story.events[label]
+    good = story.all()
+    keys = {key.pubkey: key for key in story.keys}
+    way = chance.choice(("left out", "forged", "dated", "content", "tag", "stranger", "twice", "cut"))
+    at = good.index(event)
+    rest = [*good[:at], *good[at + 1 :]]
+    told = Told(f"{label} {way}", story.pool, story.t0 + AFTER_MS, rest)
+
+    def sign(key: SecretKey, created_at: int, tags: Any, content: str) -> VerifiedEvent:
+        return key.sign(UnsignedEvent(created_at, event.kind, tags, content))
+
+    key, tags = keys[event.pubkey], event.tags
+    if way == "forged":
+        told.bad.append(
+            Event(event.id, event.pubkey, event.created_at, event.kind, tags, event.content + " ", event.sig)
+        )
+    elif way == "dated":
+        told.good = [*rest, sign(key, event.created_at + chance.choice((-3600, -30, 3600)), tags, event.content)]
+    elif way == "content":
+        told.good = [*rest, sign(key, event.created_at, tags, nudge(event.content, chance))]
+    elif way == "tag":
+        told.good = [*rest, sign(key, event.created_at, nudge(tags, chance), event.content)]
+    elif way == "stranger":
+        told.good = [
+            *rest,
+            sign(
+                chance.choice(sorted(keys.values(), key=lambda each: each.pubkey)),
+                event.created_at,
+                tags,
+                event.content,
+            ),
+        ]
+    elif way == "twice":
+        told.good = [*good, sign(key, event.created_at + 1, tags, event.content)]
+    elif way == "cut":
+        told.good = good[: at + 1]
+    return told
+
+
+@pytest.fixture(scope="session")
+def mutations(stories: Any) -> list[Told]:
+    chance = random.Random(4)
+    whole = stories.tell_story()
+    labels = sorted(whole.bodies)
+    logs: list[Told] = []
+    while len(logs) < MUTATIONS:
+        log = altered_bodies(stories, labels, chance) if len(logs) % 2 else altered_events(stories, whole, chance)
+        if log is not None:
+            logs.append(log)
+    return logs
+
+
+def test_a_hundred_altered_logs(mutations: list[Told], judge: Judge) -> None:
+    differ = []
+    faulty = 0
+    for log, ours in zip(mutations, judge(mutations), strict=True):
+        theirs = log.audit()
+        faulty += not theirs["holds"]
+        here, there = codes(ours["findings"]), codes(theirs["findings"])
+        same = here - FOLLOWING == there - FOLLOWING and bool(here & there) == bool(here | there)
+        if ours["holds"] != theirs["holds"] or not same:
+            differ.append(f"{log.label}: {sorted(here)} here, {sorted(there)} there")
+    assert not differ, "\n".join(differ)
+    assert faulty > MUTATIONS / 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.chain import Head, Link, link_of
 from nips.pool.content import (
     decode_content,
@@ -77,9 +78,8 @@ def build_archive(pool: PoolAddress, link: Link, body: ArchiveBody, created_at: 
         "urls": list(body.urls),
         "heads": {name: [head.seq, head.id] for name, head in sorted(body.heads.items())},
     }
-    return UnsignedEvent(
-        ARCHIVE, created_at, (pool.tag(), *link.tags(), ("x", body.file.sha256)), encode_content(fields)
-    )
+    tags = (pool.tag(), *link.tags(), ("x", body.file.sha256), alt_tag(ARCHIVE))
+    return UnsignedEvent(ARCHIVE, created_at, tags, encode_content(fields))
 
 
 def _digest(fields: dict[str, object], name: str) -> Digest:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.content import (
     decode_content,
     encode_content,
@@ -59,6 +60,7 @@ def build_block(pool: PoolAddress, body: BlockBody, created_at: int) -> Unsigned
         ("p", body.finder),
         ("e", body.receipt, "", "receipt"),
         ("share", str(body.index)),
+        alt_tag(BLOCK),
     )
     fields = {
         "height": body.height,

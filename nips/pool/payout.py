@@ -7,6 +7,7 @@ from typing import Any
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import MAX_SAFE_INTEGER, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.chain import Link, link_of
 from nips.pool.content import (
     decode_content,
@@ -67,7 +68,8 @@ def build_payout(pool: PoolAddress, link: Link, body: PayoutBody, created_at: in
     }
     if body.reverses is not None:
         fields["reverses"] = body.reverses
-    return UnsignedEvent(PAYOUT, created_at, (pool.tag(), *link.tags(), ("p", body.miner)), encode_content(fields))
+    tags = (pool.tag(), *link.tags(), ("p", body.miner), alt_tag(PAYOUT))
+    return UnsignedEvent(PAYOUT, created_at, tags, encode_content(fields))
 
 
 def parse_payout(event: VerifiedEvent) -> Payout:

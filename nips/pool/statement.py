@@ -7,6 +7,7 @@ from typing import Any
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.chain import Head, Link, link_of
 from nips.pool.content import (
     decode_content,
@@ -118,6 +119,7 @@ def build_statement(
         *link.tags(),
         ("e", block_event, "", "block"),
         *(("p", row.miner) for row in body.rows),
+        alt_tag(STATEMENT),
     )
     return UnsignedEvent(STATEMENT, created_at, tags, encode_content(fields))
 
@@ -189,7 +191,7 @@ def build_status(pool: PoolAddress, link: Link, statement: str, status: str, cre
     """The event the accounting's key signs."""
     if status not in STATUSES:
         raise ValueError(f"{status} is not a reward's status")
-    tags = (pool.tag(), *link.tags(), ("e", statement, "", "statement"))
+    tags = (pool.tag(), *link.tags(), ("e", statement, "", "statement"), alt_tag(STATUS))
     return UnsignedEvent(STATUS, created_at, tags, encode_content({"statement": statement, "status": status}))
 
 

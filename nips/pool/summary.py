@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import MAX_SAFE_INTEGER, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.chain import Head, Link, link_of
 from nips.pool.content import (
     decode_content,
@@ -170,7 +171,8 @@ def build_summary_part(
     """The part numbered `part`; the accounting's key signs it."""
     told, miners = _told_rows(rows)
     fields = {"of": SUMMARY, "part": part, "rows": told}
-    return UnsignedEvent(STATEMENT_PART, created_at, (pool.tag(), *link.tags(), *miners), encode_content(fields))
+    tags = (pool.tag(), *link.tags(), *miners, alt_tag(STATEMENT_PART))
+    return UnsignedEvent(STATEMENT_PART, created_at, tags, encode_content(fields))
 
 
 def build_summary(
@@ -195,7 +197,8 @@ def build_summary(
     }
     if body.treasury is not None:
         fields["treasury"] = dict(body.treasury)
-    return UnsignedEvent(SUMMARY, created_at, (pool.tag(), *link.tags(), *miners), encode_content(fields))
+    tags = (pool.tag(), *link.tags(), *miners, alt_tag(SUMMARY))
+    return UnsignedEvent(SUMMARY, created_at, tags, encode_content(fields))
 
 
 def _rejects(values: Sequence[object]) -> tuple[Refused, ...]:

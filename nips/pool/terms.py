@@ -8,6 +8,7 @@ from nips.errors import InvalidPoolEvent
 from nips.keys import is_valid_xonly
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.alts import alt_tag
 from nips.pool.chain import Head, Link, link_of
 from nips.pool.content import (
     decode_content,
@@ -360,4 +361,4 @@ def parse_terms(event: VerifiedEvent) -> Terms:
 
 def build_terms(pool: PoolAddress, link: Link, created_at: int, body: TermsBody) -> UnsignedEvent:
     """The event the pool's key signs. `created_at` in seconds, not before the chain's newest."""
-    return UnsignedEvent(TERMS, created_at, (pool.tag(), *link.tags()), encode_content(body.to_json()))
+    return UnsignedEvent(TERMS, created_at, (pool.tag(), *link.tags(), alt_tag(TERMS)), encode_content(body.to_json()))

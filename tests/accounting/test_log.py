@@ -230,7 +230,7 @@ def test_terms_at_a_time(story: Any) -> None:
 def test_a_statement_can_be_made_once_every_open_lane_has_passed(story: Any) -> None:
     events = story.all("batch 1/2", "batch 1/3", "batch 1/4", "batch 1/5", "statement 0")
     pool_log, facts = fold(story, [events])
-    block = next(fact for fact in facts if isinstance(fact, BlockSeen))
+    block = min((fact for fact in facts if isinstance(fact, BlockSeen)), key=lambda seen: seen.found_ms)
     assert not pool_log.ready(block.found_ms)
     waiting = pool_log.expected(block)
     assert isinstance(waiting, NotYet)

@@ -109,8 +109,8 @@ def test_statuses_refused(log):
     for tags, content in (
         (event.tags, event.content.replace("matured", "paid")),
         (event.tags, event.content.replace(log.events["statement"].id, "00" * 32)),
-        (event.tags[:-1], event.content),
-        ((*event.tags, event.tags[-1]), event.content),
+        (event.tags[:-2], event.content),
+        ((*event.tags, event.tags[-2]), event.content),
         (event.tags, event.content.replace('"matured"', "null")),
     ):
         with pytest.raises(InvalidPoolEvent):

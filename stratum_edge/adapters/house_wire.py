@@ -56,6 +56,13 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     value: Any
 
 
+def _encode(frame: Frame) -> bytes:
+    data = msgspec.msgpack.encode(frame)
+    if len(data) > MAX_FRAME:
+        raise ValueError(f"{frame.name} with {len(data)} bytes is more than a frame holds")
+    return data
+
+
 class Link:
     """One end of a connection; `serves` answers the other's calls, `hears` takes what it tells, in order."""
 
@@ -116,19 +123,16 @@ class Link:
         try:
             if serve is None:
                 raise HouseRefused(f"there is no {frame.name} here")
-            answer = Frame(What.ANSWER, frame.number, frame.name, await serve(*frame.value))
+            data = _encode(Frame(What.ANSWER, frame.number, frame.name, await serve(*frame.value)))
         except Exception as error:  # whatever it is, the caller must not wait for ever
             if not isinstance(error, EdgeError):
                 log.exception("%s failed", frame.name)
-            answer = Frame(What.REFUSAL, frame.number, frame.name, [type(error).__name__, str(error)])
-        self._send(answer)
+            data = _encode(Frame(What.REFUSAL, frame.number, frame.name, [type(error).__name__, str(error)]))
+        self._send(data)
 
-    def _send(self, frame: Frame) -> None:
+    def _send(self, data: bytes) -> None:
         if not self.is_open:
             raise HouseGone("the other process has gone")
-        data = msgspec.msgpack.encode(frame)
-        if len(data) > MAX_FRAME:
-            raise ValueError(f"{frame.name} with {len(data)} bytes is more than a frame holds")
         self._writer.writelines((_LENGTH.pack(len(data)), data))
 
     async def call(self, name: str, *args: Any) -> Any:
@@ -138,7 +142,7 @@ class Link:
         answer = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            self._send(Frame(What.CALL, number, name, list(args)))
+            self._send(_encode(Frame(What.CALL, number, name, list(args))))
             return await answer
         finally:
             self._waiting.pop(number, None)
@@ -146,7 +150,7 @@ class Link:
     def tell(self, name: str, *args: Any) -> None:
         """Say something that asks for no answer; nothing when the other side has gone."""
         if self.is_open:
-            self._send(Frame(What.TELL, 0, name, list(args)))
+            self._send(_encode(Frame(What.TELL, 0, name, list(args))))
 
     def close(self) -> None:
         """End the connection; calls that wait fail."""

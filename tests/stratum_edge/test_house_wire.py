@@ -29,7 +29,11 @@ async def never() -> None:
     await anyio.sleep_forever()
 
 
-SERVES = {"add": add, "nothing_here": nothing_here, "broken": broken, "never": never}
+async def huge() -> bytes:
+    return bytes(MAX_FRAME)
+
+
+SERVES = {"add": add, "nothing_here": nothing_here, "broken": broken, "never": never, "huge": huge}
 
 
 class Both:
@@ -93,6 +97,8 @@ async def test_a_refusal_keeps_its_class_where_the_caller_needs_it(both: Both, c
             await link.call("add", "not", 1)
         with pytest.raises(ValueError, match="more than a frame holds"):
             await link.call("add", bytes(MAX_FRAME), 1)
+        with pytest.raises(HouseRefused, match="more than a frame holds"):
+            await link.call("huge")
         assert await link.call("add", 1, 1) == 2
         tasks.cancel_scope.cancel()
 

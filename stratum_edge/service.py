@@ -156,11 +156,12 @@ class Edge:
 
     async def _serve(self, task_status: TaskStatus[None]) -> None:
         await self._renew()
-        for port in self._config.ports:
-            await self._server.listen(port)
         async with anyio.create_task_group() as serving:
-            self._serving = serving.cancel_scope
+            # Before the first port: who comes in while the next is opened logs in as everybody does.
             self._greeters = serving
+            for port in self._config.ports:
+                await self._server.listen(port)
+            self._serving = serving.cancel_scope
             serving.start_soon(self._follow)
             serving.start_soon(self._watch_nodes)
             serving.start_soon(self._seal_when_due)
@@ -371,6 +372,9 @@ class Edge:
                 miner = await self._names.resolve(address)
             except NameRefused as error:
                 refusal = str(error)
+            except Exception:  # whatever a stranger's domain made of it: one login's, not the edge's end
+                log.exception("looking %s up failed", address)
+                refusal = "names can't be looked up just now: try again in a minute, or use your npub"
         log.info("%s of %s is %s", address, connection.address, miner or f"refused: {refusal}")
         connection.session.answer(address, miner, refusal, self._server.mono())
         connection.send()
@@ -378,7 +382,11 @@ class Edge:
             self._greet(connection)
 
     async def _advise(self, connection: Connection, miner: str, payability: Payability) -> None:
-        advice = await payability.advice(miner)
+        try:
+            advice = await payability.advice(miner)
+        except Exception:  # whatever a stranger's profile made of it: nobody knows, and the edge goes on
+            log.exception("whether %s can be paid is not known", encode_npub(miner))
+            return
         if advice is None:
             return
         log.warning("%s mines and earns, and can't be paid yet: %s", encode_npub(miner), advice)

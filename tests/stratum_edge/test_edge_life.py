@@ -10,6 +10,7 @@ import pytest
 
 from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
+from stratum_edge.adapters.stratum_server import StratumServer
 from stratum_edge.config import EdgeConfig, Limits, PortConfig
 from stratum_edge.errors import LaneFinished, NameRefused, PortUnavailable
 from stratum_edge.service import Edge
@@ -42,6 +43,16 @@ class Poor:
 
     async def advice(self, miner):
         return f"{miner[:8]} has no lightning address"
+
+
+class Broken:
+    """Names and payability with a fault of ours in them."""
+
+    async def resolve(self, address):
+        raise KeyError(address)
+
+    async def advice(self, miner):
+        raise KeyError(miner)
 
 
 @asynccontextmanager
@@ -292,3 +303,29 @@ async def test_who_can_not_be_paid_mines_and_is_told_where_the_device_can_show_i
             await mute.say(7, "mining.ping")
             assert (await mute.line())["result"] == "pong", "nothing it may not understand came before"
     assert "can't be paid yet" in caplog.text
+
+
+async def test_a_fault_behind_one_login_is_that_logins_alone(edge, tmp_path, caplog):
+    async with living(edge, tmp_path, names=Broken(), payability=Broken()) as alive:
+        async with miner(edge, alive.ports["main"]) as peer:
+            assert "try again" in (await peer.login("alice@example.com"))["error"][1]
+        async with miner(edge, alive.ports["main"]) as peer:
+            await peer.login(edge.NPUB)
+            assert (await peer.share(edge.NPUB, await peer.work()))["result"] is True
+    assert "looking alice@example.com up failed" in caplog.text
+    assert f"whether {edge.NPUB} can be paid is not known" in caplog.text
+
+
+async def test_who_logs_in_while_the_other_ports_are_opened_is_let_in(edge, tmp_path, monkeypatch):
+    listen, replies = StratumServer.listen, []
+
+    async def and_log_in(server, port):
+        number = await listen(server, port)
+        if port.name == "main":
+            async with miner(edge, number) as peer:
+                replies.append(await peer.login(edge.NPUB))
+        return number
+
+    monkeypatch.setattr(StratumServer, "listen", and_log_in)
+    async with living(edge, tmp_path, ports=[port(), port("second")], payability=Poor()):
+        assert [reply["result"] for reply in replies] == [True]

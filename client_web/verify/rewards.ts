@@ -28,7 +28,8 @@ export interface JudgedStatement {
   readonly findings: readonly Code[];
   /** The split as the shares give it; null if it could not be computed. */
   readonly rows: readonly RecomputedRow[] | null;
-  statuses: Status[];
+  /** In the order of time, each a change. */
+  readonly statuses: Status[];
 }
 
 type Say = (code: Code, text: string, ids?: string[]) => void;
@@ -57,9 +58,7 @@ export class Rewards {
 
   judge(statements: Statement[], statuses: Status[], nowMs: number): void {
     this.checkBlocks(nowMs);
-    const said = new Map<string, Status[]>();
-    for (const status of statuses) said.set(status.statement, [...(said.get(status.statement) ?? []), status]);
-    for (const statement of statements) this.judgeStatement(statement, said.get(statement.event.id) ?? []);
+    for (const statement of statements) this.judgeStatement(statement);
     this.checkStatuses(statuses);
     this.checkTwice();
     this.checkOverdue(nowMs);
@@ -120,7 +119,7 @@ export class Rewards {
     }
   }
 
-  private judgeStatement(statement: Statement, statuses: Status[]): void {
+  private judgeStatement(statement: Statement): void {
     const codes: Code[] = [];
     this.findings.checked("statements");
     const say = (code: Code, text: string, ids: string[] = []) => {
@@ -128,7 +127,7 @@ export class Rewards {
       this.findings.say("statements", code, text, [statement.event.id, ...ids]);
     };
     const rows = this.recompute(statement, say);
-    this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses });
+    this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses: [] });
   }
 
   private recompute(statement: Statement, say: Say): RecomputedRow[] | null {
@@ -292,9 +291,13 @@ export class Rewards {
         continue;
       }
       const before = last.get(status.statement);
-      const follows = before === undefined || (before === "matured" && status.status !== "matured");
-      if (!follows) this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+      // A reorganisation may bring an orphan back; what is void stays so.
+      if (before === "void" || before === status.status) {
+        this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+        continue;
+      }
       last.set(status.statement, status.status);
+      this.statements.get(status.statement)?.statuses.push(status);
     }
   }
 
@@ -316,7 +319,8 @@ export class Rewards {
   }
 
   private checkOverdue(nowMs: number): void {
-    const split = new Set([...this.statements.values()].map((each) => each.statement.block));
+    const standing = [...this.statements.values()].filter(({ statuses }) => statuses.at(-1)?.status !== "void");
+    const split = new Set(standing.map((each) => each.statement.block));
     for (const [name, blocks] of this.announced) {
       const solution = this.shares.solutions.get(name)?.[0];
       if (split.has(name) || solution === undefined) continue;

@@ -6,6 +6,7 @@ then altered at random in a hundred ways, each signed anew by the keys it is tol
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import random
 import re
@@ -18,14 +19,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from accounting.findings import REGISTRY
 from accounting.verifier import Unverified, audit
 from nips.keys import SecretKey
 from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, encode_event, parse_event, verify
 from nips.pool import kinds
 from nips.pool.address import PoolAddress
+from nips.pool.targets import work_from_bits
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "client_web" / "verify"
+SPEC = ROOT / "nips" / "pool" / "SPEC.md"
+SIZE = 28
 AFTER_MS = 100_000_000
 MUTATIONS = 100
 # One fault makes others appear; how many of these a verifier goes on to name is its own affair (SPEC.md, "Verifying").
@@ -121,7 +126,7 @@ def test_the_whole_log_claim_by_claim(stories: Any, judge: Judge) -> None:
 
 def test_the_examples_of_the_specification(judge: Judge) -> None:
     """The small log that SPEC.md tells, read from its text: every claim of it holds, for both."""
-    text = (ROOT / "nips" / "pool" / "SPEC.md").read_text()
+    text = SPEC.read_text()
     blocks = re.findall(r"<!-- example: (\w+) -->\n```json\n(.*?)\n```", text, re.DOTALL)
     told = {name: json.loads(body) for name, body in blocks}
     events = {
@@ -139,6 +144,87 @@ def test_the_examples_of_the_specification(judge: Judge) -> None:
     assert mine["owed_msat"] == balance["owed_msat"] == 559_585
     rows = [(row["work"], row["msat"], row["told"]) for row in ours["statements"][0]["rows"]]
     assert rows == [("2712", 447_482_559_585, 447_482_559_585), ("12288", 2_027_531_597_414, 2_027_531_597_414)]
+
+
+# Cases that chance would hardly come upon.
+
+
+def twice(first: int, last: int) -> Callable[[Any], Any]:
+    """The first share of a batch with one status, and once more at its end with another."""
+
+    def change(body: Any) -> Any:
+        head, again = bytearray(body.shares[:SIZE]), bytearray(body.shares[:SIZE])
+        head[3], again[3] = first, last
+        again[4:8] = body.shares[4 - SIZE : 8 - SIZE]
+        return credited(body, bytes(head) + body.shares[SIZE:] + bytes(again))
+
+    return change
+
+
+def too_early_and_again(body: Any) -> Any:
+    """A share that is dated before its job, and once more as it was: only the first is bad."""
+    early = bytearray(body.shares[:SIZE])
+    early[4:8] = bytes(4)
+    return credited(body, bytes(early) + body.shares)
+
+
+def credited(body: Any, shares: bytes) -> Any:
+    rows = [shares[at : at + SIZE] for at in range(0, len(shares), SIZE)]
+    bits = [body.sessions[int.from_bytes(row[:2], "little")].share_bits for row in rows if row[3] < 2]
+    return dataclasses.replace(body, shares=shares, work=sum(map(work_from_bits, bits)))
+
+
+def fee_on_miners(body: Any) -> Any:
+    return dataclasses.replace(body, payouts=dataclasses.replace(body.payouts, network_fee="miner"))
+
+
+def test_hand_made_cases(stories: Any, judge: Judge) -> None:
+    """Shares told twice, statuses in every order, fees, money that came back: the same findings and balances."""
+    whole = stories.tell_story()
+    logs = []
+
+    def tell(label: str, change: Any = None, then: Callable[[Any], object] | None = None) -> None:
+        story = stories.tell_story(change)
+        if then is not None:
+            then(story)
+        logs.append(Told(label, story.pool, story.t0 + AFTER_MS, story.all()))
+
+    for first, last in ((0, 0), (2, 0), (0, 2), (5, 0), (3, 3)):
+        tell(f"a share told as {first}, then {last}", {"batch 0/1": twice(first, last)})
+    tell("a bad share, then a good one", {"batch 0/1": too_early_and_again})
+    for name in ("statement 0", "statement 2"):
+        for said in itertools.product(("matured", "orphaned", "void"), repeat=2):
+
+            def statuses(story: Any, name: str = name, said: tuple[str, ...] = said) -> None:
+                for number, status in enumerate(said):
+                    story.status(name, status, 70_000 + 1000 * number)
+
+            tell(f"{name}: {said}", None, statuses)
+    fee = {"payout 1": lambda body: dataclasses.replace(body, network_fee_msat=1234)}
+    tell("a fee that a miner bears", {"terms 0": fee_on_miners, "terms 1": fee_on_miners, **fee})
+    payment = whole.bodies["payout 1"].payout_id
+    for back, named in ((1_000_000, payment), (500_000, payment), (1_000_001, payment), (1000, "none")):
+
+        def reversal(body: Any, back: int = back, named: str = named) -> Any:
+            return dataclasses.replace(body, amount_msat=-back, reverses=named, proof={})
+
+        tell(f"{back} come back", {"payout 3": reversal}, lambda story: story.zap(story.keys.bob, 1_000_000, 70_000))
+    for log, ours in zip(logs, judge(logs), strict=True):
+        theirs = log.audit()
+        assert codes(ours["findings"], notes=True) == codes(theirs["findings"], notes=True), log.label
+        assert ours["miners"] == theirs["miners"], log.label
+        assert ours["payouts"] == theirs["payouts"], log.label
+    assert len(logs) == 29
+
+
+def test_the_codes_are_those_of_the_specification() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (contradicted|missing|not checked) \|", SPEC.read_text(), re.MULTILINE)
+    known = {str(code.value): grade for code, (grade, _) in REGISTRY.items()}
+    assert dict(rows).items() <= known.items()
+    text = (MODULES / "findings.ts").read_text()
+    ours = re.findall(r'^ {2}"?([a-z-]+)"?: "(contradicted|missing|not checked)"', text, re.MULTILINE)
+    assert len(ours) >= 60
+    assert dict(ours).items() <= dict(rows).items()
 
 
 # Random alterations of what is said, before it is signed.

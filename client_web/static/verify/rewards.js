@@ -37,9 +37,7 @@ export class Rewards {
 
   judge(statements , statuses , nowMs ) {
     this.checkBlocks(nowMs);
-    const said = new Map ();
-    for (const status of statuses) said.set(status.statement, [...(said.get(status.statement) ?? []), status]);
-    for (const statement of statements) this.judgeStatement(statement, said.get(statement.event.id) ?? []);
+    for (const statement of statements) this.judgeStatement(statement);
     this.checkStatuses(statuses);
     this.checkTwice();
     this.checkOverdue(nowMs);
@@ -100,7 +98,7 @@ export class Rewards {
     }
   }
 
-          judgeStatement(statement , statuses ) {
+          judgeStatement(statement ) {
     const codes = [];
     this.findings.checked("statements");
     const say = (code , text , ids = []) => {
@@ -108,7 +106,7 @@ export class Rewards {
       this.findings.say("statements", code, text, [statement.event.id, ...ids]);
     };
     const rows = this.recompute(statement, say);
-    this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses });
+    this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses: [] });
   }
 
           recompute(statement , say ) {
@@ -272,9 +270,13 @@ export class Rewards {
         continue;
       }
       const before = last.get(status.statement);
-      const follows = before === undefined || (before === "matured" && status.status !== "matured");
-      if (!follows) this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+      // A reorganisation may bring an orphan back; what is void stays so.
+      if (before === "void" || before === status.status) {
+        this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+        continue;
+      }
       last.set(status.statement, status.status);
+      this.statements.get(status.statement)?.statuses.push(status);
     }
   }
 
@@ -296,7 +298,8 @@ export class Rewards {
   }
 
           checkOverdue(nowMs ) {
-    const split = new Set([...this.statements.values()].map((each) => each.statement.block));
+    const standing = [...this.statements.values()].filter(({ statuses }) => statuses.at(-1)?.status !== "void");
+    const split = new Set(standing.map((each) => each.statement.block));
     for (const [name, blocks] of this.announced) {
       const solution = this.shares.solutions.get(name)?.[0];
       if (split.has(name) || solution === undefined) continue;

@@ -18,7 +18,7 @@ const MAX_BOUND = 20_000;
 const SIGMAS = 6;
 const ENOUGH_SHARES = 64;
 
-/** Shares as columns, in the order they were read; those that are credited and good are marked. */
+/** Credited shares that are good as columns, in the order they were read; one that counts nothing after all is marked. */
 export class ShareTable {
   count = 0;
   t = new Float64Array(1024);
@@ -31,7 +31,7 @@ export class ShareTable {
   height = new Uint32Array(1024);
   good = new Uint8Array(1024);
 
-  push(t , lane , seq , index , miner , bits , offer , height , good ) {
+  push(t , lane , seq , index , miner , bits , offer , height ) {
     const row = this.count++;
     if (row === this.t.length) this.grow();
     this.t[row] = t;
@@ -42,7 +42,7 @@ export class ShareTable {
     this.bits[row] = bits;
     this.offer[row] = offer;
     this.height[row] = height;
-    this.good[row] = good ? 1 : 0;
+    this.good[row] = 1;
     return row;
   }
 
@@ -181,19 +181,17 @@ export class Shares {
     const code = this.rules(use, view, t, miner, session.shareBits, meets(hash, bound.target));
     if (solves) this.solved({ receipt, index, t, status, miner, job: judged, block: blockName(judged.hasher.header()) });
 
-    const good = isCredited(status) && code === null;
+    if (code !== null || !isCredited(status)) return code;
     const row = this.table.push(
       t, number, receipt.link.seq, index, this.indexOf(this.miners, this.minerIndex, miner), session.shareBits,
-      this.indexOf(this.offers, this.offerIndex, job.offer), job.height, good,
+      this.indexOf(this.offers, this.offerIndex, job.offer), job.height,
     );
-    if (good) {
-      const sum = this.byMiner.get(miner) ?? { shares: 0, work: 0n, luck: 0 };
-      sum.shares++;
-      sum.work += workFromBits(session.shareBits);
-      sum.luck += (hashFraction(hash) * 2 ** 64) / (Number(targetFromBits(session.shareBits)) / 2 ** 192);
-      this.byMiner.set(miner, sum);
-    }
-    return this.once(row, hash) ? code : (code ?? "share-twice");
+    const sum = this.byMiner.get(miner) ?? { shares: 0, work: 0n, luck: 0 };
+    sum.shares++;
+    sum.work += workFromBits(session.shareBits);
+    sum.luck += (hashFraction(hash) * 2 ** 64) / (Number(targetFromBits(session.shareBits)) / 2 ** 192);
+    this.byMiner.set(miner, sum);
+    return this.once(row, hash) ? null : "share-twice";
   }
 
           rules(use , view , t , miner , shareBits , met ) {
@@ -243,7 +241,7 @@ export class Shares {
     });
   }
 
-  /** Whether no earlier share has this header; of two the later, in the order of S, is the bad one. */
+  /** Whether no earlier good share has this header; of two the later, in the order of S, is the bad one. */
           once(row , hash ) {
     // 128 bits of the hash; the prevhash is part of what was hashed.
     const key = String.fromCharCode(...new Uint16Array(hash.buffer, 0, 8));

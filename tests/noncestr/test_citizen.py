@@ -16,11 +16,19 @@ import nostr_sdk
 import pytest
 import websockets
 
-from nips.nip01 import Filter, VerifiedEvent, decode_event, make_filter, verify
+from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent, decode_event, make_filter, verify
 from nips.nip05 import parse_identifier, pubkey_of
 from nips.nip19 import parse_pubkey
+from noncestr import citizen_teller
+from noncestr.citizen import Citizen
+from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load
-from relay_bridge.service import fetch_events
+from noncestr.running import running
+from noncestr.social_config import SocialConfig
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.policy import OpenPolicy
+from relay_bridge.service import RelayBridge, fetch_events
 
 ROOT = Path(__file__).parents[2]
 # Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.
@@ -150,6 +158,43 @@ def test_a_person_follows_the_pool_and_writes_to_it(tmp_path: Path, pools: Calla
     assert "Paid to you so far: " in message["content"]
     pool.end(signal.SIGINT)
     assert pool.process.returncode == 0
+
+
+@pytest.mark.anyio
+async def test_notes_that_mention_the_pool_are_answered_over_a_relay(
+    tmp_path: Path, citizen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a relay that takes notes of others. A restart reads the first question again, and answers the second alone."""
+    monkeypatch.setattr(citizen_teller, "LOOK_S", 0.05)
+    block = citizen.block(1)
+    answered: dict[str, list[VerifiedEvent]] = {}
+    questions: list[str] = []
+
+    async def read(bridge: RelayBridge) -> bool:
+        found = await bridge.fetch([make_filter(authors=[citizen.who.key.pubkey], kinds=[1])])
+        answered.clear()
+        for note in found:
+            answered.setdefault(note.tag_value("e") or "", []).append(note)
+        return {"", *questions} <= answered.keys()
+
+    async with (
+        SqliteEventStore(tmp_path / "relay.sqlite") as store,
+        RelayServer("127.0.0.1", 0, store, OpenPolicy()) as server,
+    ):
+        for name in ("alice", "bob"):
+            named = ("p", citizen.who.key.pubkey)
+            asking = citizen.key(name).sign(UnsignedEvent(1, citizen.clock.ms // 1000, (named,), "hashrate?"))
+            questions.append(asking.id)
+            bridge = RelayBridge([server.url], outbox_path=tmp_path / "outbox.sqlite")
+            lives = Citizen(citizen.who, SocialConfig(), citizen.books, BridgeFeed(bridge), citizen.clock, tmp_path)
+            async with running(bridge.run), running(lives.run):
+                await bridge.publish(asking)
+                with anyio.fail_after(30):
+                    while not await read(bridge):  # noqa: ASYNC110 - a relay is asked, it tells nothing by itself
+                        await anyio.sleep(0.05)
+    assert [len(notes) for notes in answered.values()] == [1, 1, 1]
+    assert answered[""][0].tag_value("block") == block.block
+    assert ("p", citizen.key("bob").pubkey) in answered[questions[1]][0].tags
 
 
 def plain(event: VerifiedEvent) -> dict[str, Any]:

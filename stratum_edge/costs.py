@@ -21,7 +21,8 @@ WISH_MS: Final = 2_000
 BAD_SHARE_MS: Final = 400
 # Firmwares ask for all sorts of things, each once: 250 at once are a flood.
 UNKNOWN_METHOD_MS: Final = 200
-# A subscribe, authorize or configure said again: some clients say each twice, none says it five times a second.
+# A configure, an extranonce.subscribe or a wish that changes nothing; a subscribe or authorize said again: some clients
+# say each twice, none says it five times a second.
 REPEATED_REQUEST_MS: Final = 200
 # A ping every few seconds is usual; twenty a second may go on for ever.
 PING_MS: Final = 50

@@ -310,6 +310,7 @@ class Session:
             least = self._pace.not_below(asked.least)
             if self._pace.difficulty < least:
                 self._wish(least, mono)
+        self._pay(costs.REPEATED_REQUEST_MS, mono)
         self._out.append(reply(request.id, asked.answer(self._pace.highest)))
         if asked.mask is not None:
             self._mask, self._configured = asked.mask, asked.mask != 0
@@ -321,6 +322,7 @@ class Session:
         wish = wishes.difficulty(params[0]) if params else None
         if wish is None:
             self._refuse(request, OTHER, "mining.suggest_difficulty takes a positive number")
+            self._pay(costs.BAD_LINE_MS, mono)
             return
         self._out.append(true_reply(request.id))
         self._wish(wish, mono)
@@ -329,12 +331,14 @@ class Session:
         wish = wishes.difficulty_of_target(params[0]) if params else None
         if wish is None:
             self._refuse(request, OTHER, "mining.suggest_target takes a target in hex")
+            self._pay(costs.BAD_LINE_MS, mono)
             return
         self._out.append(true_reply(request.id))
         self._wish(wish, mono)
 
-    def _extranonce_subscribe(self, request: Request, _params: list[Any], _mono: int) -> None:
+    def _extranonce_subscribe(self, request: Request, _params: list[Any], mono: int) -> None:
         self._out.append(true_reply(request.id))
+        self._pay(costs.REPEATED_REQUEST_MS, mono)
 
     def _ping(self, request: Request, _params: list[Any], mono: int) -> None:
         self._out.append(reply(request.id, "pong"))
@@ -344,8 +348,7 @@ class Session:
 
     def _wish(self, wish: Fraction, mono: int) -> None:
         wanted = self._pace.admit(wish)
-        if wanted != self._pace.difficulty:
-            self._pay(costs.WISH_MS, mono)
+        self._pay(costs.REPEATED_REQUEST_MS if wanted == self._pace.difficulty else costs.WISH_MS, mono)
         self._change(wanted, mono)
 
     def _retarget(self, mono: int) -> None:

@@ -343,6 +343,31 @@ def test_who_only_errs_pays_and_who_errs_slowly_stays(edge, bench):
     assert "too long" in long.raw(None)[0]["error"][1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id":1,"method":"mining.configure","params":[["version-rolling"],{}]}',
+        b'{"id":1,"method":"mining.extranonce.subscribe","params":[]}',
+        b'{"id":1,"method":"mining.subscribe","params":[]}',
+        b'{"id":1,"method":"mining.authorize","params":["%s","x"]}',
+        b'{"id":1,"method":"mining.suggest_difficulty","params":[0.001]}',
+        b'{"id":1,"method":"mining.suggest_difficulty","params":[0]}',
+        b'{"id":1,"method":"mining.suggest_target","params":["x"]}',
+        b'{"id":1,"method":"mining.ping","params":[]}',
+        b'{"id":1,"method":"mining.unheard_of","params":[]}',
+        b'{"id":1,"method":"pong"}',
+        b"",
+    ],
+)
+def test_whatever_is_asked_a_flood_of_it_ends(edge, bench, line):
+    peer = bench.peer()
+    peer.login(edge.NPUB)
+    line = line.replace(b"%s", edge.NPUB.encode())
+    answers = len(peer.raw(*[line] * 2000)) + len(peer.raw(*[line] * 4000))
+    assert peer.session.closing == "too many errors"
+    assert answers <= 2 * 1001
+
+
 def test_endless_wishes_end_the_connection_and_few_or_equal_ones_do_not(edge, bench):
     fickle = bench.peer()
     fickle.login(edge.NPUB)

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 
+from accounting.lanes import LaneKey
 from accounting.readmodel import AccountingReadModel
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.http_server import bind, serve
@@ -15,9 +17,11 @@ from client_web.adapters.relay_proxy import RelayProxy
 from client_web.server import create_app
 from client_web.site import RELAY_PATH, Site
 from nips.nip11 import RelayInformation
+from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
+from nips.pool.terms import Terms
 from nips.pool.views import build_announcement
 from noncestr import __version__
 from noncestr.banner import banner, stratum_url, web_url
@@ -25,6 +29,7 @@ from noncestr.chains import open_source
 from noncestr.citizen_parts import make_citizen
 from noncestr.clock import WallClock
 from noncestr.config import Config
+from noncestr.control import Desk
 from noncestr.demo import DemoMiners
 from noncestr.demo_payouts import demo_payouts
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
@@ -33,6 +38,8 @@ from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
+from noncestr.lane_gate import GatedFeed
+from noncestr.lane_watch import LaneWatch
 from noncestr.lanes import LanePlan, close_keys, close_lanes, plan_lanes, wait_for_orphans
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
@@ -46,6 +53,7 @@ from noncestr.readmodel import PoolReadModel
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.termskeeper import TermsKeeper
+from noncestr.watermarks import Watermarks
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import PoolPolicy
@@ -90,6 +98,10 @@ class Pool:
         self._issuing = anyio.Lock()
         self._edge: EdgePart | None = None
         self._terms: TermsKeeper | None = None
+        self._watermarks = Watermarks()
+        # Between relays and accounting, and what watches the lanes that come through; None while the pool starts.
+        self._gate: GatedFeed
+        self._lanes: LaneWatch | None = None
         # New terms and a new announcement, as the configuration now says; None while the pool starts.
         self._promise_again: Callable[[], Awaitable[None]] | None = None
 
@@ -120,6 +132,7 @@ class Pool:
             bridge = self._bridge()
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
+            self._gate = GatedFeed(BridgeFeed(bridge), lambda event: self._watermarks.hear(event, self.clock.now_ms()))
             terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
             await terms.open()
             self._terms = terms
@@ -127,22 +140,24 @@ class Pool:
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
             around = self._surroundings(chain, terms, bridge, names)
-            edge = await start_edge(
-                stack, around, self._edge_config(), plan, bridge, self.config.edge.control, self._drained.set
-            )
+            desk = Desk(lambda: {"watermarks": self._marks()}, {"close": self._close})
+            control = self.config.edge.control
+            edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
             self._edge = edge
             if self.config.chain.source == "embedded":
                 await enter(running(HouseServer(self.data / CHAIN_SOCKET, chain).run))
             accounting = Accounting(
                 pool=self.address,
                 signer=self.keys.accounting,
-                feed=BridgeFeed(bridge),
+                feed=self._gate,
                 chain=ChainHeights(chain),
                 store_path=self.data / "ledger.sqlite",
                 clock=self.clock,
                 config=AccountingConfig(),
             )
             await enter(running(accounting.run))
+            self._lanes = self._lane_watch(accounting, terms, bridge, plan)
+            await enter(looping(self._lanes.watch))
             miners = self._demo_miners(bridge) if self.demo else None
             zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
             citizen = make_citizen(
@@ -158,7 +173,9 @@ class Pool:
             )
             await enter(running(citizen.run))
             books = AccountingReadModel(accounting)
-            read_model = PoolReadModel(books, edge.status, bridge.status, zapper_status, lambda: counts)
+            read_model = PoolReadModel(
+                books, edge.status, bridge.status, zapper_status, lambda: counts, lanes=self._marks
+            )
             await self._start_web(stack, read_model, terms)
             await self._announce(bridge, terms)
 
@@ -202,7 +219,7 @@ class Pool:
         bridge: RelayBridge,
         given_up: Mapping[str, Head] | None = None,
         block_bits: int | None = None,
-    ) -> None:
+    ) -> Terms:
         """The configured terms; what was closed stays closed, and the demo target where it was, unless one is given.
 
         `given_up`: the last batches of lanes whose journal is gone.
@@ -210,16 +227,26 @@ class Pool:
         async with self._issuing:
             closed = dict(given_up or {})
             bits = block_bits or first_block_bits(self.config)
-            if terms.issued:
-                last = terms.current().body
-                refuse_revoked(self.config, last.closed)
-                if block_bits is None and bits is not None and last.limits.block_bits is not None:
-                    bits = last.limits.block_bits
-                closed.update(last.closed)
-                left_out = last.keys_of("edge") - {self.keys.edge.pubkey, *further_edges(self.config)}
+            if not terms.issued:
+                return await self._sign_terms(terms, bits, closed)
+            last = terms.current()
+            refuse_revoked(self.config, last.body.closed)
+            if block_bits is None and bits is not None and last.body.limits.block_bits is not None:
+                bits = last.body.limits.block_bits
+            closed.update(last.body.closed)
+            left_out = last.body.keys_of("edge") - {self.keys.edge.pubkey, *further_edges(self.config)}
+            lanes = set(self.config.edge.closed)
+            with self._gate.hold(left_out | {parse_pubkey(name.partition("/")[0]) for name in lanes}) as hold:
                 closed = {**await close_keys(bridge, self.address, left_out), **closed}
-                closed = {**await close_lanes(bridge, self.address, self.config.edge.closed, closed), **closed}
-            await terms.issue(terms_body(self.config, self.keys, self.relays, bits, closed), self.clock.now_ms())
+                closed = {**await close_lanes(bridge, self.address, lanes, closed), **closed}
+                issued = await self._sign_terms(terms, bits, closed)
+                if issued.id != last.id:
+                    hold.until(issued.id)
+            return issued
+
+    async def _sign_terms(self, terms: TermsKeeper, bits: int | None, closed: Mapping[str, Head]) -> Terms:
+        body = terms_body(self.config, self.keys, self.relays, bits, closed)
+        return await terms.issue(body, self.clock.now_ms())
 
     async def _follow_hashrate(self, edge: EdgePart, terms: TermsKeeper, bridge: RelayBridge) -> None:
         while True:
@@ -246,6 +273,35 @@ class Pool:
             created_at=self.clock.now_ms() // 1000,
         )
         await bridge.publish(self.keys.pool.sign(announcement))
+
+    # Lanes
+
+    def _lane_watch(self, accounting: Accounting, terms: TermsKeeper, bridge: RelayBridge, plan: LanePlan) -> LaneWatch:
+        async def issue(closed: Mapping[str, Head]) -> Terms:
+            issued = await self._issue(terms, bridge, closed)
+            await self._announce(bridge, terms)
+            return issued
+
+        own = frozenset(LaneKey(self.keys.edge.pubkey, number) for number in plan.lanes)
+        return LaneWatch(
+            pool=self.address,
+            accounting=accounting,
+            gate=self._gate,
+            watermarks=self._watermarks,
+            terms=terms,
+            issue=issue,
+            running=lambda: own,
+            automatic=lambda: self.config.edge.close_silent,
+            clock=self.clock,
+        )
+
+    def _marks(self) -> list[dict[str, Any]]:
+        return [] if self._lanes is None else self._lanes.plain()
+
+    async def _close(self, name: str, at_once: bool) -> dict[str, Any]:
+        if self._lanes is None:
+            raise NoncestrError("the pool is still starting")
+        return await self._lanes.close(name, at_once=at_once)
 
     # The edge
 

@@ -111,6 +111,9 @@ class EdgeSection:
     closed: tuple[str, ...] = _key(
         (), "Lanes of such edges whose journal is lost, as npub/NUMBER: closed at their last batch.", lane_names
     )
+    close_silent: bool = _key(
+        False, "Close such an edge's lane by itself once it was silent for [terms] lane_grace_seconds."
+    )
     control: bool = _key(True, "Answer `noncestr edge status` and its like on a socket in the data folder.")
 
 
@@ -152,6 +155,9 @@ class TermsConfig:
     )
     batch_seconds: int = _key(10, "A share receipt is published about this often, in seconds.", between(1, 600))
     heartbeat_seconds: int = _key(30, "An empty receipt after this long without shares.", between(1, 3600))
+    lane_grace_seconds: int = _key(
+        600, "A lane silent for so long may be closed, so that statements go on without it.", between(1, 86_400)
+    )
     maturity_blocks: int = _key(6, "Confirmations after which a reward is payable.", between(1, 1000))
     minimum_payout_sat: int = _key(1, "Balances under this many sat wait.", between(1, 100_000_000))
 

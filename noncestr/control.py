@@ -1,8 +1,8 @@
 """The operator's socket in the data folder: how the edge is, who is connected, emptying it for an upgrade."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -39,6 +39,14 @@ class Relays(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a pool or an edge alone adds to its socket: `facts` to the status, and services of its own."""
+
+    facts: Callable[[], Mapping[str, Any]] = dict
+    services: Mapping[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+
+
 class Control:
     """Answers on the socket. `ended` is called when the edge was emptied: the process then stops."""
 
@@ -51,6 +59,7 @@ class Control:
         edge: EdgePart,
         relays: Relays,
         ended: Callable[[bool, int], None],
+        desk: Desk | None = None,
     ) -> None:
         """`ended` is told whether the lanes ended for good, and how much of them is left in the journals."""
         self._path = path
@@ -59,6 +68,7 @@ class Control:
         self._edge = edge
         self._relays = relays
         self._ended = ended
+        self._desk = desk or Desk()
         self._draining = False
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -70,6 +80,7 @@ class Control:
             "status": self._status,
             "sessions": self._sessions,
             "drain": self._drain,
+            **{name: _mendable(serve) for name, serve in self._desk.services.items()},
         }
         return serves, {}
 
@@ -87,6 +98,7 @@ class Control:
                 {"url": relay.url, "connected": relay.connected, "backlog": relay.backlog, "error": relay.last_error}
                 for relay in self._relays.status()
             ],
+            **self._desk.facts(),
         }
 
     async def _sessions(self) -> Any:
@@ -106,6 +118,18 @@ class Control:
             logger.warning("drained: %d left, %s", drained.left, "all published" if published else "relays are behind")
             self._ended(fin, drained.left)
         return {**asdict(drained), "published": published}
+
+
+def _mendable(serve: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """The service, with what an operator can mend as an answer and not as a fault of ours."""
+
+    async def answer(*args: Any) -> Any:
+        try:
+            return await serve(*args)
+        except NoncestrError as error:
+            raise EdgeError(str(error)) from error
+
+    return answer
 
 
 async def _hold(_link: Link) -> None:

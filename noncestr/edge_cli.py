@@ -82,6 +82,45 @@ def drain(
     raise typer.Exit(0 if done else 1)
 
 
+@edge_app.command("close")
+def close(
+    lane: Annotated[str, typer.Argument(help="The lane, NPUB/NUMBER, as `noncestr edge status` shows it.")],
+    data: DataOption = Path("data"),
+    now: Annotated[
+        bool, typer.Option("--now", help="Before its grace is over: its journal is lost, or its key is not trusted.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a silent lane of another edge by new terms, at its last batch: statements go on without it.
+
+    What its edge has not published counts nowhere from then on, for good, blocks included; it opens a new lane.
+    """
+    closed = _ask(data, "close", lane, now)
+    if as_json:
+        typer.echo(msgspec.json.encode(closed))
+        return
+    typer.echo(f"lane {closed['lane']} is closed at batch {closed['batch']}, silent for {closed['quiet_ms'] // 1000} s")
+    typer.echo(f"{len(closed['waited_for_it'])} statements waited for it")
+    typer.echo("shares that its edge accepted later and has not published count nowhere; `noncestr edge lost` on its")
+    typer.echo("host says which, once it is back; it goes on in a new lane")
+
+
+@edge_app.command("lost")
+def lost(
+    data: Annotated[Path, typer.Option("--data", help="Data folder of the edge.")] = Path("edge"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what of this edge's lanes counts nowhere, since the pool closed them before it was published."""
+    from noncestr.edge_tables import show_lost
+    from noncestr.lost_work import read_reports
+
+    reports = read_reports(data)
+    if as_json:
+        typer.echo(msgspec.json.encode(reports))
+        return
+    show_lost(reports)
+
+
 @edge_app.command("run")
 def run(
     pool: Annotated[str, typer.Option("--pool", help="The pool: its npub, nprofile or hex key.")],

@@ -13,7 +13,7 @@ from noncestr.addresses import Bound
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.chains import coinbase_script
 from noncestr.config import Config, LogConfig
-from noncestr.control import CONTROL, Control, Relays
+from noncestr.control import CONTROL, Control, Desk, Relays
 from noncestr.doors import stratum_limits, stratum_ports
 from noncestr.edges import EdgePart, OneEdge
 from noncestr.lanes import LanePlan, journal_of, lane_in, put_away, set_aside
@@ -74,10 +74,11 @@ async def start_edge(
     relays: Relays,
     control: bool,
     drained: Callable[[], None],
+    desk: Desk | None = None,
 ) -> EdgePart:
     """Run the edge, the end of lanes nobody goes on in, and the operator's socket, until the stack closes.
 
-    `drained` is called once the operator had the edge emptied.
+    `drained` is called once the operator had the edge emptied; `desk`: what else the socket answers.
     """
     enter = stack.enter_async_context
     await put_away_ended(around, plan)
@@ -99,6 +100,7 @@ async def start_edge(
             edge=edge,
             relays=relays,
             ended=ended,
+            desk=desk,
         )
         await enter(running(operator.run))
     return edge

@@ -3,7 +3,7 @@
 It shares nothing with the pool but relays: terms come from them, jobs, receipts and blocks go to them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,19 +14,23 @@ from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from noncestr.chains import open_source
 from noncestr.clock import WallClock
+from noncestr.closed_lanes import account_for_closed
 from noncestr.config import Config
+from noncestr.control import Desk
+from noncestr.edge_clock import ClockedSource, EdgeClock
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load_or_create
-from noncestr.lanes import plan_lanes, wait_for_orphans
+from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
 from noncestr.places import move_stratum, place_stratum, reachable
+from noncestr.profiles import delegate_profile, relay_list
 from noncestr.promises import REGTEST
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -41,6 +45,8 @@ from stratum_edge.ports import TemplateSource
 REMIND_S: Final = 60.0
 # How long the last events may take to reach the relays when the edge stops, and when it starts.
 FLUSH_S: Final = 5.0
+# An edge knows its pool by npub only: so much of it stands in the edge's name.
+SHOWN_NPUB: Final = 12
 Say = Callable[[str], None]
 
 
@@ -69,6 +75,7 @@ class LoneEdge:
         self._key = load_or_create(data / "keys", "edge")
         self._stratum = place_stratum(config, lan=lan)
         self._edge: EdgePart | None = None
+        self._clock = WallClock()
         self._drained = anyio.Event()
 
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
@@ -76,7 +83,6 @@ class LoneEdge:
 
         Raises NoncestrError when the terms name it no more.
         """
-        left_out = False
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             bridge = RelayBridge(
@@ -90,23 +96,50 @@ class LoneEdge:
             stack.push_async_callback(self._flush, bridge)
             terms = TermsFollower(self._data / "terms.json", self._pool, BridgeFeed(bridge))
             await enter(running(terms.run))
+            clock = EdgeClock(self._pool, terms, BridgeFeed(bridge), self._clock, anyio.current_time)
+            await enter(looping(clock.watch))
             self._introduce()
-            await first_of(stopped, lambda: self._named(terms))
-            if not self._is_named(terms):
-                return
-            await self._serve(stack, terms, bridge)
-
-            async def no_longer_named() -> None:
-                nonlocal left_out
-                while self._is_named(terms):
-                    await terms.changed(terms.current().id)
-                left_out = True
-
-            await first_of(stopped, self._drained.wait, no_longer_named)
+            left_out = False
+            while not left_out:
+                await first_of(stopped, lambda: self._may_serve(terms, clock))
+                if not self._is_named(terms) or clock.is_off:
+                    break
+                if await self._serve_while(stopped, terms, bridge, clock):
+                    break
+                left_out = not self._is_named(terms)
             self._say("stopping ...")
         self._say("stopped; everything is kept in " + str(self._data))
         if left_out:
             raise NoncestrError("the pool's terms name this edge no more: what is mined here would not be credited")
+
+    async def _serve_while(
+        self, stopped: Callable[[], Awaitable[None]], terms: TermsFollower, bridge: RelayBridge, clock: EdgeClock
+    ) -> bool:
+        """Serve miners until something changes; whether it is over then."""
+        over = False
+
+        async def told_to_end() -> None:
+            nonlocal over
+            await first_of(stopped, self._drained.wait)
+            over = True
+
+        async with AsyncExitStack() as serving:
+            plan = await self._serve(serving, terms, bridge, clock)
+            await first_of(
+                told_to_end, lambda: self._no_longer_served(terms, plan.lanes), lambda: clock.until(off=True)
+            )
+            if not over and clock.is_off:
+                self._say("the clock is too far from the pool's: miners are let go until it is set")
+            elif not over and self._is_named(terms):
+                self._say("a lane was closed by the pool: miners are let go for a moment, another lane is begun")
+        self._edge = None
+        return over
+
+    async def _no_longer_served(self, terms: TermsFollower, lanes: Collection[int]) -> None:
+        """Return once the terms leave this edge out, or close one of its lanes."""
+        names = {f"{self._key.pubkey}/{number}" for number in lanes}
+        while self._is_named(terms) and not names & terms.current().body.closed.keys():
+            await terms.changed(terms.current().id)
 
     # Who we are
 
@@ -121,9 +154,13 @@ class LoneEdge:
         except LookupError:
             return False
 
-    async def _named(self, terms: TermsFollower) -> None:
-        """Return once the pool's terms name this edge; say once a minute what is waited for."""
-        while not self._is_named(terms):
+    async def _may_serve(self, terms: TermsFollower, clock: EdgeClock) -> None:
+        """Return once the pool's terms name this edge and its clock is right; say once a minute what is waited for."""
+        while not self._is_named(terms) or clock.is_off:
+            if self._is_named(terms):
+                self._say("waiting: the clock is too far from the pool's")
+                await clock.until(off=False)
+                continue
             try:
                 known = terms.current().id
                 missing = "the pool's terms do not name this edge: its operator puts the npub into [edge] keys"
@@ -153,9 +190,10 @@ class LoneEdge:
             async with open_source(self._config, self._data, WallClock()) as source:
                 yield source
 
-    async def _serve(self, stack: AsyncExitStack, terms: TermsFollower, bridge: RelayBridge) -> None:
+    async def _serve(
+        self, stack: AsyncExitStack, terms: TermsFollower, bridge: RelayBridge, clock: EdgeClock
+    ) -> LanePlan:
         enter = stack.enter_async_context
-        clock = WallClock()
         await bridge.flush(FLUSH_S)
         edge, workers = self._key.pubkey, self._config.edge.workers
         closed = terms.current().body.closed
@@ -167,23 +205,34 @@ class LoneEdge:
             data=self._data,
             pool=self._pool,
             signer=self._key,
-            source=await enter(self._chain()),
+            source=ClockedSource(await enter(self._chain()), self._clock, clock.check),
             terms=terms,
             publisher=bridge,
-            clock=clock,
+            clock=self._clock,
             log=self._config.log,
-            names=await enter(open_names(self._data / NAMES, clock.now_ms)),
+            names=await enter(open_names(self._data / NAMES, self._clock.now_ms)),
             payability=RelayPayability(
-                bridge, self._relays, clock.now_ms, allow_http_loopback=self._pool.network == REGTEST
+                bridge, self._relays, self._clock.now_ms, allow_http_loopback=self._pool.network == REGTEST
             ),
         )
         control = self._config.edge.control
-        self._edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set)
+        desk = Desk(lambda: {"clock": clock.check.plain(clock.anchor_ms, clock.mono_ms())})
+        self._edge = await start_edge(
+            stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk
+        )
+        await enter(looping(account_for_closed, around, bridge, closed))
+        if self._config.social.profiles:
+            now_s = self._clock.now_ms() // 1000
+            await bridge.publish(
+                delegate_profile(self._key, self._pool, "edge", now_s, name=encode_npub(self._pool.pubkey)[:SHOWN_NPUB])
+            )
+            await bridge.publish(relay_list(self._key, now_s, self._relays, self._config.relay.social))
         calm()
         await enter(looping(collect_calmly))
         if self._stratum.moved:
             self._say(f"port {self._stratum.asked} is busy: the Stratum port is {self._stratum.port}")
         self._say(f"Stratum: stratum+tcp://{reachable(self._stratum.host)}:{self._stratum.port}")
+        return plan
 
     def _edge_config(self) -> EdgeConfig:
         return edge_config(self._config, self._stratum, self._pool.pubkey, lan=self._lan)

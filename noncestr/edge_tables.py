@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nips.nip19 import encode_npub
+from noncestr.watermarks import largest_skew
 from stratum_edge.messages import DUPLICATE, LOW_DIFFICULTY, NOT_SUBSCRIBED, OTHER, STALE, UNAUTHORIZED
 
 # What Stratum's error codes say.
@@ -20,6 +21,8 @@ REASONS: Final[Mapping[int, str]] = {
 }
 # More than any line needs, so that nothing is folded where a program reads on.
 PIPE_WIDTH: Final = 400
+# Blocks named beside a lane; the others are counted.
+HELD_SHOWN: Final = 2
 _UNITS: Final = ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s", "ZH/s")
 
 
@@ -100,9 +103,63 @@ def show_status(found: Mapping[str, Any], console: Console | None = None) -> Non
     console.print(f"blocks since the start: {blocks}", highlight=False)
     if total["stalled"]:
         console.print("stalled: a lane is down or can't write its journal, see the log", highlight=False)
+    if found.get("watermarks"):
+        show_watermarks(found["watermarks"], console)
+    if "clock" in found:
+        console.print(f"clock: {clock_words(found['clock'])}", highlight=False)
     for relay in found["relays"]:
         state = "connected" if relay["connected"] else f"away ({relay['error'] or 'not reached yet'})"
         console.print(f"relay {relay['url']}: {state}, {relay['backlog']} events behind", highlight=False)
+
+
+def show_watermarks(marks: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """How far each lane of the pool has been told, and what waits for it."""
+    table = _table("lane of the pool", "batch", "told up to", "heard", "clock", "holds up")
+    for mark in marks:
+        held = ", ".join(f"{held['height']} {held['block'][:12]}…" for held in mark["holds_up"][:HELD_SHOWN])
+        more = len(mark["holds_up"]) - HELD_SHOWN
+        heard = f"{duration(mark['quiet_ms'])} ago" + (", SILENT" if mark["silent"] else "")
+        table.add_row(
+            mark["lane"] + (" (own)" if mark["own"] else ""), str(mark["batch"]), f"{duration(mark['age_ms'])} ago",
+            heard, clock_difference(mark["clock_ms"]),
+            f"{held} and {more} more" if more > 0 else held or "-",
+        )  # fmt: skip
+    console.print(table)
+    skew = largest_skew(marks)
+    if skew is not None:
+        console.print(f"largest difference of a lane's clock: {clock_difference(skew)}", highlight=False)
+
+
+def clock_difference(ms: int | None) -> str:
+    """A clock against ours: the sign says ahead or behind."""
+    return "?" if ms is None else f"{ms / 1000:+.1f} s"
+
+
+def clock_words(clock: Mapping[str, Any]) -> str:
+    """How an edge's clock stands against its pool's and its node's."""
+    pool, node = clock_difference(clock["pool_ms"]), clock_difference(clock["node_ms"])
+    return f"{pool} against the pool's, {node} against the node's; no mining beyond {clock['bound_ms'] // 1000} s"
+
+
+def show_lost(reports: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """What counts nowhere, lane by lane, miner by miner."""
+    console = console or _console()
+    if not reports:
+        console.print("nothing is lost: no lane of this edge was closed before all of it was published")
+    for report in reports:
+        state = "" if report["complete"] else "; not all of it is on the relays yet, this grows"
+        console.print(
+            f"lane {report['lane']}, closed at batch {report['batch']}: {report['shares']} shares, work"
+            f" {report['work']}, in {report['batches']} batches count nowhere{state}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        table = _table("miner", "shares", "work")
+        for row in report["miners"]:
+            table.add_row(row["miner"], str(row["shares"]), row["work"])
+        if report["miners"]:
+            console.print(table)
+        for block in report["blocks"]:
+            console.print(f"block {block['height']} {block['block']}: no reward is split for it", highlight=False)
 
 
 def show_sessions(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:

@@ -20,6 +20,8 @@ OFFER = "main"
 REGTEST = "regtest"
 # Consensus (Bitcoin Core's COINBASE_MATURITY): no reward can be spent before, so none is payable.
 COINBASE_MATURITY = 100
+# [terms] lane_grace_seconds where terms of an older version say nothing.
+DEFAULT_GRACE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def terms_body(
             heartbeat_seconds=terms.heartbeat_seconds,
             maturity_blocks=maturity,
             block_bits=block_bits,
+            lane_grace_ms=terms.lane_grace_seconds * 1000,
         ),
         payouts=PayoutTerms(
             minimum_msat=terms.minimum_payout_sat * 1000,

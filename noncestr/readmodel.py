@@ -42,9 +42,11 @@ class PoolReadModel:
         zapper: Callable[[], ZapperStatus],
         relay_counts: Callable[[], Mapping[str, int]],
         advice: Callable[[str], Awaitable[str | None]] = _no_advice,
+        lanes: Callable[[], list[dict[str, Any]]] = list,
     ) -> None:
-        """`relay_counts`: what the embedded relay took, refused and could not read; empty without one. `advice`: what
-        to tell a miner (hex key) that can't be paid (`stratum_edge.ports.Payability`).
+        """`lanes`: the open lanes' watermarks. `relay_counts`: what the embedded relay took, refused and could not
+        read; empty without one. `advice`: what to tell a miner (hex key) that can't be paid
+        (`stratum_edge.ports.Payability`).
         """
         self._books = books
         self._edge = edge
@@ -52,10 +54,11 @@ class PoolReadModel:
         self._zapper = zapper
         self._relay_counts = relay_counts
         self._advice = advice
+        self._lanes = lanes
 
     async def pool(self) -> dict[str, Any]:
         """The books, and the edge now: connections, shares refused by Stratum code, lines it could not
-        read; and what the embedded relay counted.
+        read; the lanes of all edges; and what the embedded relay counted.
         """
         edge = self._edge()
         return {
@@ -72,6 +75,7 @@ class PoolReadModel:
                 "height": edge.height,
                 "job": edge.job,
             },
+            "lanes": self._lanes(),
             "relay": dict(sorted(self._relay_counts().items())),
         }
 

@@ -18,7 +18,7 @@ def reloaded(before: Config, after: Config) -> Config:
         stratum=replace(after.stratum, pool_tag=before.stratum.pool_tag),
         ports=after.ports,
         log=after.log,
-        edge=replace(before.edge, keys=after.edge.keys, closed=after.edge.closed),
+        edge=replace(before.edge, keys=after.edge.keys, closed=after.edge.closed, close_silent=after.edge.close_silent),
     )
 
 

@@ -49,6 +49,7 @@ class Books:
         self.rows: dict[str, dict[str, int]] = {PENDING: {}, MATURED: {}}
         self.paid: dict[str, int] = {}
         self.fees_borne_msat = 0
+        self.payout_count = 0
         self._served: Shelf[str] = shelves.open("served")
         self._by_block: Shelf[list[str]] = shelves.open("statements of blocks")
         # What matured and what was paid, by `<miner>/<second>/<0 or 1>/<event>`.
@@ -110,6 +111,7 @@ class Books:
         taken = payout.amount_msat + (payout.network_fee_msat if miner_bears_fee else 0)
         paid = Paid(payout, taken)
         self.payouts[payout.id] = paid
+        self.payout_count += 1
         self.fees_borne_msat += paid.fee_msat
         self.paid[payout.miner] = self.paid.get(payout.miner, 0) + taken
         self._moves[_move_key(payout.miner, payout.created_at, 1, payout.id)] = (-taken, payout.id)

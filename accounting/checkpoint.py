@@ -66,7 +66,7 @@ _LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "str
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = ("totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks")
 _MINING_OPEN = ("waiting_blocks", "sealed", "seen", "batches")
-_BOOKS = ("graded", "rows", "paid", "fees_borne_msat")
+_BOOKS = ("graded", "rows", "paid", "fees_borne_msat", "payout_count")
 
 
 def _fields(of: object, names: tuple[str, ...]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nips.pool.job import Job
 from nips.pool.receipt import Receipt
 
 # Jobs that can bring no more shares are let go every so many batches.
-FORGET_EVERY = 256
+FORGET_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)

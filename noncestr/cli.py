@@ -1,6 +1,5 @@
 """The command line: noncestr up | edge | journal | accounting | archive | verify | miner | config."""
 
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from noncestr.journal_cli import journal_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 from noncestr.terms_cli import terms_app
+from noncestr.verify_cli import verify
 
 app = typer.Typer(
     name="noncestr",
@@ -34,6 +34,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(accounting_app, name="accounting")
 app.add_typer(terms_app, name="terms")
 app.command("archive")(archive)
+app.command()(verify)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,35 +69,6 @@ def up(
     anyio.run(
         lambda: run_pool(loaded, data, lan=lan, demo=demo, say=lambda line: print(line, flush=True), reread=read),
         backend_options=BACKEND_OPTIONS,
-    )
-
-
-@app.command()
-def verify(
-    relay: Annotated[str, typer.Option("--relay", help="Relays to read, with commas: ws://... or wss://...")],
-    pool: Annotated[str, typer.Option("--pool", help="The pool: its npub, nprofile or hex key.")],
-    network: Annotated[str, typer.Option("--network", help="main, testnet4, signet or regtest.")] = "regtest",
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since", help="Report findings on events since then (2026-01-31, 36h, 7d); all is checked anyway."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    timeout: Annotated[int, typer.Option("--timeout", help="Seconds a relay has to answer.", min=1)] = 30,
-) -> None:
-    """Replay a pool's log from its relays and check every claim in it. Needs nothing but the relays.
-
-    Exit status: 0 all holds, 1 something is contradicted or missing, 2 it could not look.
-    """
-    from noncestr.verify import run_verify
-
-    logging.basicConfig(level="ERROR", stream=sys.stderr)
-    raise typer.Exit(
-        anyio.run(
-            lambda: run_verify(relay, pool, network, since=since, as_json=as_json, timeout_s=timeout),
-            backend_options=BACKEND_OPTIONS,
-        )
     )
 
 

@@ -14,10 +14,10 @@ from accounting.freeze import Codec
 from accounting.shelves import END
 
 # Values of a shelf kept in memory: what a fold in order asks for again is the newest.
-KEPT_VALUES = 2048
+KEPT_VALUES = 384
 # The same where a value may take some 60 KB: receipts, batches and what their shares came to.
 KEPT_BULKY = 48
-BULKY = frozenset({"batches", "drafts", "held", "evidence", "parked", "rewards"})
+BULKY = frozenset({"batches", "drafts", "held", "evidence", "parked", "rewards", "tallies"})
 # Rows fetched at a time when a shelf is read from end to end.
 FETCH_ROWS = 128
 # What SQLite may keep of the file in memory, KiB.

@@ -13,15 +13,12 @@ def test_hashes_are_let_go_once_a_job_can_bring_no_more(builder: Any, story: Any
     alice = builder.keys.alice
     old = builder.job("A", 0, (0,))
     builder.batch(0, 0, 1000, [builder.mine(old, alice, 500)])
-    for second in range(1, FORGET_EVERY - 1):
-        builder.batch(0, 3000 * second - 2000, 3000 * second + 1000)
-    live = builder.job("B", 3000 * FORGET_EVERY - 6000, (0,))
-    builder.batch(
-        0,
-        3000 * FORGET_EVERY - 5000,
-        3000 * FORGET_EVERY,
-        [builder.mine(live, alice, 3000 * FORGET_EVERY - 4000)],
-    )
+    # Batches of 20 s, so that the job's ten minutes are over when the last one is looked at.
+    for number in range(1, FORGET_EVERY - 1):
+        builder.batch(0, 20_000 * number - 19_000, 20_000 * number + 1000)
+    start = 20_000 * (FORGET_EVERY - 2) + 1000
+    live = builder.job("B", start, (0,))
+    builder.batch(0, start, start + 20_000, [builder.mine(live, alice, start + 1000)])
     log = PoolLog(builder.pool)
     for event in builder.all():
         log.add(event)

@@ -15,7 +15,9 @@ from nips.pool.chain import FIRST
 from nips.pool.payout import PayoutBody, build_payout
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 from noncestr.errors import NoncestrError
-from noncestr.verify import _pretends, _receipt_filters, parse_since, run_verify
+from noncestr.verify import Asked, parse_since, run_verify
+from noncestr.verify_source import receipt_filters
+from noncestr.verify_workers import pretends
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
@@ -57,12 +59,12 @@ def test_since_says_what_it_reads(text: str) -> None:
 )
 async def test_a_wrong_question_is_said(relay: str, pool: str, network: str, says: str) -> None:
     with pytest.raises(NoncestrError, match=says):
-        await run_verify(relay, pool, network, since=None, as_json=False, timeout_s=1)
+        await run_verify(Asked(relay, pool, network, timeout_s=1))
 
 
 @pytest.mark.anyio
 async def test_no_relay_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert await run_verify("ws://127.0.0.1:1", POOL.pubkey, "regtest", since=None, as_json=False, timeout_s=2) == 2
+    assert await run_verify(Asked("ws://127.0.0.1:1", POOL.pubkey, timeout_s=2)) == 2
     assert "nothing was checked" in capsys.readouterr().err
 
 
@@ -80,7 +82,7 @@ async def verify_events(tmp_path: Path, events: list[VerifiedEvent]) -> int:
 
             store.put(event, done)
             await stored.wait()
-        return await run_verify(server.url, POOL.pubkey, "regtest", since=None, as_json=True, timeout_s=10)
+        return await run_verify(Asked(server.url, POOL.pubkey, json=True, timeout_s=10))
 
 
 def terms(fee_ppm: int = 0, signer: SecretKey = POOL) -> VerifiedEvent:
@@ -119,15 +121,15 @@ def payout(receipt: object, seq: int) -> VerifiedEvent:
 def test_zap_receipts_are_asked_for_by_id_in_portions() -> None:
     ids = [hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(900)]
     events = [payout(receipt, n) for n, receipt in enumerate([*ids, 7, "short", ids[0].upper()])]
-    filters = _receipt_filters(events)
+    filters = receipt_filters(events)
     assert [len(wanted.ids or ()) for wanted in filters] == [400, 400, 100]
     assert frozenset().union(*(wanted.ids or frozenset() for wanted in filters)) == frozenset(ids)
-    assert _receipt_filters([terms()]) == []
+    assert receipt_filters([terms()]) == []
 
 
 def test_only_what_poses_as_this_log_counts_against_it() -> None:
     event = terms()
     broken = Event(event.id, event.pubkey, event.created_at, event.kind, event.tags, event.content + " ", event.sig)
-    assert _pretends(broken, ADDRESS)
-    assert not _pretends(broken, PoolAddress("0" * 64, "regtest"))
-    assert not _pretends(None, ADDRESS)
+    assert pretends(broken, ADDRESS)
+    assert not pretends(broken, PoolAddress("0" * 64, "regtest"))
+    assert not pretends(None, ADDRESS)

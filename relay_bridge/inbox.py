@@ -36,9 +36,11 @@ class Inbox:
         self.received: Counter[str] = Counter()
         self.unwanted: Counter[str] = Counter()
 
-    def unseen(self, events: Sequence[Event]) -> list[Event]:
-        """Those whose id has not passed yet, so that repeats cost no signature check."""
-        return [event for event in events if bytes.fromhex(event.id) not in self._seen]
+    def unseen(self, relay: str, events: Sequence[Event]) -> list[Event]:
+        """Those whose id has not passed yet, so that repeats cost no signature check; these count as received."""
+        unseen = [event for event in events if bytes.fromhex(event.id) not in self._seen]
+        self.received[relay] += len(events) - len(unseen)
+        return unseen
 
     def admit(
         self, relay: str, checked: Sequence[Checked], accept: Callable[[VerifiedEvent], bool] | None = None

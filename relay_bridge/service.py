@@ -55,7 +55,7 @@ class RelayStatus:
     """How things stand with one relay. Counts are since the bridge started.
 
     `published` events it accepted, `refused` it refused for good (`refused_by_size` of them for their size), `received`
-    verified events it sent (repeats included), `bad` frames and events dropped, `backlog` events it has not answered
+    verified events it sent and repeats of such, `bad` frames and events dropped, `backlog` events it has not answered
     yet, `refilled` events it had lost and was sent again, `unwanted` ones that a reader's terms do not
     allow. `down_since_ms`: since when it is away (Unix ms), None while
     it is connected. `complaints`: what it says of itself (NIP-11) that makes it less fit for its `roles`.
@@ -382,7 +382,7 @@ class _Collected:
             report.bad = self._rejected[url]
 
     async def _digest(self, report: RelayReport, page: Sequence[Event]) -> None:
-        unseen = self._inbox.unseen(page)
+        unseen = self._inbox.unseen(report.url, page)
         checked = await check_page(unseen)
         for event, verified, reason in checked:
             if verified is None:

@@ -1,8 +1,9 @@
 """Filling a relay with what it should have and has not: after it was away, lost its disk, or is new among ours.
 
 A relay is looked at when it comes, and once an hour. First a sample: if the relay has every event of it, it is left
-alone. Else the whole log is compared, a day at a time (NIP-77 where offered, else by the ids of the relay's pages), and
-what is missing is sent in the order it was created, chains in theirs, slowly and after everything that is new.
+alone; but one that reconciles (NIP-77) is compared whole when it was away for long, and once a day. Comparing goes a
+day at a time, by negentropy or by the ids of the relay's pages, and what is missing is sent in the order it was
+created, chains in theirs, slowly and after everything that is new.
 """
 
 import logging
@@ -33,8 +34,13 @@ SETTLE_SECONDS = 5.0
 LOOK_SECONDS = 3600.0
 # Younger events may be on their way there right now.
 YOUNG_SECONDS = 60
-# Events asked for to see whether a relay has the log: the newest, and as many from a day drawn by lot.
+# Events asked for to see whether a relay has the log: the newest, and as many of three times drawn by lot, in the last
+# day, month and year.
 SAMPLE = 50
+_DRAWN_DAYS = (1, 30, 365)
+# A relay that reconciles is compared whole as often, and when it was away for so long.
+WHOLE_SECONDS = 24 * 3600
+AWAY_SECONDS = 600
 # Events of one span: 120 bytes each while it is compared. A day of a pool of 10,000 miners is 90,000.
 SPAN_RECORDS = 200_000
 # Missing events remembered at a time, as ids: 150 MB. A relay that lacks more is sent the oldest of them, then looked
@@ -77,6 +83,8 @@ class Refill:
         self._refused: dict[str, set[str]] = {each.url: set() for each in connections}
         self._given: dict[str, set[str]] = {each.url: set() for each in connections}
         self._hopeless: set[str] = set()
+        # When each was last compared whole, monotonic seconds.
+        self._compared: dict[str, float] = {}
 
     async def run(self) -> None:
         """Look at the relays until cancelled."""
@@ -99,6 +107,10 @@ class Refill:
                     _log.info("%s can't be compared with the log: %s", link.url, error)
                 with anyio.move_on_after(LOOK_SECONDS):
                     await link.closed.wait()
+            gone = time.monotonic()
+            await connection.link()
+            if time.monotonic() - gone >= AWAY_SECONDS:
+                self._compared.pop(link.url, None)
 
     async def look(self, link: RelayLink) -> int:
         """Fill one relay if its sample has holes; how many events it took. Raises RelayBridgeError."""
@@ -106,13 +118,22 @@ class Refill:
             return 0
         asked = in_span(self._asked, None, int(time.time()) - YOUNG_SECONDS)
         async with self._truth(link.url) as truth:
-            if truth is None or not await self._has_holes(link, truth, asked):
+            if truth is None:
+                return 0
+            if not self._due(link) and not await self._has_holes(link, truth, asked):
                 return 0
             refused = self._refused[link.url]
             lacking = [record for record in await self._compare(link, truth, asked) if record[1] not in refused]
             if self._forgets(link.url, {event_id for _, event_id in lacking}):
                 return 0
-            return await self._send(link, truth, lacking)
+            sent = await self._send(link, truth, lacking)
+            self._compared[link.url] = time.monotonic()
+            return sent
+
+    def _due(self, link: RelayLink) -> bool:
+        """Whether a relay that reconciles is to be compared whole."""
+        compared = self._compared.get(link.url)
+        return link.limits.reconciles and (compared is None or time.monotonic() - compared >= WHOLE_SECONDS)
 
     @asynccontextmanager
     async def _truth(self, relay: str) -> AsyncIterator[Truth | None]:
@@ -128,10 +149,11 @@ class Refill:
         if newest is None:
             return False
         sample = await self._up_to(truth, asked, newest)
-        drawn = int(newest - self._chance() * 30 * _DAY)
-        older = await truth.newest(in_span(asked, None, max(drawn, 0)))
-        if older is not None:
-            sample += await self._up_to(truth, asked, older)
+        for days in _DRAWN_DAYS:
+            drawn = int(newest - self._chance() * days * _DAY)
+            older = await truth.newest(in_span(asked, None, max(drawn, 0)))
+            if older is not None:
+                sample += await self._up_to(truth, asked, older)
         ids = list({event_id for _, event_id in sample} - self._refused[link.url])
         has = {event.id async for page in by_ids(link, _NAME, ids, silence_s=SILENCE_SECONDS) for event in page}
         return not has.issuperset(ids)

@@ -216,7 +216,7 @@ class Subscription:
 
     async def _deliver(self, relay: str, events: Sequence[Event]) -> None:
         """Verify and pass on what is new."""
-        unseen = self._inbox.unseen(events)
+        unseen = self._inbox.unseen(relay, events)
         if self._taken is not None:
             unseen = await self._leave_out_taken(unseen)
         fresh = self._inbox.admit(relay, await check_page(unseen), self._reading.accept)

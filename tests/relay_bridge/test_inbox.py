@@ -10,9 +10,9 @@ def test_each_event_once_whatever_the_relay(sign) -> None:
     inbox = Inbox()
     events = [sign(at=at) for at in range(3)]
     assert inbox.admit("a", check_all(events[:2])) == events[:2]
-    assert inbox.unseen(events) == events[2:]
+    assert inbox.unseen("ws://c", events) == events[2:]
     assert inbox.admit("b", check_all(events)) == events[2:]
-    assert inbox.received == {"a": 2, "b": 3}
+    assert inbox.received == {"a": 2, "b": 3, "ws://c": 2}
     assert inbox.bad == {}
 
 
@@ -35,4 +35,4 @@ def test_memory_is_bounded_and_keeps_the_latest(sign) -> None:
     first, second, third = (sign(at=at) for at in range(3))
     inbox.admit("a", check_all([first, second]))
     inbox.admit("a", check_all([first, third]))
-    assert inbox.unseen([first, second, third]) == [second]
+    assert inbox.unseen("ws://a", [first, second, third]) == [second]

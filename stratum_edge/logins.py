@@ -7,6 +7,8 @@ from stratum_edge.names import Name, parse_login
 
 # A proxy may have many workers behind one connection; names beyond this are refused, since each takes memory.
 MAX_WORKERS: Final = 1024
+# Their names in all, in characters, since one may have 1,024: that many of an npub and a worker's 32 characters fit.
+MAX_NAMES: Final = 100_000
 # NIP-05 names a connection may have looked up at the same time.
 MAX_ASKING: Final = 4
 
@@ -22,7 +24,7 @@ class Login(NamedTuple):
 class Logins:
     """The users let in on one connection, and those whose NIP-05 names are being looked up."""
 
-    __slots__ = ("_asking", "arrived", "miner", "questions", "users")
+    __slots__ = ("_asking", "_characters", "arrived", "miner", "questions", "users")
 
     def __init__(self) -> None:
         # The x-only key (hex) of the one npub; "" before the first login.
@@ -33,6 +35,7 @@ class Logins:
         # The npub, when it is new since the last `take_news`.
         self.arrived = ""
         self._asking: dict[str, list[tuple[Login, str]]] = {}
+        self._characters = 0
 
     def parse(self, login: Login) -> Name | None:
         """Whom a login means; None while its name is looked up. Raises InvalidKey with advice for the miner."""
@@ -57,8 +60,12 @@ class Logins:
         """Let a worker in; else why not, for the miner."""
         if self.miner and name.miner != self.miner:
             return "open another connection: this one mines for another npub"
-        if login.user not in self.users and len(self.users) >= MAX_WORKERS:
-            return f"a connection has at most {MAX_WORKERS} workers"
+        if login.user not in self.users:
+            if len(self.users) >= MAX_WORKERS:
+                return f"a connection has at most {MAX_WORKERS} workers"
+            if self._characters + len(login.user) > MAX_NAMES:
+                return f"the names of a connection's workers have at most {MAX_NAMES} characters together"
+            self._characters += len(login.user)
         if not self.miner:
             self.miner = self.arrived = name.miner
         self.users[login.user] = name

@@ -27,7 +27,7 @@ from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Bans, Clock, Names, Payability, Publisher, Template, TemplateSource, TermsSource
-from stratum_edge.snapshot import edge_status
+from stratum_edge.snapshot import edge_status, session_row
 from stratum_edge.states import State
 from stratum_edge.status import Counts, EdgeStatus, SessionRow
 
@@ -112,13 +112,12 @@ class Edge:
         """A snapshot; RuntimeError before `run` has started."""
         if self._serving is None:
             raise RuntimeError("the edge has not started")
-        sessions = [connection.session for connection in self._server.connections]
-        return edge_status(self._desk, sessions, self._source.lost_s(), self._server.mono())
+        return edge_status(self._desk, len(self._server.connections), self._source.lost_s(), self._server.mono())
 
     def sessions(self) -> list[SessionRow]:
         """Every connection, longest first."""
         mono = self._server.mono()
-        rows = [connection.session.row(connection.address, mono) for connection in self._server.connections]
+        rows = [session_row(connection.session, connection.address, mono) for connection in self._server.connections]
         return sorted(rows, key=lambda row: -row.since_ms)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:

@@ -27,7 +27,6 @@ from stratum_edge.names import Name
 from stratum_edge.pace import Pace
 from stratum_edge.shares import EXTRANONCE2_HEX, MalformedShare, judge, parse_submission
 from stratum_edge.states import AUTHORIZE, CLOSE, SUBSCRIBE, TRANSITIONS, State
-from stratum_edge.status import SessionRow
 from stratum_edge.turn import Submit
 
 MAX_AGENT: Final = 64
@@ -51,7 +50,6 @@ class Session:
         "_meter",
         "_out",
         "_pace",
-        "_since",
         "accepted",
         "agent",
         "closing",
@@ -61,6 +59,7 @@ class Session:
         "port",
         "rejected",
         "seat",
+        "since",
         "state",
         "unsettled",
     )
@@ -76,7 +75,7 @@ class Session:
         self.seat: Seat | None = None
         self.accepted = self.rejected = 0
         # When its last good share came; at first when it connected.
-        self.good_at = self._since = mono
+        self.good_at = self.since = mono
         self._desk = desk
         self._out: list[bytes] = []
         self._mask = 0
@@ -126,6 +125,8 @@ class Session:
             self._move(CLOSE)
             if self.seat is not None:
                 self._desk.seats.leave(self.seat, mono)
+            for name in self.users.values():
+                self._desk.counts.present.go(name)
             self._handed.clear()
 
     @property
@@ -158,21 +159,9 @@ class Session:
         """Whether it has behaved well enough to be read from."""
         return self._meter.standing(mono)
 
-    def row(self, address: str, mono: int) -> SessionRow:
-        """What the operator sees of it."""
-        return SessionRow(
-            address=address,
-            port=self.port.name,
-            miner=self.miner,
-            workers=tuple(sorted({name.worker for name in self.users.values()})),
-            agent=self.agent,
-            difficulty=str(self.difficulty),
-            hashrate_hs=self._pace.hashrate(mono),
-            accepted=self.accepted,
-            rejected=self.rejected,
-            since_ms=mono - self._since,
-            idle_ms=mono - self.good_at,
-        )
+    def hashrate(self, mono: int) -> int:
+        """Hashes a second since its difficulty last changed."""
+        return self._pace.hashrate(mono)
 
     def tick(self, mono: int) -> None:
         """Look at the difficulty again: silence is only seen by looking."""
@@ -291,6 +280,8 @@ class Session:
             return
         if is_again:
             self._pay(costs.REPEATED_REQUEST_MS, mono)
+        else:
+            self._desk.counts.present.come(name)
         if is_first:
             wish = wishes.difficulty_of_password(login.password, bare=self.port.bare_password)
             self._pace.restart(self._pace.difficulty if wish is None else self._pace.admit(wish), mono)

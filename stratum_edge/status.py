@@ -1,12 +1,17 @@
 """What the edge tells about itself: counts, and the hashrate of its credited work."""
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from stratum_edge.names import Name
 
 # Hashrate is credited work over the last five minutes, kept in steps of ten seconds.
 RATE_WINDOW_MS: Final = 300_000
 RATE_STEP_MS: Final = 10_000
+# Of a connection's workers, 1,024 at most: all of a full edge's would not fit into one answer to the operator.
+SHOWN_WORKERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class EdgeStatus:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A connection as the operator sees it. `since_ms`: how long it has been there; `idle_ms`: since its last good
-    share; `hashrate_hs`: reckoned from its good shares since its difficulty last changed, 0 while there are none.
+    """A connection as the operator sees it. `workers`: as `shown` gives them. `since_ms`: how long it has been there;
+    `idle_ms`: since its last good share. `hashrate_hs`: reckoned from its good shares since its difficulty last
+    changed, 0 while there are none.
     """
 
     address: str
@@ -49,6 +55,13 @@ class SessionRow:
     rejected: int
     since_ms: int
     idle_ms: int
+
+
+def shown(workers: Iterable[str]) -> tuple[str, ...]:
+    """The first SHOWN_WORKERS by name, and how many more there are: "+3 more", which is no worker's name."""
+    names = sorted(set(workers))
+    more = len(names) - SHOWN_WORKERS
+    return (*names[:SHOWN_WORKERS], f"+{more} more") if more > 0 else tuple(names)
 
 
 class Hashrate:
@@ -79,10 +92,45 @@ class Hashrate:
         return self._sum * 1000 // max(RATE_STEP_MS, min(RATE_WINDOW_MS, now - self._began))
 
 
+class Present:
+    """Who is logged in. Counted as they come and go: a farm has thousands, and the status is asked every second."""
+
+    def __init__(self) -> None:
+        self._miners: Counter[str] = Counter()
+        self._workers: Counter[Name] = Counter()
+
+    @property
+    def miners(self) -> int:
+        """How many npubs."""
+        return len(self._miners)
+
+    @property
+    def workers(self) -> int:
+        """How many workers, by miner and name."""
+        return len(self._workers)
+
+    def come(self, name: Name) -> None:
+        """A user name was let in."""
+        self._miners[name.miner] += 1
+        self._workers[name] += 1
+
+    def go(self, name: Name) -> None:
+        """Its connection is gone."""
+        if self._miners[name.miner] == 1:
+            del self._miners[name.miner]
+        else:
+            self._miners[name.miner] -= 1
+        if self._workers[name] == 1:
+            del self._workers[name]
+        else:
+            self._workers[name] -= 1
+
+
 class Counts:
-    """What happened since the start."""
+    """What happened since the start, and who is there."""
 
     def __init__(self, now: int) -> None:
+        self.present = Present()
         self.accepted = 0
         self.rejected: Counter[int] = Counter()
         self.bad_lines = 0

@@ -3,7 +3,7 @@
 import pytest
 
 from nips.errors import InvalidKey
-from stratum_edge.logins import MAX_ASKING, MAX_WORKERS, Login, Logins
+from stratum_edge.logins import MAX_ASKING, MAX_NAMES, MAX_WORKERS, Login, Logins
 from stratum_edge.names import Name
 
 
@@ -29,6 +29,18 @@ def test_workers_are_bounded(edge):
         assert logins.admit(login(f"u{number}"), Name(edge.MINER.pubkey, "w")) == ""
     assert "at most" in logins.admit(login("one more"), Name(edge.MINER.pubkey, "w"))
     assert logins.admit(login("u1"), Name(edge.MINER.pubkey, "w")) == "", "who is in may log in again"
+
+
+def test_long_names_are_bounded_together_and_any_worker_of_an_npub_fits(edge):
+    logins, name = Logins(), Name(edge.MINER.pubkey, "w")
+    for number in range(MAX_WORKERS):
+        assert logins.admit(login(f"{edge.NPUB}.{number:032}"), name) == ""
+    logins = Logins()
+    refused = [logins.admit(login(f"{edge.NPUB}.{number:0900}"), name) for number in range(MAX_WORKERS)]
+    assert sum(map(len, logins.users)) <= MAX_NAMES
+    assert refused[0] == ""
+    assert "characters together" in refused[-1]
+    assert logins.admit(login(f"{edge.NPUB}.{0:0900}"), name) == "", "who is in may log in again"
 
 
 def test_a_name_is_asked_for_once_and_all_that_wait_are_found():

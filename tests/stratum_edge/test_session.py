@@ -100,6 +100,20 @@ def test_more_workers_of_one_npub_but_no_other_npub(edge, peer):
     assert peer.submit(edge.NPUB + ".c", peer.find(1))["error"][0] == 24
 
 
+def test_who_is_there_is_counted_until_it_goes(edge, bench):
+    first, second = bench.peer(), bench.peer()
+    for peer, worker in ((first, "a"), (first, "b"), (second, "b"), (second, "b")):
+        peer.call("mining.subscribe", "x")
+        assert peer.call("mining.authorize", f"{edge.NPUB}.{worker}", "x")["result"] is True
+    present = bench.desk.counts.present
+    assert (present.miners, present.workers) == (1, 2)
+    first.session.close(0)
+    first.session.close(0)
+    assert (present.miners, present.workers) == (1, 1)
+    second.session.close(0)
+    assert (present.miners, present.workers) == (0, 0)
+
+
 def test_every_extension_is_answered_and_only_who_configured_gets_a_mask(peer):
     extensions = ["version-rolling", "minimum-difficulty", "subscribe-extranonce", "info", "unheard-of"]
     options = {

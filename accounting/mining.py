@@ -254,7 +254,7 @@ class Mining:
         lane = self.lanes[key]
         position = lane.position_of(place.seq)
         batch = lane.batches[position]
-        self.totals.take_back(batch.to_ms, batch.shares, place.number)
+        self.totals.take_back(batch.from_ms, batch.to_ms, batch.shares, place.number)
         batch.shares = batch.shares.without(place.number)
         lane.batches.update(position, batch)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"

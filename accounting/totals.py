@@ -52,10 +52,10 @@ class WorkTotals:
             totals.ratios += shares.ratios[session] if shares.ratios else count << (RATIO_BITS - 1)
             work += who.work * count
         if work:
-            self._add_work(to_ms, work)
+            self._add_work((from_ms + to_ms) // 2, work)
 
-    def take_back(self, to_ms: int, shares: CheckedShares, number: int) -> None:
-        """A share counted before, by its batch's end and its number there, turned out to repeat another."""
+    def take_back(self, from_ms: int, to_ms: int, shares: CheckedShares, number: int) -> None:
+        """A share counted before, by its batch's window and its number there, turned out to repeat another."""
         for row, index in enumerate(shares.index):
             if index == number:
                 who = shares.sessions[shares.session[row]]
@@ -66,7 +66,7 @@ class WorkTotals:
                 totals.ratios -= 1 << (RATIO_BITS - 1)
                 self.good -= 1
                 self.bad += 1
-                self.spans[to_ms // self.span_ms] -= who.work
+                self.spans[(from_ms + to_ms) // 2 // self.span_ms] -= who.work
 
     def _add_work(self, ms: int, work: int) -> None:
         span = ms // self.span_ms

@@ -47,15 +47,15 @@ th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(
 th:first-child, td:first-child { text-align: left; white-space: normal; } th { color: var(--soft); font-weight: 600; }
 td { font-variant-numeric: tabular-nums; }
 article { border-top: 1px solid var(--line); padding: .6rem 0; } article p { overflow-wrap: anywhere; }
-figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; }
-figure svg text { fill: var(--soft) !important; } figure svg .line { stroke: var(--plot) !important; }
-figure svg .reactive { stroke: var(--plot) !important; } figure svg .guides { stroke: var(--line) !important; }
-figure svg .area, figure svg path.fill { fill: var(--plot) !important; fill-opacity: .18; }
+figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
+figure svg text { fill: var(--soft) !important; }
+figure svg path { fill: none !important; stroke: var(--line) !important; }
+figure svg .series path { fill: var(--plot) !important; fill-opacity: .18 !important; stroke: var(--plot) !important; }
 figure svg rect.background, figure svg .plot > .background { fill: none !important; }
-@media (max-width: 40rem) { .claims thead { display: none; } .claims tr { display: block; padding: .4rem 0;
-  border-bottom: 1px solid var(--line); } .claims td { display: flex; justify-content: space-between; border: 0;
-  padding: .1rem 0; } .claims td:first-child { font-weight: 600; } .claims td[data-of]::before { content: attr(data-of);
-  color: var(--soft); } .claims td.none { display: none; } }
+@media (max-width: 40rem) { thead { display: none; } tr { display: block; padding: .4rem 0;
+  border-bottom: 1px solid var(--line); } td { display: flex; justify-content: space-between; border: 0;
+  padding: .1rem 0; } td:first-child { font-weight: 600; } td[data-of]::before { content: attr(data-of);
+  color: var(--soft); } td.none { display: none; } }
 @media print { :root { --ink: #000; --soft: #444; --paper: #fff; --line: #bbb; --band: #fff; --bad: #900; --odd: #630;
   --good: #050; --plot: #036; } body { max-width: none; padding: 0; font-size: 10.5pt; } .wide { overflow: visible; }
   article, tr, figure { break-inside: avoid; } }
@@ -74,8 +74,10 @@ def hashrate_text(rate: int) -> str:
     return f"{rate / 1000**scale:.3g} {_UNITS[scale]}H/s"
 
 
-def hashrates(work: WorkOverTime) -> list[tuple[int, int]]:
-    """(start in Unix ms, hashes per second) of equal spans, at most MAX_POINTS, empty ones too."""
+def hashrates(work: WorkOverTime, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
+    """(start in Unix ms, hashes per second) of equal spans, at most MAX_POINTS, empty ones too; the first and the last
+    by the part of them that the log covers.
+    """
     if not work.spans:
         return []
     first, last = work.spans[0][0], work.spans[-1][0]
@@ -85,20 +87,31 @@ def hashrates(work: WorkOverTime) -> list[tuple[int, int]]:
     for span, amount in work.spans:
         sums[(span - first) // joined] += amount
     length = joined * work.span_ms
-    return [(first * work.span_ms + at * length, amount * 1000 // length) for at, amount in enumerate(sums)]
+    points = []
+    for at, amount in enumerate(sums):
+        start = first * work.span_ms + at * length
+        covered = min(start + length, to_ms) - max(start, from_ms)
+        points.append((start, amount * 1000 // max(covered, 1)))
+    return points
 
 
-def plot(work: WorkOverTime) -> str:
+def plot(report: Report) -> str:
     """The pool's hashrate over time, by its good shares, as an SVG element; "" without any."""
-    points = hashrates(work)
+    points = hashrates(report.work, report.from_ms, report.to_ms)
     if not points:
         return ""
     # Colours are the page's own, by style sheet: so the plot follows light, dark and print.
-    style = Style(background="transparent", plot_background="transparent", font_family="system-ui, sans-serif")
+    style = Style(
+        background="transparent",
+        plot_background="transparent",
+        font_family="system-ui, sans-serif",
+        label_font_size=15,
+        major_label_font_size=15,
+    )
     chart = pygal.Line(
         style=style,
-        width=900,
-        height=300,
+        width=640,
+        height=260,
         show_legend=False,
         show_dots=False,
         fill=True,
@@ -107,22 +120,23 @@ def plot(work: WorkOverTime) -> str:
         disable_xml_declaration=True,
         pretty_print=False,
         range=(0, max(rate for _, rate in points) or 1),
-        x_labels_major_count=4,
+        x_labels_major_count=3,
         show_minor_x_labels=False,
         truncate_label=-1,
         margin=8,
+        margin_right=56,
         value_formatter=lambda rate: hashrate_text(int(rate)),
         y_labels_major_count=4,
         show_minor_y_labels=False,
     )
-    chart.x_labels = [_moment(ms)[:16] for ms, _ in points]
+    chart.x_labels = [_moment(ms)[5:16] for ms, _ in points]
     chart.add("hashrate", [rate for _, rate in points])
     svg: str = chart.render(is_unicode=True)
     return svg
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], of: str = "") -> Iterator[str]:
-    yield f'<div class="wide"><table class="{of}"><thead><tr>'
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield '<div class="wide"><table><thead><tr>'
     yield "".join(f"<th>{escape(head)}</th>" for head in heads)
     yield "</tr></thead><tbody>"
     for row in rows:
@@ -143,7 +157,7 @@ def _claims(report: Report) -> Iterator[str]:
         numbers = (row.checked, row.held, row.contradicted, row.missing, row.not_checked)
         name = f'<span class="{kind}">{escape(row.name)}</span>'
         rows.append([name, *(f"{number:,}" if number else "-" for number in numbers)])
-    yield from _table(heads, rows, "claims")
+    yield from _table(heads, rows)
 
 
 def _name(miner: str) -> str:
@@ -203,7 +217,7 @@ def render_html(report: Report, chain: ChainReport | None, record: RecordReport 
         if holds
         else '<p class="verdict contradicted">Not all holds: see the findings.</p>',
     ]
-    svg = plot(report.work)
+    svg = plot(report)
     if svg:
         parts.append(f"<h2>Hashrate by credited work</h2><figure>{svg}</figure>")
     parts += _claims(report)

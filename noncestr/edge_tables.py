@@ -61,9 +61,11 @@ def session_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _console() -> Console:
-    """Standard output; a pipe has no width of its own and gets whole lines."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    """Standard output; a pipe has no width of its own and gets whole lines. Nothing in it is markup: miners say what
+    their agents are called.
+    """
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
 
 
 def _table(*columns: str) -> Table:

@@ -58,3 +58,9 @@ def test_the_tables_show_what_is_there() -> None:
     assert "nobody is connected" in out.getvalue()
     assert session_row({"lane": 7, **row})["miner"] == encode_npub(MINER)
     assert session_row({"lane": 7, **row, "miner": ""})["miner"] == ""
+
+
+def test_what_a_miner_or_a_relay_says_is_shown_as_it_is(capsys) -> None:
+    row = asdict(SessionRow("10.0.0.1", "main", "", ("rig",), "[red]x[/y] :smile:", "512", 9, 4, 1, 61_000, 0))
+    show_sessions([{"lane": 7, **row}])
+    assert "[red]x[/y] :smile:" in capsys.readouterr().out

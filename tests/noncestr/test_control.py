@@ -10,7 +10,7 @@ import pytest
 
 from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
-from noncestr.control import CONTROL, Control, ask
+from noncestr.control import CONTROL, Control, Desk, ask
 from noncestr.edges import NOTHING, Drained
 from noncestr.errors import NoncestrError
 from noncestr.orders import LaneReport
@@ -68,7 +68,13 @@ class Rig:
             edge=self.edge,
             relays=self.relays,
             ended=self.end,
+            desk=Desk(lambda: {"watermarks": [1]}, {"close": self.close}),
         )
+
+    async def close(self, name: str, at_once: bool) -> str:
+        if not at_once:
+            raise NoncestrError(f"{name} has its grace")
+        return name
 
     def end(self, fin: bool, left: int) -> None:
         self.ended.append((fin, left))
@@ -91,6 +97,10 @@ async def test_questions_are_answered(tmp_path: Path) -> None:
         assert (rig.edge.fin, rig.relays.timeout, rig.ended) == (True, 9.0, [(True, 0)])
         with pytest.raises(NoncestrError, match="being drained already"):
             await ask(tmp_path, "drain", False, 9.0)
+        assert found["watermarks"] == [1]
+        assert await ask(tmp_path, "close", "npub/0", True) == "npub/0"
+        with pytest.raises(NoncestrError, match="npub/0 has its grace"):
+            await ask(tmp_path, "close", "npub/0", False)
         with pytest.raises(NoncestrError, match="there is no such here"):
             await ask(tmp_path, "such")
         tasks.cancel_scope.cancel()

@@ -2,12 +2,13 @@
 
 import io
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from nips.nip19 import encode_npub
-from noncestr.edge_tables import duration, hashrate, rejects, session_row, short, show_sessions, show_status
+from noncestr.edge_tables import duration, hashrate, rejects, session_row, short, show_lost, show_sessions, show_status
 from noncestr.edges import NOTHING
 from stratum_edge.status import SessionRow
 
@@ -32,6 +33,28 @@ def test_refusals_go_by_name_most_first() -> None:
     assert rejects({}) == "none"
 
 
+def mark(number: int, *, own: bool = False, silent: bool = False, held: int = 0) -> dict[str, Any]:
+    holds_up = [{"height": 100 + n, "block": "ab" * 32} for n in range(held)]
+    return {
+        "lane": f"npub/{number}", "own": own, "batch": 5, "age_ms": 62_000, "quiet_ms": 61_000, "silent": silent,
+        "clock_ms": 2500, "holds_up": holds_up,
+    }  # fmt: skip
+
+
+def test_what_is_lost_is_shown_by_lane_and_miner() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=300)
+    show_lost([], console)
+    assert "nothing is lost" in out.getvalue()
+    report = {
+        "lane": "npub/0", "batch": 17, "shares": 3, "work": "99", "batches": 2, "complete": False,
+        "miners": [{"miner": "npub1x", "shares": 3, "work": "99"}], "blocks": [{"height": 9, "block": "cd" * 32}],
+    }  # fmt: skip
+    show_lost([report], console)
+    for part in ("closed at batch 17: 3 shares, work 99, in 2 batches", "this grows", "npub1x", f"9 {'cd' * 32}: no"):
+        assert part in out.getvalue()
+
+
 def test_the_tables_show_what_is_there() -> None:
     out = io.StringIO()
     console = Console(file=out, width=300)
@@ -42,6 +65,8 @@ def test_the_tables_show_what_is_there() -> None:
             "draining": True, "ports": {"main": 3333}, "total": asdict(replace(edge, node_lost_s=12.0)),
             "lanes": [{"process": 0, "pid": 42, "lane": 7, "ports": {}, "edge": asdict(edge)}],
             "relays": [{"url": "ws://r", "connected": False, "backlog": 3, "error": "refused"}],
+            "watermarks": [mark(0, own=True), mark(1, silent=True, held=3)],
+            "clock": {"pool_ms": None, "node_ms": -1500, "bound_ms": 120_000},
         },
         console,
     )  # fmt: skip
@@ -49,6 +74,8 @@ def test_the_tables_show_what_is_there() -> None:
     for part in (
         encode_npub(MINER), "main 3333, being drained", "silent for 12 s", "height 133", "50" * 32, "45.8 kH/s",
         "stale 2", "STALLED", "ws://r: away (refused), 3 events behind",
+        "npub/0 (own)", "1m 1s ago, SILENT", f"100 {'ab' * 6}…, 101 {'ab' * 6}… and 1 more", "lane's clock: +2.5 s",
+        "? against the pool's, -1.5 s against the node's; no mining beyond 120 s",
     ):  # fmt: skip
         assert part in text
     row = asdict(SessionRow("10.0.0.1", "main", MINER, ("rig",), "bosminer", "512", 9, 4, 1, 61_000, 0))

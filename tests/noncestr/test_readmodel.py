@@ -73,6 +73,13 @@ async def test_a_miner_reads_what_it_takes_to_be_paid() -> None:
     assert found["cannot_be_paid"] == "your profile names no lightning address"
 
 
+async def test_the_pool_shows_its_lanes() -> None:
+    rows = [{"lane": "npub/0", "silent": False}]
+    model = PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], ZapperStatus, dict, lanes=lambda: rows)
+    assert (await model.pool())["lanes"] == rows
+    assert (await PoolReadModel(FakeBooks(), lambda: EDGE, lambda: [RELAY], ZapperStatus, dict).pool())["lanes"] == []
+
+
 async def test_all_well() -> None:
     found = await health()
     assert found["ok"] is True

@@ -13,7 +13,7 @@ BEFORE = replace(Config(), edge=EdgeSection(workers=2))
 def test_ports_limits_log_and_further_edges_are_gone_by(caplog: pytest.LogCaptureFixture) -> None:
     after = replace(
         BEFORE, stratum=StratumConfig(port=3400, strikes=9), log=LogConfig(level="debug"),
-        edge=EdgeSection(workers=2, keys=("npub",), closed=("npub/1",)),
+        edge=EdgeSection(workers=2, keys=("npub",), closed=("npub/1",), close_silent=True),
     )  # fmt: skip
     assert reloaded(BEFORE, after) == after
     warn_of_restart(BEFORE, after)

@@ -4,10 +4,24 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
+import accounting.ledger
+import accounting.shares
+import accounting.statistics
+import accounting.summaries
+import accounting.told
+import accounting.wanted
+import nips.pool.address
+import nips.pool.chain
+import nips.pool.payout
+import nips.pool.statement
+import nips.pool.summary
+from accounting.checkpoint import CODEC as LOG_CODEC
+from accounting.checkpoint import FORM as LOG_FORM
+from accounting.checkpoint import freeze_log, thaw_log
 from accounting.facts import (
     CLAIMED,
     BatchChecked,
@@ -20,9 +34,11 @@ from accounting.facts import (
     StatusSeen,
     TermsAdopted,
 )
-from accounting.ledger import Ledger, Transaction, Unbalanced
+from accounting.freeze import Codec, Unreadable, classes_of
+from accounting.ledger import SHELF, Ledger, Transaction, Unbalanced
 from accounting.log import PoolLog
 from accounting.shares import CheckedShares, unpack_shares
+from accounting.shelves import MemoryShelves, Shelves
 from accounting.statistics import Share, Statistics
 from accounting.summaries import SummaryBook, lowest_hashes
 from accounting.told import TOLD_KINDS, ToldSummaries
@@ -35,7 +51,41 @@ from nips.pool.terms import Terms
 
 # What went wrong stays on show until so much newer trouble came: enough to see what happened, bounded.
 MAX_TROUBLES = 200
+# What the fold's own state and the ledger's shelves consist of; the log has a codec of its own.
+CODEC = Codec(
+    classes_of(
+        accounting.ledger,
+        accounting.shares,
+        accounting.statistics,
+        accounting.summaries,
+        accounting.told,
+        accounting.wanted,
+        nips.pool.address,
+        nips.pool.chain,
+        nips.pool.payout,
+        nips.pool.statement,
+        nips.pool.summary,
+    )
+)
+# Counts up when the state, or what is made of events, changes otherwise than its classes show.
+FORM = 1
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+def codec_of(shelf: str) -> Codec:
+    """What the values of a shelf of that name consist of."""
+    return CODEC if shelf.startswith(SHELF) else LOG_CODEC
+
+
+def form() -> str:
+    """What a kept fold must be of to be taken up by this version."""
+    return f"{FORM} {CODEC.fingerprint} {LOG_FORM} {LOG_CODEC.fingerprint}"
+
+
+def _slim(seen: BlockSeen) -> BlockSeen:
+    # The header stays: the block's name is its hash.
+    block = replace(seen.block, coinbase=b"", merkle=())
+    return replace(seen, block=block, job=replace(seen.job, coinb1=b"", coinb2=b"", merkle=(), heads={}))
 
 
 @dataclass(slots=True)
@@ -52,15 +102,21 @@ class Changes:
 class Fold:
     """Log, ledger, statistics and hourly summaries of one pool."""
 
-    def __init__(self, pool: PoolAddress) -> None:
-        self.log = PoolLog(pool)
-        self.ledger = Ledger()
+    def __init__(
+        self, pool: PoolAddress, shelves: Shelves | None = None, failures: tuple[type[Exception], ...] = ()
+    ) -> None:
+        """`shelves`: where to keep what grows with the log, fresh ones or those of `thaw`; in memory when not given.
+        `failures` are what these raise when their disk fails: the fold is then in pieces, and no event's fault.
+        """
+        self._failures = failures
+        shelves = shelves or MemoryShelves()
+        self.log = PoolLog(pool, shelves=shelves)
+        self.ledger = Ledger(shelves=shelves)
         self.statistics = Statistics()
         self.summaries = SummaryBook()
         self._told = ToldSummaries(self.log, self.summaries)
-        # Proven blocks by hash, in the order they were proven; grades of payouts by payout_id.
+        # Proven blocks by hash, in the order they were proven, less the bytes that prove them.
         self.blocks: dict[str, BlockSeen] = {}
-        self.grades: dict[str, str] = {}
         self.terms: Terms | None = None
         # Zap receipts that would make payouts attested.
         self.wanted = Wanted()
@@ -87,6 +143,8 @@ class Fold:
                 trusted = None
         try:
             self.log.add(event, trusted)
+        except self._failures:
+            raise
         except Exception as error:  # one event must never stop the books: whatever it is, it is said and left out
             self.violations.append(f"event {event.id} of kind {event.kind} is left out: {error!r}")
             return
@@ -130,7 +188,7 @@ class Fold:
 
     def unsettled(self) -> list[BlockSeen]:
         """Proven blocks without a statement that stands, oldest first."""
-        blocks = [block for name, block in self.blocks.items() if self.ledger.statement_of(name) is None]
+        blocks = [self.log.blocks[name] for name in self.blocks if self.ledger.statement_of(name) is None]
         return sorted(blocks, key=lambda block: (block.found_ms, block.block.block))
 
     def _fold(self, fact: Fact) -> None:
@@ -146,7 +204,7 @@ class Fold:
                 # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
                 self._changes.checked[receipt] = None
             case BlockSeen():
-                self.blocks[fact.block.block] = fact
+                self.blocks[fact.block.block] = _slim(fact)
             case StatementSeen(statement):
                 try:
                     self._post(self.ledger.book_statement(statement))
@@ -156,18 +214,49 @@ class Fold:
                 self._post(self.ledger.book_status(status))
             case PayoutSeen(payout, grade):
                 # Refuted or not, the zapper has signed that the money left: what it claims is never paid again.
-                self.grades[payout.payout_id] = grade
-                receipt = payout.proof.get("receipt")
-                if isinstance(receipt, str) and _ID.fullmatch(receipt):
+                named = payout.proof.get("receipt")
+                if isinstance(named, str) and _ID.fullmatch(named):
                     if grade == CLAIMED:
-                        self.wanted.want(receipt)
+                        self.wanted.want(named)
                     else:
-                        self.wanted.found(receipt)
+                        self.wanted.found(named)
                 in_force = self.log.terms_at(payout.created_at * 1000)
                 on_miner = in_force is not None and in_force.body.payouts.network_fee == "miner"
                 self._post(self.ledger.book_payout(payout, miner_bears_fee=on_miner))
+                self.ledger.grade(payout.payout_id, grade)
             case Reopened(reason):
                 self.reopened = reason
+
+    # At rest
+
+    def freeze(self) -> bytes:
+        """All of the fold that is not on its shelves; it must be settled, its changes taken."""
+        return CODEC.dumps(
+            {
+                "log": freeze_log(self.log),
+                "accounts": self.ledger.accounts,
+                "statistics": self.statistics,
+                "summaries": self.summaries,
+                "told": self._told.waiting,
+                "violations": list(self.violations),
+                "wanted": self.wanted,
+            }
+        )
+
+    def thaw(self, data: bytes) -> None:
+        """Let this fresh fold, on the shelves of the old one, be what `freeze` was told of. Raises Unreadable."""
+        state = CODEC.loads(data)
+        try:
+            thaw_log(self.log, state["log"])
+            self.terms = self.log.terms.newest()
+            self.ledger.thaw(state["accounts"])
+            self.statistics, self.summaries, self.wanted = state["statistics"], state["summaries"], state["wanted"]
+            self._told = ToldSummaries(self.log, self.summaries, state["told"])
+            self.violations.extend(state["violations"])
+            blocks = [(seen.found_ms, name, _slim(seen)) for name, seen in self.log.blocks.scan()]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise Unreadable(f"the state of the fold: {error!r}") from None
+        self.blocks = {name: seen for _, name, seen in sorted(blocks, key=lambda block: block[:2])}
 
     def _fold_batch(self, fact: BatchChecked) -> None:
         receipt = fact.receipt

@@ -128,6 +128,9 @@ class Issuer:
             body = self._desk.fold.due_summary()
             if body is None or self._desk.refusal() is not None or not self._is_first_heir():
                 return
+            if self._desk.next_place()[1] * 1000 < body.to_ms:
+                # All lanes have ended, or an edge's clock is ahead: the hour is not over, and other lanes may begin.
+                return
             parts = split_rows(body.rows)
             if len(parts) > 1:
                 for number, rows in enumerate(parts):

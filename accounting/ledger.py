@@ -20,10 +20,9 @@ statement did, at whatever depth it comes. Statements' rows are on a shelf: such
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from accounting.shelves import MemoryShelf, Shelf
+from accounting.shelves import MemoryShelves, Shelf, Shelves
 from nips.pool.chain import Head
 from nips.pool.payout import Payout
 from nips.pool.statement import MATURED, ORPHANED, VOID, RewardStatus, Row, Statement, Window
@@ -32,7 +31,9 @@ from nips.pool.views import Balance
 PENDING = "pending"
 # What is listed of a miner is the newest; everything is in the log, and in the books' tables.
 MAX_OF_MINER = 50
-_NO_PROOF: Mapping[str, Any] = MappingProxyType({})
+# What the names of the ledger's shelves begin with.
+SHELF = "ledger "
+_NO_PROOF: dict[str, Any] = {}
 
 # (state, status said) -> state. An orphan may come back when the chain does; what is void stays so.
 REWARD_STATES: Mapping[tuple[str, str], str] = {
@@ -111,22 +112,25 @@ def difference(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[Posting,
 class BookedReward:
     """A statement in the books and where its reward stands: pending, matured, orphaned or void.
 
-    Of the statement the rows and heads are left out here; `rows` is how many there are.
+    Of the statement the rows and heads are left out here; `rows` is how many there are. `number` counts statements.
     """
 
     statement: Statement
+    number: int
     rows: int = 0
     state: str = PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class BookedPayout:
-    """A payout record in the books, less its proof. `taken_msat` left the balance: the amount, and the network fee if
-    the miner's.
+    """A payout record in the books, less its proof, whose worth `grade` is. `taken_msat` left the balance: the amount,
+    and the network fee if the miner's; `number` counts payouts.
     """
 
     payout: Payout
     taken_msat: int
+    number: int
+    grade: str = ""
 
 
 class Touched(NamedTuple):
@@ -145,15 +149,51 @@ class Ledger:
     """
 
     accounts: dict[str, int] = field(default_factory=dict)
+    # In the order their chains gave them.
     rewards: dict[str, BookedReward] = field(default_factory=dict)
     payouts: dict[str, BookedPayout] = field(default_factory=dict)
-    # The statements whole, by id.
-    statements: Shelf[Statement] = field(default_factory=MemoryShelf)
+    shelves: Shelves = field(default_factory=MemoryShelves)
     _by_block: dict[str, str] = field(default_factory=dict)
-    _by_miner: dict[str, list[str]] = field(default_factory=dict)
     _applied: dict[str, dict[str, int]] = field(default_factory=dict)
     _touched: dict[str, BookedReward] = field(default_factory=dict)
     _touched_payouts: list[BookedPayout] = field(default_factory=list)
+    statements: Shelf[Statement] = field(init=False)
+    _by_miner: Shelf[list[str]] = field(init=False)
+    _kept_rewards: Shelf[BookedReward] = field(init=False)
+    _kept_payouts: Shelf[BookedPayout] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The statements whole, by id; a miner's newest; and copies of rewards and payouts by number, for `thaw`."""
+        self.statements = self.shelves.open(f"{SHELF}statements")
+        self._by_miner = self.shelves.open(f"{SHELF}of miner")
+        self._kept_rewards = self.shelves.open(f"{SHELF}rewards")
+        self._kept_payouts = self.shelves.open(f"{SHELF}payouts")
+
+    def thaw(self, accounts: dict[str, int]) -> None:
+        """Take up what the shelves hold; `accounts` is what stood there when they were kept."""
+        self.accounts = accounts
+        for _, reward in self._kept_rewards.scan():
+            self._enter_reward(reward)
+        for _, booked in self._kept_payouts.scan():
+            self._enter_payout(booked)
+
+    def _enter_reward(self, reward: BookedReward) -> None:
+        statement = reward.statement
+        self.rewards[statement.id] = reward
+        if reward.state != VOID:
+            self._by_block[statement.reward.block] = statement.id
+
+    def _enter_payout(self, booked: BookedPayout) -> None:
+        payout = booked.payout
+        self.payouts[payout.payout_id] = booked
+        self._applied.setdefault(payout.miner, {})[payout.payout_id] = booked.taken_msat
+
+    def _keep_reward(self, reward: BookedReward) -> None:
+        self._touched[reward.statement.id] = reward
+        self._kept_rewards[f"{reward.number:012d}"] = reward
+
+    def _keep_payout(self, booked: BookedPayout) -> None:
+        self._kept_payouts[f"{booked.number:012d}"] = booked
 
     def statement_of(self, block: str) -> str | None:
         """The statement of a block's reward that is not void, by id."""
@@ -161,11 +201,12 @@ class Ledger:
 
     def rewards_of(self, miner: str) -> list[BookedReward]:
         """The newest rewards that a miner has a row in, MAX_OF_MINER at most, oldest first."""
-        return [self.rewards[statement] for statement in self._by_miner.get(miner, ())]
+        newest: list[str] = self._by_miner.get(miner, [])
+        return [self.rewards[statement] for statement in newest]
 
     def miners(self) -> Iterable[str]:
         """Everybody the books know."""
-        return dict.fromkeys([*self._by_miner, *self._applied])
+        return dict.fromkeys(account.split(":")[1] for account in self.accounts if account.startswith("miner:"))
 
     def applied(self, miner: str) -> Mapping[str, int]:
         """payout_id -> msat that left the miner's balance by it; negative for money that came back."""
@@ -192,12 +233,12 @@ class Ledger:
         position = reward_position(statement, PENDING)
         slim = replace(statement, rows=(), window=Window(statement.window.from_ms, statement.window.work, {}))
         self.statements[statement.id] = statement
-        self.rewards[statement.id] = self._touched[statement.id] = BookedReward(slim, len(statement.rows))
-        self._by_block[statement.reward.block] = statement.id
+        reward = BookedReward(slim, len(self.rewards), len(statement.rows))
+        self._enter_reward(reward)
+        self._keep_reward(reward)
         for row in statement.rows:
-            newest = self._by_miner.setdefault(row.miner, [])
-            newest.append(statement.id)
-            del newest[:-MAX_OF_MINER]
+            newest: list[str] = self._by_miner.get(row.miner, [])
+            self._by_miner[row.miner] = [*newest[1 - MAX_OF_MINER :], statement.id]
         text = f"block {statement.reward.block} at height {statement.reward.height} split"
         return self._post(Transaction(statement.id, statement.created_at, text, difference({}, position)))
 
@@ -212,7 +253,7 @@ class Ledger:
         whole = self.statements[status.statement]
         moved = difference(reward_position(whole, reward.state), reward_position(whole, state))
         reward.state = state
-        self._touched[status.statement] = reward
+        self._keep_reward(reward)
         if state == VOID:
             del self._by_block[reward.statement.reward.block]
         text = f"reward of block {reward.statement.reward.block} {state}"
@@ -236,12 +277,17 @@ class Ledger:
         else:
             position["treasury"] = fee
             position["network fees"] = -fee
-        booked = BookedPayout(replace(payout, proof=_NO_PROOF), taken)
-        self.payouts[payout.payout_id] = booked
+        booked = BookedPayout(replace(payout, proof=_NO_PROOF), taken, len(self.payouts))
+        self._enter_payout(booked)
+        self._keep_payout(booked)
         self._touched_payouts.append(booked)
-        self._applied.setdefault(payout.miner, {})[payout.payout_id] = taken
         text = f"payout {payout.payout_id} by {payout.method}"
         return self._post(Transaction(payout.id, payout.created_at, text, difference({}, position)))
+
+    def grade(self, payout_id: str, grade: str) -> None:
+        """Note what a booked payout's proof is worth."""
+        booked = self.payouts[payout_id] = replace(self.payouts[payout_id], grade=grade)
+        self._keep_payout(booked)
 
     def row_of(self, statement: str, miner: str) -> Row:
         """A miner's row in a booked statement. Raises KeyError if it has none."""

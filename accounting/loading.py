@@ -1,14 +1,20 @@
 """The books out of the stored log: what a start does, and a rebuild."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from accounting.fold import Changes, Fold
-from accounting.ledger import Ledger, Transaction, replay
+from accounting.freeze import Unreadable
+from accounting.ledger import Ledger, Transaction
+from accounting.shelves import Shelves
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import SUMMARY
 from nips.pool.summary import parse_summary
+
+logger = logging.getLogger(__name__)
+InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 class Stored(Protocol):
@@ -26,8 +32,11 @@ class Stored(Protocol):
 class LogStore(Protocol):
     """The disk, as a start needs it."""
 
-    def replay(self) -> AsyncIterator[Stored]:
-        """The log in the order it came."""
+    def replay(self, position: int = 0) -> AsyncIterator[Stored]:
+        """The log in the order it came, from what follows a position on."""
+
+    async def at(self, position: int) -> str | None:
+        """The id of the event at a position."""
 
     async def own_of_kind(self, kind: int) -> list[VerifiedEvent]:
         """The events of our own chain of one kind, in the chain's order."""
@@ -41,12 +50,35 @@ class LogStore(Protocol):
     async def account_sums(self) -> dict[str, int]:
         """account -> msat by the stored postings."""
 
+    async def add_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
+        """Write transactions that the ledger has booked; known ones stay as they are."""
+
     async def rebuild_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
         """Put the books' tables in the place of what stands there."""
 
 
+class Keeping(Shelves, Protocol):
+    """Shelves that outlive a restart, with the rest of the fold that stands on them."""
+
+    def kept(self) -> tuple[int, str, bytes] | None:
+        """The log's position, the id of the event there, and the fold's state when they were kept last."""
+
+    def keep(self, position: int, newest: str, state: bytes) -> None:
+        """Keep them as they stand now."""
+
+    def rewind(self) -> None:
+        """Go back to what was kept last."""
+
+    def clear(self) -> None:
+        """Throw everything away."""
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What is raised when the disk fails."""
+
+
 class Loaded(NamedTuple):
-    """The books, what changed since nothing was there, and why the log does not settle, if so."""
+    """The books, what changed since nothing was there (or since they were kept), and why the log does not settle."""
 
     fold: Fold
     changes: Changes
@@ -54,16 +86,21 @@ class Loaded(NamedTuple):
 
 
 async def load_fold(
-    store: LogStore,
-    pool: PoolAddress,
-    *,
-    trusted: bool,
-    in_thread: Callable[[Callable[[], None]], Awaitable[None]],
+    store: LogStore, pool: PoolAddress, *, trusted: bool, in_thread: InThread, shelves: Keeping | None = None
 ) -> Loaded:
-    """Fold the stored log from its beginning; the books' tables are put right if they say otherwise. `trusted`: go by
-    the stored checks, so that no share is hashed again. `in_thread` runs the long part beside whatever else goes on.
+    """Take up the fold that was kept, and fold what the log has since; else the whole log from its beginning, and the
+    books' tables are put right if they say otherwise.
+
+    `trusted`: go by what was kept and by the stored checks, so that no share is hashed again. `in_thread` runs the long
+    parts beside whatever else goes on.
     """
-    fold = Fold(pool)
+    if trusted and shelves is not None:
+        kept = await _load_kept(store, pool, in_thread, shelves)
+        if kept is not None:
+            return kept
+    if shelves is not None:
+        shelves.clear()
+    fold = _fold(pool, shelves)
     if trusted:
         for event in await store.own_of_kind(SUMMARY):
             fold.trust_summary(parse_summary(event))
@@ -72,11 +109,51 @@ async def load_fold(
     await in_thread(fold.settle)
     if trusted and fold.reopened is not None:
         await store.forget_checked()
-        return await load_fold(store, pool, trusted=False, in_thread=in_thread)
+        return await load_fold(store, pool, trusted=False, in_thread=in_thread, shelves=shelves)
     trouble, fold.reopened = fold.reopened, None
     changes = fold.take_changes()
     await store.add_checked(changes.checked)
-    if await store.account_sums() != replay(changes.transactions):
+    if await store.account_sums() != _sums(fold):
         await store.rebuild_books(changes.transactions, fold.ledger)
     fold.ledger.take_touched()
     return Loaded(fold, changes, trouble)
+
+
+async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, shelves: Keeping) -> Loaded | None:
+    """What was kept and what the log has since; None if it can't be used."""
+    # Whatever a fold did there that came to no end.
+    shelves.rewind()
+    kept = shelves.kept()
+    if kept is None:
+        return None
+    position, newest, state = kept
+    if await store.at(position) != newest:
+        logger.warning("the fold that was kept is another log's, as when an old ledger was put back: folding anew")
+        return None
+    fold = _fold(pool, shelves)
+    try:
+        await in_thread(lambda: fold.thaw(state))
+    except Unreadable as error:
+        logger.warning("the fold that was kept can't be read, the log is folded anew: %s", error)
+        return None
+    async for stored in store.replay(position):
+        fold.add(stored.event, stored.checked)
+    await in_thread(fold.settle)
+    if fold.reopened is not None:
+        return None
+    changes = fold.take_changes()
+    await store.add_checked(changes.checked)
+    # What was folded since may have reached the tables or not.
+    await store.add_books(changes.transactions, fold.ledger)
+    if await store.account_sums() != _sums(fold):
+        logger.warning("the books' tables are not what the kept fold says: the log is folded anew")
+        return None
+    return Loaded(fold, changes, None)
+
+
+def _fold(pool: PoolAddress, shelves: Keeping | None) -> Fold:
+    return Fold(pool) if shelves is None else Fold(pool, shelves, shelves.failures)
+
+
+def _sums(fold: Fold) -> dict[str, int]:
+    return {account: msat for account, msat in fold.ledger.accounts.items() if msat}

@@ -150,7 +150,7 @@ class AccountingReadModel:
             "amount_msat": payout.amount_msat,
             "network_fee_msat": payout.network_fee_msat,
             "method": payout.method,
-            "proof": self._accounting.fold.grades.get(payout.payout_id, ""),
+            "proof": booked.grade,
         }
 
     def _sum(self, part: str) -> int:

@@ -8,7 +8,8 @@ kill at any point re-sends the very same event.
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,8 +19,9 @@ from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from accounting import ownchain
+from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
 from accounting.adapters.store import AccountingStore, StoredView, StoreError, open_store
-from accounting.fold import MAX_TROUBLES, Fold
+from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
 from accounting.log import EVIDENCE
@@ -46,8 +48,15 @@ STEP_EVENTS = 200
 # Receipts are dated and published within minutes of their shares; an edge that was cut off brings its sealed batches
 # later. What is older than this, and came while we were down, is had by dropping the file and replaying.
 OVERLAP_S = 3 * 24 * 3600
+# A kill costs folding so many events again, a second or two; keeping the fold costs as much, of a large pool.
+KEEP_EVENTS = 2_000
 # After a failure of disk or relays.
 RETRY_S = 2.0
+
+
+def fold_path(ledger: Path) -> Path:
+    """Where the fold of a ledger's log is kept, beside it; the file can be dropped at any time."""
+    return ledger.with_name(f"{ledger.stem}.fold.sqlite")
 
 
 class Clock(Protocol):
@@ -123,6 +132,10 @@ class Accounting:
         self._unpublished = 0
         self._troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
         self._all_stored = False
+        self._shelves: KeptShelves | None = None
+        # Amid a step; events that were read when the fold was kept last.
+        self._amid = False
+        self._kept_at = 0
         self._synced = anyio.Event()
         self._unsent = anyio.Event()
         self._views = Views(
@@ -177,30 +190,60 @@ class Accounting:
         Raises StoreError for a file that can't be used, UnsupportedOffer for stored terms this version can't account.
         """
         async with open_store(self._store_path, self.pool, self._signer.pubkey) as store:
-            self._issuer = Issuer(self.pool, _Desk(self, store), self.chain)
-            await self._load(store, trusted=True)
-            if self.fold.terms is not None:
-                check_offers(self.fold.terms.body)
-            self._views.known(await store.views())
-            send, receive = anyio.create_memory_object_stream[object](QUEUE)
-            async with send, receive, anyio.create_task_group() as tasks:
-                task_status.started()
-                # Others choose the dates they sign: one from the future must not hide what comes before it.
-                newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
-                tasks.start_soon(self._follow, send, newest)
-                tasks.start_soon(self._work, store, receive)
-                tasks.start_soon(self._seek_receipts, send)
-                tasks.start_soon(self._publish_chain, store)
-                tasks.start_soon(self._publish_views, store)
+            with closing(open_kept_shelves(fold_path(self._store_path), codec_of, form())) as shelves:
+                self._shelves = shelves
+                self._issuer = Issuer(self.pool, _Desk(self, store), self.chain)
+                await self._load(store, trusted=True)
+                if self.fold.terms is not None:
+                    check_offers(self.fold.terms.body)
+                self._views.known(await store.views())
+                try:
+                    await self._run_tasks(store, task_status)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._keep(store)
+
+    async def _run_tasks(self, store: AccountingStore, task_status: TaskStatus[None]) -> None:
+        send, receive = anyio.create_memory_object_stream[object](QUEUE)
+        async with send, receive, anyio.create_task_group() as tasks:
+            task_status.started()
+            # Others choose the dates they sign: one from the future must not hide what comes before it.
+            newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
+            tasks.start_soon(self._follow, send, newest)
+            tasks.start_soon(self._work, store, receive)
+            tasks.start_soon(self._seek_receipts, send)
+            tasks.start_soon(self._publish_chain, store)
+            tasks.start_soon(self._publish_views, store)
+
+    async def _keep(self, store: AccountingStore) -> None:
+        """Keep the fold as it stands, so that a start goes on from here. Between two steps only."""
+        if self._amid or self._shelves is None:
+            return
+        shelves, fold = self._shelves, self.fold
+        self._kept_at = fold.log.read
+        try:
+            position, newest = await store.newest()
+            # In a thread: of a large pool it takes a second or two.
+            await anyio.to_thread.run_sync(lambda: shelves.keep(position, newest, fold.freeze()))
+        except sqlite3.Error as error:
+            self._trouble(f"the fold could not be kept: {error}")
 
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
-        fold, changes, trouble = await load_fold(store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync)
+        # Whoever asks meanwhile is told that nothing is known, not half of it.
+        self.fold = Fold(self.pool)
+        fold, changes, trouble = await load_fold(
+            store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync, shelves=self._shelves
+        )
         if trouble is not None:
             self._trouble(f"the log does not settle: {trouble}")
         self.fold = fold
+        self._kept_at = fold.log.read
         self._whole = fold.check()
-        self._views.touched(changes.balances, changes.statistics)
+        # Who has stopped since the fold was kept did nothing that would show here.
+        self._views.touched(
+            {*changes.balances, *fold.ledger.miners()}, {*changes.statistics, *fold.statistics.miners()}
+        )
         await self.own.load(store)
 
     async def _follow(self, send: MemoryObjectSendStream[object], newest: int) -> None:
@@ -236,6 +279,9 @@ class Accounting:
             events = [event for event in (getattr(item, "event", None) for item in items) if event is not None]
             while True:
                 try:
+                    if self._amid:
+                        # A step ended half done: what the disk has is taken up again.
+                        await self._load(store, trusted=True)
                     await self._step(store, events)
                     break
                 except (sqlite3.Error, StoreError) as error:
@@ -248,6 +294,8 @@ class Accounting:
                 await anyio.sleep(RETRY_S)
             if len(events) < len(items):
                 self._all_stored = True
+            if self.fold.log.read >= self._kept_at + KEEP_EVENTS:
+                await self._keep(store)
             if self._all_stored and self.own.recovered and not self._synced.is_set():
                 self._synced.set()
 
@@ -270,17 +318,26 @@ class Accounting:
     async def _step(self, store: AccountingStore, events: list[VerifiedEvent]) -> None:
         kinds = LEDGER_KINDS | EVIDENCE
         fresh = [event for event in events if event.kind in kinds and event.id not in self.fold]
-        if fresh:
-            await store.add_events(fresh)
-            for event in fresh:
-                self._watch_own(event)
-                self.fold.add(event)
-        await self._settle(store)
+        with self._unbroken():
+            if fresh:
+                await store.add_events(fresh)
+                for event in fresh:
+                    self._watch_own(event)
+                    self.fold.add(event)
+            await self._settle(store)
         if not self.own.recovered:
             await self._recover(store)
         if self._issuer is not None and self._all_stored and self.refusal() is None:
             await self._issuer.issue()
         self._audit()
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """File and fold go from one state that fits to the next: a stop waits for that, a failure leaves them amid."""
+        self._amid = True
+        with anyio.CancelScope(shield=True):
+            yield
+        self._amid = False
 
     async def _settle(self, store: AccountingStore) -> None:
         self.fold.settle()
@@ -318,26 +375,28 @@ class Accounting:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble(f"our own chain could not be asked for: {error!r}")
             return
-        adoption = await self.own.adopt(store, found)
-        for event in adoption.events:
-            self.fold.add(event)
+        with self._unbroken():
+            adoption = await self.own.adopt(store, found)
+            for event in adoption.events:
+                self.fold.add(event)
+            await self._settle(store)
         if adoption.gap:
             self._retry_ms = now + round(RETRY_S * 1000)
             self._trouble("the relays lack a part of our own chain: nothing is signed until it is found")
             return
         if self.own.forked is not None:
             self._trouble(f"signing stops: {self.own.forked}")
-        await self._settle(store)
         self._unsent.set()
 
     async def sign(
         self, store: AccountingStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
     ) -> None:
         """Sign the next event of our chain: committed, then folded, then published."""
-        self.fold.add(await self.own.sign(store, unsigned, block=block, archive=archive))
-        self._unpublished += 1
-        self._unsent.set()
-        await self._settle(store)
+        with self._unbroken():
+            self.fold.add(await self.own.sign(store, unsigned, block=block, archive=archive))
+            self._unpublished += 1
+            self._unsent.set()
+            await self._settle(store)
 
     async def _publish_chain(self, store: AccountingStore) -> None:
         """Hand our chain's events to the feed, in order, until it has taken each."""

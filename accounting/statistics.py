@@ -38,16 +38,18 @@ class Share(NamedTuple):
     work: int
 
 
+@dataclass(slots=True)
 class WorkRing:
     """Work by buckets of time, the newest `span_ms` of them."""
 
-    __slots__ = ("_buckets", "_span", "first_ms", "last_ms")
+    span_ms: int
+    first_ms: int = 0
+    last_ms: int = 0
+    _buckets: dict[int, int] = field(default_factory=dict)
 
-    def __init__(self, span_ms: int) -> None:
-        self._span = span_ms // BUCKET_MS
-        self._buckets: dict[int, int] = {}
-        self.first_ms = 0
-        self.last_ms = 0
+    @property
+    def _span(self) -> int:
+        return self.span_ms // BUCKET_MS
 
     def add(self, ms: int, work: int) -> None:
         """Count work done at a time; what is older than the span of the newest is let go."""
@@ -100,17 +102,17 @@ class WorkerRate(NamedTuple):
     last_share_ms: int
 
 
+@dataclass(slots=True)
 class Statistics:
     """The fold. Batches may come in any order; only how old they are next to the newest matters."""
 
-    def __init__(self) -> None:
-        self._pool = WorkRing(SPANS_MS["1h"])
-        self._miners: dict[str, _Miner] = {}
-        self.shares = 0
-        self.rejects = 0
-        self.work = 0
-        self.log_ms = 0
-        self._batches = 0
+    shares: int = 0
+    rejects: int = 0
+    work: int = 0
+    log_ms: int = 0
+    _pool: WorkRing = field(default_factory=lambda: WorkRing(SPANS_MS["1h"]))
+    _miners: dict[str, _Miner] = field(default_factory=dict)
+    _batches: int = 0
 
     def add_batch(self, to_ms: int, shares: Iterable[Share], rejects: Iterable[tuple[str, int]]) -> None:
         """Count a batch: its good credited shares, and (miner, times) of what the edge refused. O(its shares)."""

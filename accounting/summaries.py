@@ -249,6 +249,8 @@ class SummaryBook:
         )
 
     def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...]) -> Iterator[str]:
+        if summary.created_at * 1000 < summary.to_ms:
+            yield f"it is dated {summary.created_at}, before its last hour was over"
         names = sorted(name for name in summary.heads if name in self.lanes and self.lanes[name].buckets)
         for name in sorted(set(summary.heads) - set(names)):
             yield f"lane {name} has no batch that the summaries before have not counted"

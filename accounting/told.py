@@ -22,7 +22,7 @@ MAX_OF_STRANGERS = 10_000
 
 
 @dataclass(slots=True)
-class _Waiting:
+class Waiting:
     """What one key told and has not taken its place, by number and id, and the parts right before what comes next."""
 
     events: dict[int, dict[str, _Told]] = field(default_factory=dict)
@@ -32,17 +32,19 @@ class _Waiting:
 class ToldSummaries:
     """Brings the summaries of a log's accounting chains into a SummaryBook."""
 
-    def __init__(self, log: PoolLog, book: SummaryBook) -> None:
+    def __init__(self, log: PoolLog, book: SummaryBook, waiting: dict[str, Waiting] | None = None) -> None:
+        """`waiting`: that of an earlier one, to go on from there."""
         self._log = log
         self._book = book
-        self._waiting: dict[str, _Waiting] = {}
+        # By key; a key's entry stays, since what it told last may be parts of what it tells next.
+        self.waiting: dict[str, Waiting] = waiting or {}
         self._strangers = 0
 
     @property
     def waits(self) -> bool:
         """Whether a summary of a key of the pool was read and has not taken its place."""
         held = self._log.terms.roles["accounting"]
-        return any(waiting.events for key, waiting in self._waiting.items() if key in held)
+        return any(waiting.events for key, waiting in self.waiting.items() if key in held)
 
     def add(self, event: VerifiedEvent) -> None:
         """Take an event of TOLD_KINDS in; what is not of this pool, or has no place in a chain, is left out."""
@@ -62,7 +64,7 @@ class ToldSummaries:
             self._strangers += 1
             if self._strangers > MAX_OF_STRANGERS:
                 return
-        self._waiting.setdefault(event.pubkey, _Waiting()).events.setdefault(seq, {})[event.id] = told
+        self.waiting.setdefault(event.pubkey, Waiting()).events.setdefault(seq, {})[event.id] = told
 
     def settle(self) -> Iterator[str]:
         """Let every summary take its place that can; what is wrong with them, in words.
@@ -70,7 +72,7 @@ class ToldSummaries:
         The summaries of a key whose chain the terms have closed come before those of the keys that came after it.
         """
         for key in self._heirs():
-            if key in self._waiting:
+            if key in self.waiting:
                 yield from self._settle_key(key)
             if not self._is_over(key):
                 break
@@ -90,10 +92,10 @@ class ToldSummaries:
         if end is None or end.seq < 0:
             return True
         read = self._log.accounting.get(key)
-        return read is not None and read.is_ended and not self._waiting.get(key, _Waiting()).events
+        return read is not None and read.is_ended and not self.waiting.get(key, Waiting()).events
 
     def _settle_key(self, key: str) -> Iterator[str]:
-        waiting, chain = self._waiting[key], self._log.accounting.get(key)
+        waiting, chain = self.waiting[key], self._log.accounting.get(key)
         if chain is None:
             return
         while waiting.events:
@@ -110,7 +112,7 @@ class ToldSummaries:
             del waiting.events[seq]
             yield from self._take(waiting, accepted, told)
 
-    def _take(self, waiting: _Waiting, accepted: str, told: _Told) -> Iterator[str]:
+    def _take(self, waiting: Waiting, accepted: str, told: _Told) -> Iterator[str]:
         if isinstance(told, SummaryPart):
             follows = waiting.parts and waiting.parts[-1].link.seq + 1 == told.link.seq
             waiting.parts = [*waiting.parts, told] if follows and told.part == len(waiting.parts) else [told]

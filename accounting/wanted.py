@@ -4,6 +4,8 @@ They are the recipients' providers' events (NIP-57), carry no address of the poo
 payout stays *claimed* until its receipt is there.
 """
 
+from dataclasses import dataclass, field
+
 # Providers publish a receipt within seconds; the first look is soon, the last ones are for relays that were away.
 FIRST_MS = 15_000
 LONGEST_MS = 6 * 3_600_000
@@ -13,12 +15,12 @@ GIVE_UP_MS = 7 * 24 * 3_600_000
 MOST_AT_ONCE = 400
 
 
+@dataclass(slots=True)
 class Wanted:
     """What to ask for and when. Times are Unix ms."""
 
-    def __init__(self) -> None:
-        # id -> when it was first wanted (0 until it was asked for), when it is due, how long to wait then.
-        self._wanted: dict[str, tuple[int, int, int]] = {}
+    # id -> when it was first wanted (0 until it was asked for), when it is due, how long to wait then.
+    _wanted: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._wanted)

@@ -20,6 +20,7 @@ from accounting import ownchain
 from accounting.adapters.store import AccountingStore, StoreError, open_store
 from accounting.fold import Fold
 from accounting.loading import load_fold
+from accounting.service import fold_path
 from nips.errors import InvalidEvent
 from nips.keys import Signer
 from nips.nip01 import Event, VerifiedEvent, decode_event, make_filter, verify
@@ -139,6 +140,8 @@ class Rebuild:
         os.replace(self._draft, ledger)
         for rest in ("-wal", "-shm"):
             ledger.with_name(ledger.name + rest).unlink(missing_ok=True)
+        # The fold that was kept is of the old file.
+        self._discard(fold_path(ledger))
         return rebuilt
 
     async def _build(self, archives: Sequence[Path], relays: Sequence[str], timeout_s: float) -> Rebuilt:

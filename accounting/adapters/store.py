@@ -114,9 +114,10 @@ class AccountingStore:
                     await self._db.rollback()
                 raise
 
-    async def replay(self) -> AsyncIterator[StoredEvent]:
-        """The log in the order it came. Its signatures were checked before it was put here."""
-        position = 0
+    async def replay(self, position: int = 0) -> AsyncIterator[StoredEvent]:
+        """The log in the order it came, from what follows a position on. Its signatures were checked before it was put
+        here.
+        """
         while True:
             query = "SELECT position, raw, checked FROM events WHERE position > ? ORDER BY position LIMIT ?"
             rows = list(await self._db.execute_fetchall(query, (position, _REPLAY_ROWS)))
@@ -124,6 +125,16 @@ class AccountingStore:
                 yield StoredEvent(msgspec.json.decode(raw, type=VerifiedEvent), checked)
             if len(rows) < _REPLAY_ROWS:
                 return
+
+    async def newest(self) -> tuple[int, str]:
+        """The position and id of the event that came last; (0, "") in an empty store."""
+        rows = list(await self._db.execute_fetchall("SELECT position, id FROM events ORDER BY position DESC LIMIT 1"))
+        return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
+
+    async def at(self, position: int) -> str | None:
+        """The id of the event at a position."""
+        rows = list(await self._db.execute_fetchall("SELECT id FROM events WHERE position = ?", (position,)))
+        return str(rows[0][0]) if rows else None
 
     async def count(self) -> int:
         """How many events are stored."""

@@ -253,6 +253,17 @@ def test_a_wrong_summary_is_found(told, change, text):
     assert list(folded(told).violations) == list(fold.violations)
 
 
+def test_a_summary_before_its_hour_is_over_is_found(told):
+    fold = folded(told)
+    body = fold.due_summary()
+    second = body.to_ms // 1000 - 1
+    fold.add(told.keys.accounting.sign(build_summary(told.pool, next_link(None), body, second)))
+    fold.settle()
+    assert [found.partition(": ")[2] for found in fold.violations] == [
+        f"it is dated {second}, before its last hour was over"
+    ]
+
+
 def test_wrong_sums_are_found(told):
     fold = folded(told)
     fold.add(sign_summary(told, fold.due_summary()))

@@ -1,0 +1,199 @@
+"""A start goes on from the fold that was kept, and from the log whenever that can't be used: the books are the same."""
+
+import shutil
+import sqlite3
+
+import anyio
+import pytest
+
+from accounting import service
+from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
+from accounting.fold import CODEC, Fold, codec_of, form
+from accounting.freeze import Unreadable
+from accounting.service import fold_path
+from nips.pool.address import PoolAddress
+from nips.pool.kinds import LEDGER_KINDS, STATEMENT, SUMMARY
+
+pytestmark = pytest.mark.anyio
+
+
+def told(pool):
+    """Blocks, payouts and hours."""
+    pool.log.terms()
+    for number in range(3):
+        pool.log.batch([pool.log.alice, pool.log.bob, pool.log.alice])
+        pool.log.batch([pool.log.bob], block=True, seconds=1800)
+        pool.log.payout(f"payout {number}", pool.log.alice, 1000 + number)
+    pool.log.batch([], seconds=3600)
+    pool.tell()
+
+
+async def run_until_settled(pool, eventually, **options):
+    """Run an accounting until all is in the books, stop it cleanly; its dump and whether it took up a kept fold."""
+    accounting = pool.accounting(**options)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        read_at_start = accounting.fold.log.read
+        await accounting.balances()
+        await eventually(
+            lambda: all(event.id in accounting.fold for event in pool.relay.order if event.kind in LEDGER_KINDS)
+        )
+        await eventually(lambda: len(pool.relay.of_kind(STATEMENT)) == 3 and pool.relay.of_kind(SUMMARY))
+        await eventually(lambda: accounting.fold.due_summary() is None)
+        await anyio.sleep(0.05)
+        dump = list(accounting.fold.dump())
+        assert [text for text in accounting.condition().violations if "more than matured" not in text] == []
+        tasks.cancel_scope.cancel()
+    return dump, read_at_start, accounting
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """How each start got its fold: True from what was kept, False from the whole log."""
+    ways = []
+    original = service.load_fold
+
+    async def watched(store, pool, **options):
+        before = options["shelves"].kept() is not None and options["trusted"]
+        thawed = []
+        real = Fold.thaw
+        monkeypatch.setattr(Fold, "thaw", lambda fold, data: (real(fold, data), thawed.append(1))[0])
+        loaded = await original(store, pool, **options)
+        monkeypatch.setattr(Fold, "thaw", real)
+        ways.append(bool(before and thawed and loaded.fold.log.read))
+        return loaded
+
+    monkeypatch.setattr(service, "load_fold", watched)
+    return ways
+
+
+async def test_a_clean_stop_and_a_start(pool, eventually, loads):
+    told(pool)
+    first, _, _ = await run_until_settled(pool, eventually)
+    again, read, _ = await run_until_settled(pool, eventually)
+    assert again == first
+    assert read >= len(pool.log.events)
+    assert loads == [False, True]
+    fresh = Fold(pool.log.pool)
+    for event in pool.relay.order:
+        if event.kind in LEDGER_KINDS:
+            fresh.add(event)
+    fresh.settle()
+    assert list(fresh.dump()) == first
+
+
+async def test_what_came_after_it_was_kept_is_folded(pool, eventually, loads):
+    told(pool)
+    await run_until_settled(pool, eventually)
+    kept = fold_path(pool.path)
+    shutil.copy(kept, pool.path.with_name("kept"))
+    pool.log.batch([pool.log.bob], seconds=3600)
+    pool.log.payout("late", pool.log.bob, 77)
+    pool.tell()
+    later, _, _ = await run_until_settled(pool, eventually)
+    # As after a kill: the log has more than the fold that was kept.
+    for path in (kept, kept.with_name(kept.name + "-wal"), kept.with_name(kept.name + "-shm")):
+        path.unlink(missing_ok=True)
+    shutil.copy(pool.path.with_name("kept"), kept)
+    again, _, accounting = await run_until_settled(pool, eventually)
+    assert again == later
+    assert loads == [False, True, True]
+    assert accounting.fold.ledger.payouts["late"].payout.amount_msat == 77
+
+
+@pytest.mark.parametrize("how", ["gone", "garbage", "another form", "another log", "another state"])
+async def test_a_kept_fold_that_cant_be_used_is_made_anew(pool, eventually, loads, how):
+    told(pool)
+    first, _, _ = await run_until_settled(pool, eventually)
+    kept = fold_path(pool.path)
+    if how == "gone":
+        kept.unlink()
+    elif how == "garbage":
+        kept.write_bytes(b"garbage" * 1000)
+    else:
+        change = {
+            "another form": "UPDATE kept SET form = 'other'",
+            "another log": "UPDATE kept SET newest = 'other'",
+            "another state": "UPDATE kept SET state = x'c0'",
+        }[how]
+        database = sqlite3.connect(kept)
+        database.execute(change)
+        database.commit()
+        database.close()
+    again, _, _ = await run_until_settled(pool, eventually)
+    assert again == first
+    assert loads == [False, False]
+    third, _, _ = await run_until_settled(pool, eventually)
+    assert third == first
+    assert loads == [False, False, True]
+
+
+async def test_a_disk_that_fails_amid_a_step_costs_no_event(pool, eventually, monkeypatch):
+    told(pool)
+    first, _, _ = await run_until_settled(pool, eventually)
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await accounting.balances()
+        real, failed = Fold.settle, []
+
+        def settle(fold):
+            if len(failed) < 2:
+                failed.append(1)
+                raise sqlite3.OperationalError("disk I/O error")
+            real(fold)
+
+        monkeypatch.setattr(Fold, "settle", settle)
+        monkeypatch.setattr(service, "RETRY_S", 0.01)
+        pool.log.payout("amid", pool.log.bob, 5)
+        pool.tell()
+        await eventually(lambda: "amid" in accounting.fold.ledger.payouts)
+        assert len(failed) == 2
+        assert any("the disk failed" in text for text in accounting.condition().troubles)
+        tasks.cancel_scope.cancel()
+    again, _, _ = await run_until_settled(pool, eventually)
+    assert len(again) > len(first)
+
+
+async def test_it_is_kept_while_it_runs(pool, eventually, monkeypatch):
+    monkeypatch.setattr(service, "KEEP_EVENTS", 5)
+    told(pool)
+    async with anyio.create_task_group() as tasks:
+        accounting = pool.accounting()
+        await tasks.start(accounting.run)
+        await accounting.balances()
+        await eventually(lambda: accounting._kept_at > 10)
+        shelves = sqlite3.connect(f"file:{fold_path(pool.path)}?mode=ro", uri=True)
+        await eventually(lambda: shelves.execute("SELECT position FROM kept").fetchone())
+        shelves.close()
+        tasks.cancel_scope.cancel()
+
+
+def test_what_was_not_kept_is_gone(tmp_path):
+    path = tmp_path / "fold.sqlite"
+    shelves = open_kept_shelves(path, codec_of, "form")
+    shelf = shelves.open("some")
+    shelf["a"] = 1
+    shelves.keep(7, "id", b"state")
+    shelf["a"] = 2
+    for number in range(10_000):
+        shelf[f"{number}"] = number
+    shelves.close()
+    again = KeptShelves(path, codec_of, "form")
+    assert again.kept() == (7, "id", b"state")
+    assert list(again.open("some").scan()) == [("a", 1)]
+    again.clear()
+    assert again.kept() is None
+    assert len(again.open("some")) == 0
+    again.close()
+    other = KeptShelves(path, codec_of, "other form")
+    assert other.kept() is None
+    other.close()
+
+
+def test_a_state_that_cant_be_read():
+    fold = Fold(PoolAddress("aa" * 32, "regtest"))
+    for data in (b"", b"\xc0", CODEC.dumps({}), CODEC.dumps({"log": b""})):
+        with pytest.raises(Unreadable):
+            fold.thaw(data)
+    assert form().startswith("1 ")

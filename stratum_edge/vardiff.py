@@ -127,7 +127,8 @@ def _step(log2: float, down: int, up: int) -> int:
 
 def _surprise(shares: float, expected: float) -> float:
     """How much less likely `shares` are when `expected` is their mean than when they are: the log of the ratio."""
-    return (shares * math.log(shares / expected) if shares else 0.0) - shares + expected
+    # Two logarithms: the quotient of a very small and a large number would be 0.
+    return (shares * (math.log(shares) - math.log(expected)) if shares else 0.0) - shares + expected
 
 
 def _too_many(shares: float, expected: float) -> bool:

@@ -17,6 +17,7 @@ from noncestr.clock import WallClock
 from noncestr.closed_lanes import account_for_closed
 from noncestr.config import Config
 from noncestr.control import Desk
+from noncestr.cut_off import watch_cut
 from noncestr.edge_clock import ClockedSource, EdgeClock
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
@@ -98,6 +99,7 @@ class LoneEdge:
             await enter(running(terms.run))
             clock = EdgeClock(self._pool, terms, BridgeFeed(bridge), self._clock, anyio.current_time)
             await enter(looping(clock.watch))
+            await enter(looping(watch_cut, bridge, terms, anyio.current_time))
             self._introduce()
             left_out = False
             while not left_out:

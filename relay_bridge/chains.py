@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nips.nip01 import Event, VerifiedEvent
+from nips.nip01 import Event, Filter, VerifiedEvent
 
 # Ids remembered a chain, to see a second event with the same number: 10,000 batches are a day at ten seconds each.
 REMEMBERED = 10_000
@@ -23,14 +23,31 @@ MAX_CHAINS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an event stands: its chain, its number there from 0, and the id it names as the one before."""
+    """Where an event stands: its chain, its number there from 0, and the id it names as the one before. `kinds`: all
+    kinds of events that the chain may hold, None if that is not known: who asks for some of them only sees no gaps."""
 
     chain: str
     seq: int
     prev: str | None
+    kinds: frozenset[int] | None = None
 
 
 ChainOf = Callable[[Event], Place | None]
+
+
+def seen_whole(chain_of: ChainOf, filters: Sequence[Filter]) -> ChainOf:
+    """The places of those events whose chain a reader of these filters gets whole, with all its kinds."""
+
+    def place(event: Event) -> Place | None:
+        found = chain_of(event)
+        if found is None or found.kinds is None:
+            return found
+        for asked in filters:
+            if asked.ids is None and (asked.kinds is None or found.kinds <= asked.kinds) and asked.matches(event):
+                return found
+        return None
+
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +61,8 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Numbers `first` to `last` of a chain were not seen so far. `last_id` is the id of the last of them, if its
-    successor names it; they were created from `since` to `until` (Unix seconds, None: not known)."""
+    """Numbers `first` to `last` of an author's chain were not seen so far. `last_id` is the id of the last of them, if
+    its successor names it; they were created from `since` to `until` (Unix seconds, None: not known)."""
 
     chain: str
     first: int
@@ -53,6 +70,7 @@ class Gap:
     last_id: str | None
     since: int | None
     until: int
+    author: str
 
 
 @dataclass(slots=True)
@@ -68,6 +86,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _Chain:
+    author: str
     runs: list[_Run] = field(default_factory=list)
     ids: OrderedDict[int, str] = field(default_factory=OrderedDict)
 
@@ -89,7 +108,7 @@ class ChainWatch:
         if chain is None:
             if len(self._chains) >= MAX_CHAINS:
                 return None
-            chain = self._chains[place.chain] = _Chain()
+            chain = self._chains[place.chain] = _Chain(event.pubkey)
         fork = self._fork(chain, place, event.id)
         if place.seq not in chain.ids:
             chain.ids[place.seq] = event.id
@@ -117,9 +136,19 @@ class ChainWatch:
         for name, chain in self._chains.items():
             first = chain.runs[0]
             if self._whole and first.first > 0:
-                found.append(Gap(name, 0, first.first - 1, first.first_prev, None, first.first_at))
+                found.append(Gap(name, 0, first.first - 1, first.first_prev, None, first.first_at, chain.author))
             for left, right in zip(chain.runs, chain.runs[1:], strict=False):
-                found.append(Gap(name, left.last + 1, right.first - 1, right.first_prev, left.last_at, right.first_at))
+                found.append(
+                    Gap(
+                        name,
+                        left.last + 1,
+                        right.first - 1,
+                        right.first_prev,
+                        left.last_at,
+                        right.first_at,
+                        chain.author,
+                    )
+                )
         return found
 
     def heads(self) -> dict[str, int]:
@@ -135,6 +164,7 @@ class ChainWatch:
         return [
             [
                 name,
+                chain.author,
                 [[run.first, run.first_prev, run.first_at, run.last, run.last_at] for run in chain.runs],
                 [[run.last, chain.ids[run.last]] for run in chain.runs if run.last in chain.ids],
             ]
@@ -143,8 +173,10 @@ class ChainWatch:
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
         """Take up what a `snapshot` says."""
-        for name, runs, ids in state:
-            self._chains[name] = _Chain([_Run(*run) for run in runs], OrderedDict((seq, id_) for seq, id_ in ids))
+        for name, author, runs, ids in state:
+            self._chains[name] = _Chain(
+                author, [_Run(*run) for run in runs], OrderedDict((seq, id_) for seq, id_ in ids)
+            )
 
 
 def _extend(runs: list[_Run], place: Place, created_at: int) -> None:

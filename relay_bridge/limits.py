@@ -15,6 +15,8 @@ ENVELOPE_BYTES = 100
 LEDGER_TAGS = 700
 # strfry's default for results a filter. More is cut by most relays.
 PAGE_LIMIT = 500
+# A promise without end (a log kept "for good"): a hundred years in seconds.
+FOREVER_S = 100 * 365 * 86_400
 # A relay that says less is not believed: below, a page of one second could hide events from any paging.
 LEAST_PAGE = 10
 # Kinds that a ledger cannot do without, of those a relay may keep for a while only.
@@ -97,7 +99,8 @@ def _retention(told: RelayInformation, retention_s: int) -> Iterable[str]:
         if entry is None:
             continue
         if entry.time is not None and (entry.time == 0 or entry.time < retention_s):
-            shorter.setdefault(f"keeps them {entry.time} seconds, the pool promises {retention_s}", []).append(kind)
+            promised = "to keep them for good" if retention_s >= FOREVER_S else f"{retention_s}"
+            shorter.setdefault(f"keeps them {entry.time} seconds, the pool promises {promised}", []).append(kind)
         elif entry.count is not None:
             shorter.setdefault(f"keeps {entry.count} of them", []).append(kind)
     for what, which in shorter.items():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+import msgspec
 
 from nips.nip01 import Event, Filter
 from relay_bridge.adapters.reading import SILENCE_SECONDS, all_pages, by_ids, in_span
@@ -61,7 +62,8 @@ class Repair:
             for gap in gaps[:_MAX_SOUGHT]:
                 searches, due = self._sought.setdefault((gap.chain, gap.first), (0, now + GRACE_SECONDS))
                 if due <= now:
-                    await self._search(gap)
+                    # A beginning that nobody has may have been archived: what would be read for it has no bound.
+                    await self._search(gap, by_time=gap.since is not None or searches < REPORT_AFTER)
                     searches += 1
                     pause = min(FIRST_SECONDS * 2 ** min(searches - 1, 16), LONGEST_SECONDS)
                     self._sought[gap.chain, gap.first] = (searches, time.monotonic() + pause)
@@ -72,7 +74,7 @@ class Repair:
             with anyio.move_on_after(None if next_due is None else max(next_due - time.monotonic(), 0.01)):
                 await self._noticed.wait()
 
-    async def _search(self, gap: Gap) -> None:
+    async def _search(self, gap: Gap, *, by_time: bool) -> None:
         """Ask every relay that is connected; what they give is verified and delivered like everything else."""
         self.searches += 1
         for connection in self._connections:
@@ -83,8 +85,12 @@ class Repair:
                 if gap.last_id is not None:
                     async for page in by_ids(link, self._name, [gap.last_id], silence_s=SILENCE_SECONDS):
                         await self._deliver(link.url, page)
-                if gap in self._watch.gaps():
-                    spans = [in_span(each, gap.since, gap.until) for each in self._filters]
+                if by_time and gap in self._watch.gaps():
+                    spans = [
+                        msgspec.structs.replace(in_span(each, gap.since, gap.until), authors=frozenset({gap.author}))
+                        for each in self._filters
+                        if each.authors is None or gap.author in each.authors
+                    ]
                     async for page in all_pages(link, self._name, spans, silence_s=SILENCE_SECONDS):
                         await self._deliver(link.url, page)
             except RelayBridgeError as error:

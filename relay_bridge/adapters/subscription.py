@@ -19,7 +19,7 @@ from relay_bridge.adapters.relay_connection import RelayConnection
 from relay_bridge.adapters.relay_link import RelayLink, wants_auth
 from relay_bridge.adapters.repair import Repair
 from relay_bridge.adapters.taken import Taken
-from relay_bridge.chains import ChainOf, ChainOrder, ChainWatch, Fork, Gap, Place
+from relay_bridge.chains import ChainOf, ChainOrder, ChainWatch, Fork, Gap, Place, seen_whole
 from relay_bridge.errors import RelayBridgeError, RelayGone
 from relay_bridge.inbox import Inbox
 
@@ -95,6 +95,7 @@ class Subscription:
         self._repair: Repair | None = None
         self._order: ChainOrder | None = None
         if chain_of is not None:
+            chain_of = seen_whole(chain_of, self._filters)
             # A reader that asks from some day on does not expect chains from their beginning.
             self._watch = ChainWatch(chain_of, whole=all(each.since is None for each in self._filters))
             self._repair = Repair(name, self._watch, connections, self._filters, self._deliver, self._report_gap)

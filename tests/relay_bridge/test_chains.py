@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nips.nip01 import Event
+from nips.nip01 import Event, make_filter
 from relay_bridge import chains
-from relay_bridge.chains import ChainOrder, ChainWatch, Fork, Gap, Place
+from relay_bridge.chains import ChainOrder, ChainWatch, Fork, Gap, Place, seen_whole
 
 
 def event(chain: str, seq: int, version: str = "", prev: str | None = None, at: int | None = None) -> Event:
@@ -35,10 +35,10 @@ def watching(*events: Event, whole: bool = True) -> ChainWatch:
 
 def test_gaps_and_what_is_known_of_them() -> None:
     watch = watching(event("x", 0), event("x", 1), event("x", 5), event("x", 6), event("y", 2), UNCHAINED)
-    assert watch.gaps() == [Gap("x", 2, 4, "x4", 10, 50), Gap("y", 0, 1, "y1", None, 20)]
+    assert watch.gaps() == [Gap("x", 2, 4, "x4", 10, 50, ""), Gap("y", 0, 1, "y1", None, 20, "")]
     for seq in (3, 2, 4):
         watch.see(event("x", seq))
-    assert watch.gaps() == [Gap("y", 0, 1, "y1", None, 20)]
+    assert watch.gaps() == [Gap("y", 0, 1, "y1", None, 20, "")]
     assert watching(event("y", 2), event("y", 3), whole=False).gaps() == []
 
 
@@ -48,6 +48,25 @@ def test_a_fork_is_seen_from_both_sides() -> None:
     assert watch.see(event("x", 1, "b")) == Fork("x", 1, ("x1", "x1b"))
     # A successor of another event than the one we have proves a fork too.
     assert watch.see(event("x", 2, prev="other")) == Fork("x", 1, ("other", "x1"))
+
+
+def test_who_asks_for_a_part_of_a_chain_sees_no_gaps() -> None:
+    kinds = frozenset({1, 2})
+
+    def place(event: Event) -> Place:
+        return Place("x", 0, None, kinds)
+
+    sample = event("x", 0)
+    for asked, whole in (
+        ([make_filter(kinds=[1, 2, 3])], True),
+        ([make_filter()], True),
+        ([make_filter(kinds=[1])], False),
+        ([make_filter(kinds=[2]), make_filter(kinds=[1])], False),
+        ([make_filter(authors=["ab" * 32])], False),
+        ([make_filter(ids=["ab" * 32])], False),
+    ):
+        assert (seen_whole(place, asked)(sample) is not None) == whole
+    assert seen_whole(where, [make_filter(kinds=[9])])(sample) == where(sample), "nothing is known of its kinds"
 
 
 def test_memory_is_bounded(monkeypatch) -> None:
@@ -65,7 +84,7 @@ def test_a_snapshot_goes_on() -> None:
     watch = watching(event("x", 0), event("x", 1), event("x", 4))
     again = ChainWatch(where)
     again.restore(watch.snapshot())
-    assert again.gaps() == watch.gaps() == [Gap("x", 2, 3, "x3", 10, 40)]
+    assert again.gaps() == watch.gaps() == [Gap("x", 2, 3, "x3", 10, 40, "")]
     assert again.see(event("x", 4, "b")) == Fork("x", 4, ("x4", "x4b"))
 
 

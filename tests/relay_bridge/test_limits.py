@@ -4,7 +4,7 @@ import pytest
 
 from nips.nip11 import Limitation, RelayInformation, Retention
 from nips.pool import kinds
-from relay_bridge.limits import LEAST_PAGE, PAGE_LIMIT, PeerLimits, complaints, peer_limits
+from relay_bridge.limits import FOREVER_S, LEAST_PAGE, PAGE_LIMIT, PeerLimits, complaints, peer_limits
 from relay_bridge.roles import Role
 
 DAY = 86_400
@@ -54,5 +54,6 @@ def test_dates_and_retention() -> None:
     short = said(retention=(Retention(kinds=(kinds.RECEIPT, (kinds.PAYOUT, kinds.STATUS)), time=DAY),))
     assert short == "kinds 4212, 4215, 4216: the relay keeps them 86400 seconds, the pool promises 2592000"
     assert "keeps 1000 of them" in said(retention=(Retention(count=1_000),))
+    assert "for good" in said(retention=(Retention(time=DAY),), retention_s=FOREVER_S)
     assert said(retention=(Retention(time=None), Retention(kinds=(1,), time=0))) == ""
     assert "keeps them 0 seconds" in said(retention=(Retention(time=0),), retention_s=0)

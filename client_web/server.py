@@ -2,9 +2,10 @@
 
     GET /                               the page and its files
     GET /config.json                    what the page must know of the pool
-    GET /api/v1/pool                    the pool as a whole
-    GET /api/v1/miners/{npub}           one miner, by npub, nprofile or hex
+    GET /api/                           the API's questions and answers, to read and to try
+    GET /api/v1/...                     the read API (client_web.api), /api/v1/openapi.json its document
     GET /healthz                        200 or 503
+    GET /metrics                        OpenMetrics
     GET /.well-known/nostr.json         NIP-05
     GET /relay                          the relay's NIP-11 document
     WebSocket /relay                    the relay
@@ -12,11 +13,9 @@
 Errors of the API are `{"error": text}` with the status that fits.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request, WebSocket
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,54 +24,58 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from client_web.adapters.live import LiveFeed, now_ms
+from client_web.api.answers import PUBLIC, answer
+from client_web.api.application import PATH, create_api, on_failure, on_http_error
+from client_web.api.limits import ApiGate, Network
 from client_web.headers import SecurityHeaders
 from client_web.ports import ReadModel, RelayGate
 from client_web.site import RELAY_PATH, Site
-from nips.errors import InvalidKey
-from nips.nip19 import parse_pubkey
 
 STATIC = Path(__file__).parent / "static"
 _READ = ["GET", "HEAD"]
-_PUBLIC = {"access-control-allow-origin": "*"}
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-def create_app(site: Site, read_model: ReadModel, relay_gate: RelayGate) -> FastAPI:
-    """The ASGI application of one pool's site. It holds no state of its own."""
+def create_app(
+    site: Site,
+    read_model: ReadModel,
+    relay_gate: RelayGate,
+    *,
+    live: LiveFeed | None = None,
+    proxies: tuple[Network, ...] = (),
+    clock_ms: Callable[[], int] = now_ms,
+) -> FastAPI:
+    """The ASGI application of one pool's site. `live` is closed by whoever gave it; `proxies`: whose X-Forwarded-For
+    tells who asks; `clock_ms`: what the API's limits go by.
+    """
     app = FastAPI(
         title="noncestr",
-        # The interactive documentation loads its scripts from other hosts, which the page's policy forbids.
         openapi_url=None,
-        middleware=[Middleware(SecurityHeaders, relays=site.relays)],
+        middleware=[
+            Middleware(SecurityHeaders, relays=site.relays),
+            Middleware(ApiGate, now_ms=clock_ms, proxies=proxies),
+        ],
     )
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_failure)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_failure)
 
     async def config(request: Request) -> Response:
-        return _json(request, site.config())
-
-    async def pool(request: Request) -> Response:
-        return _json(request, await read_model.pool())
-
-    async def miner(request: Request, npub: str) -> Response:
-        try:
-            pubkey = parse_pubkey(npub)
-        except InvalidKey as error:
-            return _json(request, {"error": str(error)}, status=400)
-        found = await read_model.miner(pubkey)
-        if found is None:
-            return _json(request, {"error": "this pool has credited no share to this key"}, status=404)
-        return _json(request, found)
+        return answer(request, site.config())
 
     async def healthz(request: Request) -> Response:
         health = await read_model.health()
-        return _json(request, health, status=200 if health["ok"] else 503)
+        return answer(request, health, status=200 if health["ok"] else 503)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(await read_model.metrics(), media_type=OPENMETRICS, headers=PUBLIC)
 
     async def nostr_json(request: Request, name: str | None = None) -> Response:
-        return _json(request, site.nostr_json(name))
+        return answer(request, site.nostr_json(name))
 
     async def relay_information(request: Request) -> Response:
         if "application/nostr+json" not in request.headers.get("accept", ""):
-            return _json(
+            return answer(
                 request,
                 {"error": "this is a Nostr relay: open it as a WebSocket, or ask with Accept: application/nostr+json"},
                 status=426,
@@ -85,14 +88,14 @@ def create_app(site: Site, read_model: ReadModel, relay_gate: RelayGate) -> Fast
 
     for path, endpoint in (
         ("/config.json", config),
-        ("/api/v1/pool", pool),
-        ("/api/v1/miners/{npub}", miner),
         ("/healthz", healthz),
+        ("/metrics", metrics),
         ("/.well-known/nostr.json", nostr_json),
         (RELAY_PATH, relay_information),
     ):
         app.add_api_route(path, endpoint, methods=_READ, response_model=None)
     app.add_api_websocket_route(RELAY_PATH, relay)
+    app.mount(PATH, create_api(read_model, site.config(), live or LiveFeed(read_model)), name="api")
     app.mount("/", _PageFiles(directory=STATIC, html=True), name="page")
     return app
 
@@ -105,27 +108,3 @@ class _PageFiles(StaticFiles):
             await WebSocketClose()(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
-
-
-def _json(
-    request: Request, value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """`value` as JSON with a weak ETag of its bytes; 304 if the asker has them."""
-    body = msgspec.json.encode(value)
-    etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    answered = {**_PUBLIC, "etag": etag, **(headers or {})}
-    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
-    if status == 200 and (etag in known or "*" in known):
-        return Response(status_code=304, headers=answered)
-    return Response(body, status_code=status, media_type="application/json", headers=answered)
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods, told in the API's own form."""
-    assert isinstance(error, HTTPException)
-    return _json(request, {"error": error.detail}, error.status_code, dict(error.headers or {}))
-
-
-async def _on_failure(request: Request, _error: Exception) -> Response:
-    """A failure of ours: the server logs it with its trace, the asker learns nothing of the inside."""
-    return _json(request, {"error": "the pool could not answer this; its operator finds the reason in the log"}, 500)

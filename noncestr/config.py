@@ -140,6 +140,9 @@ class WebConfig:
 
     host: str = _key("127.0.0.1", "Address to listen on.")
     port: int = _key(8080, "TCP port; the next free one is taken when it is busy.", PORT)
+    proxies: tuple[str, ...] = _key(
+        (), "Networks of reverse proxies: only their X-Forwarded-For says who asks, for the API's limits.", networks
+    )
 
 
 @dataclass(frozen=True, slots=True)

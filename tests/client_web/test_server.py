@@ -33,6 +33,7 @@ async def test_the_page_is_served_with_its_policy(client: httpx.AsyncClient) -> 
     policy = answer.headers["content-security-policy"]
     assert "connect-src 'self' ws://pool.test wss://pool.test" in policy
     assert "script-src 'self'" in policy
+    assert "worker-src 'self'" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-cache"
@@ -41,7 +42,7 @@ async def test_the_page_is_served_with_its_policy(client: httpx.AsyncClient) -> 
 
 
 async def test_every_file_of_the_page_is_served_and_names_no_other_host(client: httpx.AsyncClient) -> None:
-    names = sorted(path.name for path in STATIC.iterdir())
+    names = sorted(path.name for path in STATIC.iterdir() if path.is_file())
     assert {"index.html", "app.js", "style.css"} <= set(names)
     for name in names:
         answer = await client.get(f"/{name}")

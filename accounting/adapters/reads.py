@@ -1,0 +1,56 @@
+"""The accounting's SQLite file, read only, for questions that memory has no answer to. Never waited for by a writer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import aiosqlite
+import anyio
+import msgspec
+
+from accounting.ledger import miner_account
+from nips.nip01 import VerifiedEvent
+from nips.pool.kinds import STATEMENT_PART, SUMMARY
+
+# Events read at once when the summaries of a long chain are taken in: each is 60 kB at most.
+MAX_EVENTS = 200
+
+
+class StoredReads:
+    """`accounting.reads.History` on the file. Opened by `open_reads`."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._db = connection
+
+    async def summaries_after(self, seq: int) -> list[tuple[int, VerifiedEvent]]:
+        """The next summaries and parts of our chain by their numbers, MAX_EVENTS at most."""
+        rows = await self._db.execute_fetchall(
+            "SELECT seq, raw FROM own_chain JOIN events USING (id) WHERE seq > ? AND kind IN (?, ?)"
+            " ORDER BY seq LIMIT ?",
+            (seq, SUMMARY, STATEMENT_PART, MAX_EVENTS),
+        )
+        return [(int(number), msgspec.json.decode(raw, type=VerifiedEvent)) for number, raw in rows]
+
+    async def rewards_of(self, miner: str, before: tuple[int, str] | None, limit: int) -> list[str]:
+        """The ids of statements with a row of this miner, by (height, id) from the newest down."""
+        height, statement = before or (1 << 62, "")
+        rows = await self._db.execute_fetchall(
+            "SELECT rewards.statement FROM postings JOIN rewards ON rewards.statement = postings.transaction_id"
+            " WHERE postings.account = ? AND (rewards.height, rewards.statement) < (?, ?)"
+            " ORDER BY rewards.height DESC, rewards.statement DESC LIMIT ?",
+            (miner_account(miner, "pending"), height, statement, limit),
+        )
+        return [str(found) for (found,) in rows]
+
+
+@asynccontextmanager
+async def open_reads(path: Path) -> AsyncIterator[StoredReads]:
+    """Open the file of an accounting that runs (it has been made). Raises sqlite3.Error."""
+    db = await aiosqlite.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    try:
+        yield StoredReads(db)
+    finally:
+        # The connection has a thread of its own: it ends also when we are cancelled.
+        with anyio.CancelScope(shield=True):
+            await db.close()

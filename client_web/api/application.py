@@ -1,0 +1,109 @@
+"""The API as an application of its own, mounted at /api/v1, with its OpenAPI document."""
+
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from client_web.api.answers import Refused, refusal
+from client_web.api.books import books_router
+from client_web.api.miners import miners_router
+from client_web.api.models import Error
+from client_web.api.pool import pool_router
+from client_web.ports import ReadModel
+
+PATH: Final = "/api/v1"
+DESCRIPTION: Final = """What a pool's signed log says, as JSON. It is a convenience: everything here can be computed
+from the log by anybody, and `noncestr verify` does.
+
+Money is in integer millisatoshi (msat); sums of the whole pool may pass 2^53, which JavaScript's numbers round. Times
+are Unix milliseconds, hashrates (hashes a second) and work (hashes) decimal strings. Errors are `{"error": text}`."""
+
+
+class Live(Protocol):
+    """Whoever tells readers what changes (client_web.adapters.live)."""
+
+    def response(self, address: str) -> Response:
+        """The answer to one more reader. Raises Refused."""
+
+
+def create_api(model: ReadModel, config: dict[str, Any], live: Live) -> FastAPI:
+    """The API of one pool; `config` is what the site says of itself."""
+    api = FastAPI(
+        title="noncestr",
+        version="1",
+        description=DESCRIPTION,
+        openapi_url="/openapi.json",
+        # The usual pages load their scripts from other hosts; ours is static/api/.
+        docs_url=None,
+        redoc_url=None,
+        servers=[{"url": PATH}],
+        root_path_in_servers=False,
+    )
+    api.add_exception_handler(HTTPException, on_http_error)
+    api.add_exception_handler(RequestValidationError, _on_bad_question)
+    api.add_exception_handler(Refused, _on_refused)
+    api.add_exception_handler(Exception, on_failure)
+    for router in (pool_router(model, config), miners_router(model), books_router(model)):
+        api.include_router(router)
+
+    async def tell(request: Request) -> Response:
+        """Server-Sent Events, for as long as the asker reads: `pool` (hashrate, miners, effort, height) at once and on
+        change, then `block`, `statement` and `payout` as they come or their fate changes; comments in between.
+        """
+        return live.response(request.state.address)
+
+    api.add_api_route(
+        "/live",
+        tell,
+        methods=["GET"],
+        tags=["live"],
+        response_model=None,
+        responses={
+            200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            429: {"model": Error, "description": "Too many readers of this address."},
+            503: {"model": Error, "description": "Too many readers."},
+        },
+    )
+    document = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        return _without_422(document())
+
+    # FastAPI's own way of changing the document.
+    api.openapi = openapi  # type: ignore[method-assign]
+    return api
+
+
+def _without_422(document: dict[str, Any]) -> dict[str, Any]:
+    """Questions that can't be read are answered 400, in the API's own form."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
+    return document
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods, told in the API's own form."""
+    assert isinstance(error, HTTPException)
+    return refusal(request, error.detail, error.status_code, dict(error.headers or {}))
+
+
+async def on_failure(request: Request, _error: Exception) -> Response:
+    """A failure of ours: the server logs it with its trace, the asker learns nothing of the inside."""
+    return refusal(request, "the pool could not answer this; its operator finds the reason in the log", 500)
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal(request, error.reason, error.status)
+
+
+async def _on_bad_question(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    told = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    return refusal(request, told, 400)

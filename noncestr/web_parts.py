@@ -1,0 +1,69 @@
+"""The page and the read API of a running pool: the books' questions, the live feed, the server."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from accounting.adapters.reads import open_reads
+from accounting.reads import Reads
+from accounting.service import Accounting
+from client_web.adapters.http_server import bind, serve
+from client_web.adapters.live import LiveFeed
+from client_web.api.limits import parse_proxies
+from client_web.ports import RelayGate
+from client_web.server import create_app
+from client_web.site import Site
+from noncestr.addresses import Bound
+from noncestr.config import WebConfig
+from noncestr.edges import EdgePart
+from noncestr.metrics import PayoutCount
+from noncestr.read_api import Parts, ReadApi
+from noncestr.running import running
+from relay_bridge.service import RelayBridge
+from zapper.adapters.payout_counts import payout_counts
+from zapper.config import ZapperStatus
+
+
+async def open_read_api(
+    stack: AsyncExitStack,
+    accounting: Accounting,
+    *,
+    ledger: Path,
+    payouts: Path,
+    edge: EdgePart,
+    bridge: RelayBridge,
+    zapper: Callable[[], ZapperStatus],
+    relay_counts: Callable[[], Mapping[str, int]],
+    lanes: Callable[[], list[dict[str, Any]]],
+) -> ReadApi:
+    """What the API asks. `ledger` is the file of the accounting, which runs; `payouts` the zapper's, if it pays."""
+    reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)))
+
+    async def counts() -> Mapping[str, PayoutCount]:
+        return {state: PayoutCount(*found) for state, found in (await payout_counts(payouts)).items()}
+
+    return ReadApi(
+        reads,
+        Parts(
+            edge=edge.status,
+            reports=edge.lanes,
+            relays=bridge.status,
+            relay_counts=relay_counts,
+            zapper=zapper,
+            payouts=counts,
+            lanes=lanes,
+            now_ms=accounting.clock.now_ms,
+        ),
+    )
+
+
+async def start_web(
+    stack: AsyncExitStack, site: Site, read_api: ReadApi, relay: RelayGate, config: WebConfig, place: Bound
+) -> None:
+    """Serve until the stack closes. Raises OSError when the port is taken, ValueError for a proxy that is none."""
+    live = LiveFeed(read_api)
+    app = create_app(site, read_api, relay, live=live, proxies=parse_proxies(config.proxies))
+    await stack.enter_async_context(running(serve, app, bind(place.host, place.port)))
+    # Before the server is told to stop, or it would wait for readers who never leave.
+    stack.callback(live.close)

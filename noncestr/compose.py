@@ -13,6 +13,7 @@ from accounting.lanes import LaneKey
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
+from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
@@ -55,6 +56,7 @@ from noncestr.web_parts import open_read_api, start_web
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import PoolPolicy
+from relay_bridge.roles import Role
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
 from stratum_edge.adapters.nip05_names import open_names
@@ -130,7 +132,7 @@ class Pool:
             bridge = self._bridge()
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
-            self._gate = GatedFeed(BridgeFeed(bridge), lambda event: self._watermarks.hear(event, self.clock.now_ms()))
+            self._gate = GatedFeed(BridgeFeed(bridge), self.address.pubkey, self._hear)
             terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
             await terms.open()
             self._terms = terms
@@ -297,8 +299,14 @@ class Pool:
             issue=issue,
             running=lambda: own,
             automatic=lambda: self.config.edge.close_silent,
+            connected=lambda: any(relay.connected for relay in bridge.status() if Role.LOG in relay.roles),
             clock=self.clock,
         )
+
+    def _hear(self, event: VerifiedEvent) -> None:
+        # Whoever else signs batches with our name is nobody to keep a record of.
+        if self._terms is not None and event.pubkey in self._terms.current().body.keys_of("edge"):
+            self._watermarks.hear(event, self.clock.now_ms())
 
     def _marks(self) -> list[dict[str, Any]]:
         return [] if self._lanes is None else self._lanes.plain()

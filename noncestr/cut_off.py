@@ -8,6 +8,7 @@ import anyio
 
 from noncestr.promises import DEFAULT_GRACE_MS
 from noncestr.terms_follower import TermsFollower
+from relay_bridge.roles import Role
 from relay_bridge.service import RelayStatus
 
 log = logging.getLogger("noncestr.lanes")
@@ -67,7 +68,7 @@ async def watch_cut(relays: Relays, terms: TermsFollower, mono: Callable[[], flo
             grace = terms.current().body.limits.lane_grace_ms
         except LookupError:
             continue
-        connected = any(relay.connected for relay in relays.status())
+        connected = any(relay.connected for relay in relays.status() if Role.LOG in relay.roles)
         grace_ms = DEFAULT_GRACE_MS if grace is None else grace
         text = cut.news(connected=connected, grace_ms=grace_ms, mono=round(mono() * 1000))
         if text:

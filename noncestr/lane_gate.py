@@ -40,10 +40,11 @@ class Feed(Protocol):
 
 
 class GatedFeed:
-    """An `accounting.ports.EventFeed`; `hear` is told of every event that came live."""
+    """An `accounting.ports.EventFeed`; `pool` signs the terms (hex), `hear` is told of every event that came live."""
 
-    def __init__(self, feed: Feed, hear: Callable[[VerifiedEvent], None]) -> None:
+    def __init__(self, feed: Feed, pool: str, hear: Callable[[VerifiedEvent], None]) -> None:
         self._feed = feed
+        self._pool = pool
         self._hear = hear
         self._holds: list[Hold] = []
         self._kept: list[Delivery] = []
@@ -100,7 +101,7 @@ class GatedFeed:
                         self._kept.append(item)
                         continue
                     yield item
-                    if item.event.kind == TERMS:
+                    if item.event.kind == TERMS and item.event.pubkey == self._pool:
                         self._terms.add(item.event.id)
 
             yield passing()

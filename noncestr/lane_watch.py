@@ -60,9 +60,12 @@ class LaneWatch:
         issue: Callable[[Mapping[str, Head]], Awaitable[Terms]],
         running: Callable[[], Collection[LaneKey]],
         automatic: Callable[[], bool],
+        connected: Callable[[], bool],
         clock: Clock,
     ) -> None:
-        """`running`: the lanes that this process serves miners on; `automatic`: whether others are closed unasked."""
+        """`running`: the lanes that this process serves miners on; `automatic`: whether others are closed unasked;
+        `connected`: whether a relay of the log is in reach.
+        """
         self._pool = pool
         self._accounting = accounting
         self._gate = gate
@@ -71,6 +74,7 @@ class LaneWatch:
         self._issue = issue
         self._running = running
         self._automatic = automatic
+        self._connected = connected
         self._clock = clock
         self._closing = anyio.Lock()
         self._retry_at = 0.0
@@ -101,7 +105,9 @@ class LaneWatch:
         while True:
             await anyio.sleep(LOOK_S)
             # What was stored when we came is read in no order: a lane is not silent because it comes last.
-            if not self._accounting.condition().synced:
+            heard = self._connected() and self._accounting.condition().synced
+            self._watermarks.listen(connected=heard, now=self._clock.now_ms())
+            if not heard:
                 continue
             marks = self.marks()
             for text in self._watermarks.news(marks, self._limits.anchor_ms, self._clock.now_ms()):
@@ -130,13 +136,13 @@ class LaneWatch:
             lane = self._lane(key)
             with self._gate.hold([key.edge]) as hold:
                 end, newest_ms = await self._end_of(key, lane)
-                quiet_ms = self._clock.now_ms() - newest_ms
+                mark = next(mark for mark in self.marks() if mark.key == key)
+                quiet_ms = min(mark.quiet_ms, max(0, self._clock.now_ms() - newest_ms))
                 if not at_once and quiet_ms < self.grace_ms:
                     raise NoncestrError(
-                        f"lane {name} was heard of {max(0, quiet_ms) // 1000} s ago, its grace is"
+                        f"lane {name} is silent for {quiet_ms // 1000} s while we listen, its grace is"
                         f" {self.grace_ms // 1000} s: --now closes it all the same"
                     )
-                freed = next((mark.holds_up for mark in self.marks() if mark.key == key), ())
                 terms = await self._issue({str(key): end})
                 hold.until(terms.id)
         log.warning("lane %s is closed at batch %d, by terms %d", name, end.seq, terms.link.seq)
@@ -147,7 +153,7 @@ class LaneWatch:
             "to_ms": newest_ms,
             "quiet_ms": quiet_ms,
             "terms": terms.id,
-            "waited_for_it": [held._asdict() for held in freed],
+            "waited_for_it": [held._asdict() for held in mark.holds_up],
         }
 
     def _lane(self, key: LaneKey) -> Lane:

@@ -32,9 +32,9 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An open lane. `to_ms`: its watermark; `quiet_ms`: how long nothing of it came; `clock_ms`: its edge's clock less
-    ours, None before a batch came live: above 0 it is ahead at least so far, below 0 behind at most so far (its batches
-    take some of that to come). `holds_up`: the blocks whose statements wait for it.
+    """An open lane. `to_ms`: its watermark; `quiet_ms`: how long nothing of it came while we listened; `clock_ms`: its
+    edge's clock less ours, None before a batch came live: above 0 it is ahead at least so far, below 0 behind at most
+    so far (its batches take some of that to come). `holds_up`: the blocks whose statements wait for it.
     """
 
     key: LaneKey
@@ -85,9 +85,23 @@ class Watermarks:
 
     def __init__(self) -> None:
         self._heard: dict[LaneKey, _Heard] = {}
-        # Lanes said to be silent, and since when; those whose clock was said to be off.
-        self._silent: dict[LaneKey, int] = {}
+        # Since when we hear; None while no relay is connected.
+        self._since: int | None = None
+        # Lanes said to be silent: since when, and their watermark; those whose clock was said to be off.
+        self._silent: dict[LaneKey, tuple[int, int]] = {}
         self._skewed: set[LaneKey] = set()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nothing can be heard: then silence is ours."""
+        return self._since is None
+
+    def listen(self, *, connected: bool, now: int) -> None:
+        """Whether the log's relays are in reach now. A lane is silent only as long as we listen."""
+        if not connected:
+            self._since = None
+        elif self._since is None:
+            self._since = now
 
     def hear(self, event: VerifiedEvent, now: int) -> None:
         """An event of the log has come live."""
@@ -108,8 +122,8 @@ class Watermarks:
             if lane.ended or lane.head is None:
                 continue
             heard, to_ms = self._heard.get(key), lane.watermark_ms
-            # A backlog that is coming in is old, and not silent.
-            quiet = max(0, now - max(to_ms, heard.at_ms if heard else 0))
+            # A backlog that is coming in is old, and not silent; nor is what could not reach us.
+            quiet = max(0, now - max(to_ms, heard.at_ms if heard else 0, self._since or 0))
             found.append(
                 Mark(
                     key=key,
@@ -132,11 +146,11 @@ class Watermarks:
         for key, mark in here.items():
             since = self._silent.get(key)
             if mark.silent and since is None:
-                self._silent[key] = now - mark.quiet_ms
+                self._silent[key] = now - mark.quiet_ms, mark.to_ms
                 said.append(f"lane {mark.name} is silent for {mark.quiet_ms // 1000} s; {_waiting(mark)}")
-            elif not mark.silent and since is not None:
+            elif not mark.silent and since is not None and mark.to_ms > since[1]:
                 del self._silent[key]
-                said.append(f"lane {mark.name} is back after {(now - since) // 1000} s; {_waiting(mark)}")
+                said.append(f"lane {mark.name} is back after {(now - since[0]) // 1000} s; {_waiting(mark)}")
             off = mark.clock_ms is not None and not mark.silent and abs(mark.clock_ms) > anchor_ms // WARN_PART
             if off and key not in self._skewed and mark.clock_ms is not None:
                 self._skewed.add(key)

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from noncestr.cut_off import CutOff, watch_cut
+from relay_bridge.roles import Role
 
 GRACE_MS = 600_000
 
@@ -49,7 +50,7 @@ async def test_the_grace_is_the_terms(
             raise LookupError(known)
         return terms
 
-    relays = SimpleNamespace(status=lambda: [SimpleNamespace(connected=False)])
+    relays = SimpleNamespace(status=lambda: [SimpleNamespace(connected=False, roles=(Role.LOG,))])
     with anyio.move_on_after(0.05):
         await watch_cut(relays, cast(Any, SimpleNamespace(current=current)), lambda: next(times))
     assert [words in record.message for record in caplog.records] == [True]

@@ -61,7 +61,7 @@ async def passed(gate: GatedFeed) -> list[object]:
 
 async def test_an_open_gate_lets_everything_through_and_hears_what_is_live() -> None:
     feed, heard = FakeFeed(), []
-    gate = GatedFeed(feed, heard.append)
+    gate = GatedFeed(feed, POOL.pubkey, heard.append)
     first, second = told(EDGE, 1), told(EDGE, 2)
     feed.give(first)
     feed.queue.put_nowait(END)
@@ -76,7 +76,7 @@ async def test_an_open_gate_lets_everything_through_and_hears_what_is_live() -> 
 
 async def test_what_was_held_back_follows_the_terms() -> None:
     feed = FakeFeed()
-    gate = GatedFeed(feed, lambda _: None)
+    gate = GatedFeed(feed, POOL.pubkey, lambda _: None)
     late, others, terms, after = told(EDGE, 1), told(OTHER, 2), told(POOL, 3, TERMS), told(OTHER, 4)
     with gate.hold([EDGE.pubkey]) as hold:
         hold.until(terms.id)
@@ -87,7 +87,7 @@ async def test_what_was_held_back_follows_the_terms() -> None:
 
 async def test_terms_may_pass_before_they_are_named() -> None:
     feed = FakeFeed()
-    gate = GatedFeed(feed, lambda _: None)
+    gate = GatedFeed(feed, POOL.pubkey, lambda _: None)
     late, terms, after = told(EDGE, 1), told(POOL, 2, TERMS), told(OTHER, 3)
     async with gate.subscribe([], name="x") as items:
         with gate.hold([EDGE.pubkey]) as hold:
@@ -104,7 +104,7 @@ async def test_terms_may_pass_before_they_are_named() -> None:
 
 async def test_a_close_that_failed_opens_the_gate_again() -> None:
     feed = FakeFeed()
-    gate = GatedFeed(feed, lambda _: None)
+    gate = GatedFeed(feed, POOL.pubkey, lambda _: None)
     late, after = told(EDGE, 1), told(OTHER, 2)
     async with gate.subscribe([], name="x") as items:
         with gate.hold([EDGE.pubkey, OTHER.pubkey]):

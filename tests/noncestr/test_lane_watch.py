@@ -76,6 +76,9 @@ class Rig:
         self.until: list[str] = []
         self.issued: list[Mapping[str, Head]] = []
         self.automatic = False
+        self.connected = True
+        self.marks = Watermarks()
+        self.marks.listen(connected=True, now=T0)
         block = SimpleNamespace(found_ms=T0 + 2000, block=SimpleNamespace(block="ab" * 32, height=7))
         fold = SimpleNamespace(log=SimpleNamespace(lanes=Lanes({KEY: self.lane})), unsettled=lambda: [block])
         accounting = SimpleNamespace(fold=fold, condition=lambda: SimpleNamespace(synced=self.synced))
@@ -84,11 +87,12 @@ class Rig:
             pool=POOL,
             accounting=cast(Any, accounting),
             gate=cast(Any, self),
-            watermarks=Watermarks(),
+            watermarks=self.marks,
             terms=cast(Any, SimpleNamespace(current=self.terms)),
             issue=self.issue,
             running=lambda: {KEY} if own else set(),
             automatic=lambda: self.automatic,
+            connected=lambda: self.connected,
             clock=SimpleNamespace(now_ms=lambda: self.now),
         )
 
@@ -182,6 +186,26 @@ async def test_lanes_are_closed_unasked_only_where_that_is_wanted(
     with anyio.move_on_after(0.05):
         await rig.watch.watch()
     assert len(rig.issued) == closed
+
+
+async def test_a_pool_that_was_away_gives_every_lane_its_grace_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its edges could not reach it: neither it nor its operator closes their lanes for that."""
+    monkeypatch.setattr("noncestr.lane_watch.LOOK_S", 0.001)
+    rig = Rig()
+    rig.automatic, rig.now, rig.connected = True, T0 + 10 * GRACE_MS, False
+    with anyio.move_on_after(0.02):
+        await rig.watch.watch()
+    rig.connected = True
+    with anyio.move_on_after(0.02):
+        await rig.watch.watch()
+    assert rig.issued == []
+    rig.now += GRACE_MS - 1
+    with pytest.raises(NoncestrError, match="silent for 599 s while we listen"):
+        await rig.watch.close(NAME, at_once=False)
+    rig.now += 1
+    with anyio.move_on_after(0.02):
+        await rig.watch.watch()
+    assert len(rig.issued) == 1
 
 
 async def test_a_close_that_fails_is_said_and_waits_a_while(

@@ -110,6 +110,31 @@ def test_a_silent_lane_is_said_once_and_so_is_its_return() -> None:
     assert news(T0 + 90_000, T0 + 91_000) == []
 
 
+def test_what_could_not_reach_us_is_no_silence() -> None:
+    """The pool was down, or cut off from its relays, for an hour: every lane has its time anew."""
+    marks, hour = Watermarks(), T0 + 3_600_000
+    assert marks.is_deaf
+    marks.listen(connected=True, now=hour)
+    assert (mark(marks, T0, hour + 30_000).silent, mark(marks, T0, hour + 30_001).quiet_ms) == (False, 30_001)
+    marks.listen(connected=True, now=hour + 20_000)
+    assert mark(marks, T0, hour + 30_001).silent
+    marks.listen(connected=False, now=hour + 40_000)
+    assert marks.is_deaf
+    marks.listen(connected=True, now=hour + 50_000)
+    assert not mark(marks, T0, hour + 60_000).silent
+
+
+def test_a_lane_is_back_when_something_of_it_came() -> None:
+    marks = Watermarks()
+    marks.listen(connected=True, now=T0)
+    assert "is silent for 31 s" in marks.news([mark(marks, T0, T0 + 31_000)], ANCHOR_MS, T0 + 31_000)[0]
+    marks.listen(connected=False, now=T0 + 32_000)
+    marks.listen(connected=True, now=T0 + 60_000)
+    assert marks.news([mark(marks, T0, T0 + 61_000)], ANCHOR_MS, T0 + 61_000) == []
+    again = marks.news([mark(marks, T0 + 62_000, T0 + 62_500)], ANCHOR_MS, T0 + 62_500)
+    assert again == [f"lane {NAME} is back after 62 s; no statement waits for it"]
+
+
 def test_a_lane_that_was_closed_is_forgotten() -> None:
     marks = Watermarks()
     assert marks.news([mark(marks, T0, T0 + 40_000)], ANCHOR_MS, T0 + 40_000)

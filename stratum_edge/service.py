@@ -98,6 +98,8 @@ class Edge:
         self._payability = payability
         self._bans = bans
         self._known: Terms | None = None
+        # Newer terms leave out this edge, or what a port promises: until when (Unix ms) the known ones are mined under.
+        self._barred_ms: int | None = None
         self._fin = False
         self._greeters: TaskGroup
         self._serving: anyio.CancelScope | None = None
@@ -283,11 +285,14 @@ class Edge:
         if terms is not self._known:
             try:
                 self._check(terms, self._config)
-                self._known = terms
+                self._known, self._barred_ms = terms, None
             except ValueError as error:
                 if self._known is None:
                     raise
-                log.error("the new terms can't be mined under, the old ones stay: %s", error)
+                if self._barred_ms is None:
+                    # SPEC.md: jobs under terms replaced more than job_ms ago are refused; half is for slow clocks.
+                    self._barred_ms = terms.created_at * 1000 + self._known.body.limits.job_ms // 2
+                log.error("the new terms can't be mined under, the old ones hold a while longer: %s", error)
         assert self._known is not None
         now = self._clock.now_ms()
         ahead = template.curtime - now // 1000
@@ -338,15 +343,21 @@ class Edge:
                 await anyio.sleep(SWEEP_S)
 
     async def _watch_nodes(self) -> None:
-        """Without a node the last job is worth something for a while only; then miners are let go to fail over."""
+        """Without a node, or terms that promise it, the last job is worth something for a while only; then miners are
+        let go to fail over.
+        """
         while True:
             await anyio.sleep(NODE_LOOK_S)
             lost = self._source.lost_s()
+            barred = self._barred_ms is not None and self._clock.now_ms() >= self._barred_ms
             if not self._server.shut and lost > self._config.node_grace_s:
                 log.error("no node has answered for %.0f s: the miners are let go until one does", lost)
                 self._server.let_go("no node answers")
-            elif self._server.shut and lost == 0.0:
-                log.warning("a node answers again: miners are let in")
+            elif not self._server.shut and barred:
+                log.error("what is mined here would not be credited any more: the miners are let go (see the terms)")
+                self._server.let_go("the pool's terms leave this port out")
+            elif self._server.shut and lost == 0.0 and not barred:
+                log.warning("there is work again: miners are let in")
                 self._server.shut = ""
 
     async def _sweep(self) -> None:

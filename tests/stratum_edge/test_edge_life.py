@@ -63,7 +63,7 @@ async def living(edge, tmp_path, *, ports=None, terms=None, config=None, **parts
         source=source,
         signer=edge.EDGE_KEY,
         pool=edge.POOL,
-        terms=edge.FakeTerms(terms or edge.make_terms()),
+        terms=(follows := edge.FakeTerms(terms or edge.make_terms())),
         publisher=publisher,
         journal_dir=tmp_path / "journal",
         clock=WallClock(),
@@ -72,7 +72,7 @@ async def living(edge, tmp_path, *, ports=None, terms=None, config=None, **parts
     )
     async with anyio.create_task_group() as group:
         await group.start(alive.run)
-        alive.source, alive.published = source, publisher
+        alive.source, alive.published, alive.terms = source, publisher, follows
         try:
             yield alive
         finally:
@@ -329,3 +329,33 @@ async def test_who_logs_in_while_the_other_ports_are_opened_is_let_in(edge, tmp_
     monkeypatch.setattr(StratumServer, "listen", and_log_in)
     async with living(edge, tmp_path, ports=[port(), port("second")], payability=Poor()):
         assert [reply["result"] for reply in replies] == [True]
+
+
+async def test_miners_are_let_go_once_the_terms_leave_their_port_out_and_let_in_when_they_are_back(edge, tmp_path):
+    terms = edge.make_terms(("main", "solo"))
+    ports = [port(), port("solo", offer="solo")]
+    async with living(edge, tmp_path, ports=ports, terms=terms) as alive:
+        async with miner(edge, alive.ports["solo"]) as peer:
+            await peer.login(edge.NPUB)
+            notify = await peer.work()
+            # Issued long ago: the jobs under the terms before count no more.
+            alive.terms.change(edge.make_terms())
+            with anyio.fail_after(10):
+                assert b"terms leave this port out" in await peer.ended()
+        async with miner(edge, alive.ports["main"]) as peer:
+            assert b"terms leave this port out" in await peer.ended()
+        alive.terms.change(edge.make_terms(("main", "solo")))
+        await until_let_in(edge, alive.ports["solo"], notify)
+
+
+async def until_let_in(edge, number, before):
+    with anyio.fail_after(10):
+        while True:
+            async with miner(edge, number) as peer:
+                try:
+                    await peer.login(edge.NPUB)
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    await anyio.sleep(0.05)
+                    continue
+                assert (await peer.work()).coinb1 != before.coinb1
+                return

@@ -15,6 +15,8 @@ from nips.pool.hashing import display, sha256d
 
 # A 4213 follows its batch at once; a minute covers a relay that is slow to take it.
 BLOCK_GRACE_MS = 60_000
+# A batch is on its way as soon as a job names it; a minute covers a relay that takes one lane's later than another's.
+BATCH_GRACE_MS = 60_000
 # Below 200 shares a miner's luck says nothing; at 6 standard deviations chance is one in a billion.
 LUCK_SHARES = 200
 LUCK_SIGMAS = 6
@@ -35,7 +37,7 @@ def complete(log: PoolLog, now_ms: int | None, look_at: Callable[[list[Fact]], N
         look_at(log.settle())
     for check in (
         _unread,
-        _unsealed,
+        lambda log: _unsealed(log, now_ms),
         _heights,
         _found_later,
         _heads_left_out,
@@ -124,14 +126,26 @@ def _role(name: str) -> str:
     return {"accounting": "accounting", "payouts": "zapper"}.get(name.partition("/")[2], "edge")
 
 
-def _unsealed(log: PoolLog) -> Iterator[Finding]:
+def _unsealed(log: PoolLog, now_ms: int | None) -> Iterator[Finding]:
     """Heads that used jobs name, of other lanes or past a gap: each must be a batch of its lane."""
     for job, key, head in sorted(log.mining.sealed):
         lane = log.lanes.get(key)
         if lane is not None and (lane.has(head) or lane.chain.has_accepted(head)):
             continue
+        if now_ms is not None and _is_on_its_way(log, job, lane, now_ms):
+            continue
         text = f"the batch of lane {key} that a job names"
         yield finding(Code.MISSING_BATCH, text, job, head)
+
+
+def _is_on_its_way(log: PoolLog, job: str, lane: Lane | None, now_ms: int) -> bool:
+    """Whether a head that a job names may just not have come yet: lanes are published side by side, so that a batch of
+    one may be read before the batch of another that its job was made upon.
+    """
+    made = log.mining.read_jobs.get(job)
+    if made is None or now_ms > made.ms + BATCH_GRACE_MS:
+        return False
+    return lane is None or (not lane.ended and lane.watermark_ms <= made.ms)
 
 
 def _heights(log: PoolLog) -> Iterator[Finding]:

@@ -35,6 +35,30 @@ def test_a_statement_has_its_time_after_the_last_lane_passed(story: Any) -> None
         assert (Code.STATEMENT_OVERDUE in codes(log)) is overdue
 
 
+def test_a_batch_on_its_way_in_another_lane_is_not_missing_yet(story: Any, builder: Any) -> None:
+    """Lane 0's batch came, lane 1's, which its job names, did not: a snapshot of a live pool."""
+    builder.terms(0, story.bodies["terms 0"])
+    for lane in (0, 1):
+        builder.batch(lane, 0, 500)
+    for lane in (0, 1):
+        builder.batch(lane, 500, 1000)
+    builder.batch(0, 1000, 2000, [builder.mine(builder.job("A", 1000, (0, 1)), builder.keys.alice, 1500)])
+    late = "batch 1/1"
+    for after_ms, missing in (
+        (1000 + 60_000, set()),
+        (1000 + 60_001, {Code.MISSING_BATCH}),
+        (None, {Code.MISSING_BATCH}),
+    ):
+        log = folded(builder, late)
+        complete(log, None if after_ms is None else builder.t0 + after_ms)
+        assert codes(log) == missing
+    # What came after it in its lane shows that it lacks, however young.
+    builder.batch(1, 1000, 2000)
+    log = folded(builder, late)
+    complete(log, builder.t0 + 3000)
+    assert Code.GAP in codes(log)
+
+
 def test_nothing_is_overdue_without_a_clock(story: Any) -> None:
     left_out = [label for label in story.events if label.startswith(("statement", "status", "payout", "block"))]
     log = folded(story, *left_out)

@@ -89,7 +89,10 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.KEY_NOT_CLOSED: (CONTRADICTED, "The terms left out a key without closing its chains."),
     Code.FORK: (CONTRADICTED, "Two events of one chain carry one sequence number."),
     Code.BROKEN_CHAIN: (CONTRADICTED, "An event's prev does not name the event before it."),
-    Code.BACKDATED: (CONTRADICTED, "An event is dated before the one before it in its chain."),
+    Code.BACKDATED: (
+        CONTRADICTED,
+        "An event is dated before the one before it in its chain, or before what it rests on.",
+    ),
     Code.GAP: (MISSING, "Sequence numbers of a chain are on no relay asked."),
     Code.MISSING_TERMS: (MISSING, "Terms that are named, or the first terms, are on no relay asked."),
     Code.MISSING_JOB: (MISSING, "A receipt names a job that is on no relay asked."),

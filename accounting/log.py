@@ -7,7 +7,7 @@ read first.
 
 from collections.abc import Callable, Iterator
 
-from accounting.books import Books
+from accounting.books import CLOCKS_APART_S, Books
 from accounting.chains import Chain, Opaque
 from accounting.drafts import Draft
 from accounting.errors import UnsupportedOffer
@@ -301,6 +301,12 @@ class PoolLog:
             refused = statement.reward.block in self.mining.refused_blocks
             code = Code.STATEMENT_REWARD if refused else Code.STATEMENT_NO_BLOCK
             return [*found, finding(code, f"block {statement.reward.block} is not proven", statement.id)]
+        if self.mining.announcements.get(statement.announced_by) != statement.reward.block:
+            text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
+            found.append(finding(Code.STATEMENT_REWARD, text, statement.id, block.block.id))
+        if (statement.created_at + CLOCKS_APART_S) * 1000 < block.found_ms:
+            text = f"dated {statement.created_at}, the block was found at {block.found_ms} ms"
+            found.append(finding(Code.BACKDATED, text, block.block.id, statement.id))
         missing = missing_heads(self.lanes, statement)
         if missing:
             text = "the statement names batches that were not read"

@@ -67,6 +67,8 @@ class Mining:
         # Proven blocks by hash, hashes of those that are not, and events whose receipt was not read.
         self.blocks: Shelf[BlockSeen] = shelves.open("blocks")
         self.refused_blocks: set[str] = set()
+        # The block that each 4213 which holds announces, by its id.
+        self.announcements: Shelf[str] = shelves.open("announcements")
         self.waiting_blocks: dict[str, BlockFound] = {}
         # Every share that solves its job's block, by `<receipt>/<number>`.
         self.solutions: Shelf[Solved] = shelves.open("solutions")
@@ -305,6 +307,7 @@ class Mining:
             self.refused_blocks.add(block.block)
             self._refuse_block(Code.BLOCK_MISMATCH, text, block)
             return
+        self.announcements[block.id] = block.block
         known_block = self.blocks.get(block.block)
         # Announced twice, by two records of one share: the earlier tells when it was found.
         if known_block is not None and known_block.found_ms <= solution.t:

@@ -83,13 +83,14 @@ class StatementBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement(StatementBody):
-    """A 4214 event."""
+    """A 4214 event. `announced_by`: the id of the 4213 that it names as the block's, "" if it names none."""
 
     id: str
     signer: str
     pool: PoolAddress
     link: Link
     created_at: int
+    announced_by: str = ""
 
 
 def build_statement(
@@ -171,6 +172,7 @@ def parse_statement(event: VerifiedEvent) -> Statement:
         pool=address_of(event),
         link=link_of(event),
         created_at=event.created_at,
+        announced_by=next((tag[1] for tag in event.tags if tag[0] == "e" and tag[3:] == ("block",)), ""),
     )
 
 

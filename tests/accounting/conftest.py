@@ -1,6 +1,7 @@
 """A small pool's log, told event by event: real work at toy difficulty, real keys, the split by a naive reading of
 SPEC.md. `change` alters the body of any event before it is signed, by its label ("batch 0/1", "job A", "payout 0");
-all that follows is then signed on top of the altered event, as a pool that cheats would.
+all that follows is then signed on top of the altered event, as a pool that cheats would. `tamper` alters the event's own
+tags and content right before it is signed; work stays what it was, done on the job as it was.
 """
 
 import hashlib
@@ -95,6 +96,9 @@ class LogBuilder:
     """Signs the events of a pool's log, in chains. `events` maps labels to events; times are ms since T0."""
 
     change: Change = field(default_factory=dict)
+    tamper: Mapping[str, Callable[[UnsignedEvent], UnsignedEvent]] = field(default_factory=dict)
+    # The jobs as miners had them, by the id of what was signed instead.
+    honest: dict[str, Job] = field(default_factory=dict)
     signers: Mapping[str, SecretKey] = field(default_factory=dict)
     events: dict[str, VerifiedEvent] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -116,7 +120,7 @@ class LogBuilder:
         return self.bodies[label]
 
     def sign(self, label: str, signer: SecretKey, unsigned: UnsignedEvent, chain: str | None = None) -> VerifiedEvent:
-        event = self.signers.get(label, signer).sign(unsigned)
+        event = self.signers.get(label, signer).sign(self.tamper.get(label, lambda same: same)(unsigned))
         self.events[label] = event
         if chain is not None:
             head = self.heads.get(chain)
@@ -151,7 +155,11 @@ class LogBuilder:
             version_mask=MASK,
         )
         label = f"job {name}"
-        self.jobs[name] = parse_job(self.sign(label, self.keys.edge, build_job(POOL, self.body(label, body))))
+        unsigned = build_job(POOL, self.body(label, body))
+        event = self.sign(label, self.keys.edge, unsigned)
+        job = parse_job(self.keys.edge.sign(unsigned) if label in self.tamper else event)
+        self.honest[event.id] = job
+        self.jobs[name] = replace(job, id=event.id)
         return self.jobs[name]
 
     def mine(
@@ -167,7 +175,7 @@ class LogBuilder:
         extranonce1: bytes = bytes(4),
     ) -> Mined:
         """A real share; it is a block only if asked to be."""
-        work = BoundWork(job, miner.pubkey, bits, extranonce1)
+        work = BoundWork(self.honest.get(job.id, job), miner.pubkey, bits, extranonce1)
         share, solved = target_from_bits(bits), target_from_bits(BLOCK_BITS)
         low, high = (0, solved) if block else (solved + 1, share)
         ntime, version = job.ntime + 1, VERSION | 0x2000
@@ -231,7 +239,8 @@ class LogBuilder:
 
     def block(self, receipt: str, share: Mined, index: int) -> VerifiedEvent:
         """Announce a share of a labelled receipt as a block."""
-        work = BoundWork(share.job, share.miner, share.session.share_bits, share.session.extranonce1)
+        job = self.honest.get(share.job.id, share.job)
+        work = BoundWork(job, share.miner, share.session.share_bits, share.session.extranonce1)
         record = share.record
         body = BlockBody(
             height=share.job.height,
@@ -342,9 +351,13 @@ def make_invoice(signer: SecretKey, amount_msat: int, preimage: bytes, text: str
     return str(bolt11.encode(invoice, signer.secret_bytes().hex()))
 
 
-def tell_story(change: Change | None = None, signers: Mapping[str, SecretKey] | None = None) -> LogBuilder:
+def tell_story(
+    change: Change | None = None,
+    signers: Mapping[str, SecretKey] | None = None,
+    tamper: Mapping[str, Callable[[UnsignedEvent], UnsignedEvent]] | None = None,
+) -> LogBuilder:
     """Two lanes, miners, offers and terms; three blocks, one orphaned; zaps."""
-    log = LogBuilder(change=change or {}, signers=signers or {})
+    log = LogBuilder(change=change or {}, signers=signers or {}, tamper=tamper or {})
     alice, bob = log.keys.alice, log.keys.bob
     log.terms(0, TERMS)
     log.batch(0, 0, 10_000)

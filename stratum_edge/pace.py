@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Final
 
 from stratum_edge.config import PortConfig
-from stratum_edge.vardiff import QUICK_SHARES, History, Policy, retarget
+from stratum_edge.vardiff import QUICK_SHARES, History, Policy, ceil_allowed, floor_allowed, retarget
 
 # Expected hashes for a share of difficulty 1: 2^256 / (0xffff << 208), for people to read.
 HASHES_PER_DIFFICULTY: Final = 2**48 / 0xFFFF
@@ -40,7 +40,7 @@ class Pace:
 
     def not_below(self, wish: Fraction) -> Fraction:
         """The miner takes no easier shares: its own bound, within the port's, which is returned."""
-        least = self._policy.admit(wish)
+        least = self._policy.admit(wish if floor_allowed(wish) == wish else ceil_allowed(wish))
         self._policy = Policy(self._policy.shares_per_minute, least, self._policy.highest)
         return least
 

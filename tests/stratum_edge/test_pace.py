@@ -18,6 +18,8 @@ def test_wishes_stay_within_the_port():
 
 def test_a_miners_own_bound_holds_within_the_ports():
     pace = Pace(LOOSE, 0)
+    assert pace.not_below(Fraction(3, 10)) == Fraction(1, 2), "what there is no difficulty for goes up"
+    assert pace.not_below(Fraction(3)) == 3
     assert pace.not_below(Fraction(16)) == 16
     assert pace.admit(Fraction(1)) == 16
     assert pace.not_below(Fraction(1 << 20)) == 64

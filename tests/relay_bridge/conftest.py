@@ -1,9 +1,17 @@
 """Signed events, our relay, an independent relay, and a relay that says what a test tells it to."""
 
+import fcntl
+import functools
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -25,6 +33,10 @@ Sign = Callable[..., VerifiedEvent]
 Script = Callable[[WebSocketServerProtocol], Awaitable[None]]
 # A fixed day in the past: relays refuse dates ahead of their clock, not old ones.
 DAY = 1_700_000_000
+HERE = Path(__file__).parent
+NPM = HERE / "npm"
+STRFRY = os.environ.get("NONCESTR_STRFRY", "")
+_BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="session")
@@ -183,3 +195,111 @@ def keeper() -> Callable[..., Script]:
         return script
 
     return make
+
+
+# Relays in processes of their own
+
+
+@functools.cache
+def installed_npm() -> str:
+    """Why the npm relay can't run, "" if it can."""
+    node, npm = (shutil.which(name, path=f"{_BIN}{os.pathsep}{os.environ['PATH']}") for name in ("node", "npm"))
+    if node is None or npm is None:
+        return "node or npm is not installed"
+    with (NPM / "package.json").open() as locked:
+        # One of several test processes installs, the others wait for it.
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        marker = NPM / "node_modules" / ".installed"
+        lock = (NPM / "package-lock.json").read_bytes()
+        if marker.exists() and marker.read_bytes() == lock:
+            return ""
+        path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [npm, "ci", "--no-audit", "--no-fund"],
+            cwd=NPM,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            return f"npm ci failed: {done.stderr.strip().splitlines()[-1:]}"
+        marker.write_bytes(lock)
+    return ""
+
+
+def command(kind: str, folder: Path, port: int) -> list[str]:
+    if kind == "npm":
+        reason = installed_npm()
+        if reason:
+            pytest.skip(reason)
+        node = shutil.which("node", path=f"{_BIN}{os.pathsep}{os.environ['PATH']}")
+        return [str(node), str(NPM / "server.mjs"), str(port)]
+    if kind == "strfry":
+        (folder / "strfry-db").mkdir(exist_ok=True)
+        (folder / "strfry.conf").write_text(
+            f'db = "{folder}/strfry-db/"\ndbParams {{ mapsize = 1073741824 }}\n'
+            f'relay {{ bind = "127.0.0.1" port = {port} nofiles = 0 }}\n'
+            "events { rejectEventsOlderThanSeconds = 946080000 }\n"
+        )
+        return [STRFRY, "--config", str(folder / "strfry.conf"), "relay"]
+    return [sys.executable, str(HERE / "peer_processes.py"), kind, str(folder), str(port)]
+
+
+@dataclass
+class Peer:
+    """A relay in a process."""
+
+    url: str
+    process: subprocess.Popen
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(kind: str, folder: Path, port: int = 0) -> Peer:
+    if kind == "strfry":
+        port = port or free_port()
+    process = subprocess.Popen(
+        command(kind, folder, port),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if kind != "strfry" else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+    )
+    if process.stdout is not None:
+        return Peer(process.stdout.readline().strip().rstrip("/"), process)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return Peer(f"ws://127.0.0.1:{port}", process)
+        time.sleep(0.05)
+    raise AssertionError("strfry does not listen")
+
+
+def stop(peer: Peer) -> None:
+    peer.process.kill()
+    peer.process.wait()
+    for pipe in (peer.process.stdin, peer.process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Peer]]:
+    @asynccontextmanager
+    async def run(kind: str, port: int = 0) -> AsyncIterator[Peer]:
+        if kind == "strfry" and not STRFRY:
+            pytest.skip("NONCESTR_STRFRY names no strfry: it is built by hand, see docs/relays.md")
+        folder = tmp_path / f"peer-{kind}"
+        folder.mkdir(exist_ok=True)
+        started = await anyio.to_thread.run_sync(start, kind, folder, port)
+        try:
+            yield started
+        finally:
+            await anyio.to_thread.run_sync(stop, started)
+
+    return run

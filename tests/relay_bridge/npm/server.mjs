@@ -8,6 +8,11 @@ const { NostrRelay } = require("@nostr-relay/core");
 const { Validator } = require("@nostr-relay/validator");
 const { WebSocketServer } = require("ws");
 
+// The library's own matching knows no tags: live, it sends events that match no filter.
+const tagsMatch = (event, filter) =>
+  Object.entries(filter)
+    .filter(([name]) => /^#[a-zA-Z]$/.test(name))
+    .every(([name, wanted]) => event.tags.some((tag) => tag[0] === name[1] && wanted.includes(tag[1])));
 const newestFirst = (a, b) => b.created_at - a.created_at || (a.id < b.id ? -1 : 1);
 
 class Memory extends EventRepository {
@@ -33,7 +38,8 @@ class Memory extends EventRepository {
   }
 
   find(filter) {
-    const found = [...this.byId.values()].filter((event) => EventUtils.isMatchingFilter(event, filter));
+    const all = [...this.byId.values()];
+    const found = all.filter((event) => EventUtils.isMatchingFilter(event, filter) && tagsMatch(event, filter));
     return found.sort(newestFirst).slice(0, filter.limit ?? 500);
   }
 

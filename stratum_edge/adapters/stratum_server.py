@@ -195,15 +195,22 @@ class StratumServer:
         touched, self.touched = self.touched, []
         journal = self.desk.journal
         before = journal.size
-        self.desk.turn.settle(self.now(), self.mono())
+        fault = ""
+        try:
+            self.desk.turn.settle(self.now(), self.mono())
+        except Exception:
+            # A fault of ours: what was judged before it is kept, and nobody may wait for a reply that can't come.
+            log.exception("a turn's shares could not all be judged")
+            fault = "a fault of the pool"
         put = journal.size != before
-        stored = journal.flush()
+        if not journal.flush() and put:
+            fault = "the journal can't be written"
         self._after_commit()
         for connection in touched:
-            if stored or not put:
-                connection.send()
+            if fault:
+                connection.drop(fault)
             else:
-                connection.drop("the journal can't be written")
+                connection.send()
 
     async def announce(self, lives: Mapping[str, LiveJob], clean: bool) -> int:
         """Give all mining sessions their offer's job, the loop a turn every JOB_CHUNK of them; how many got it."""

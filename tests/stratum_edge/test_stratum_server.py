@@ -395,3 +395,28 @@ async def test_a_reload_that_can_not_be_done_changes_nothing(edge):
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             await stream.send(b'{"id":1,"method":"mining.ping"}\n')
             assert await read_line(stream)
+
+
+async def test_a_fault_in_a_turn_ends_those_who_wait_and_nobody_else(edge, monkeypatch, caplog):
+    async with (
+        serving(edge) as (bench, _, port),
+        await anyio.connect_tcp("127.0.0.1", port) as first,
+        await anyio.connect_tcp("127.0.0.1", port) as other,
+    ):
+        for stream in (first, other):
+            await stream.send(login(edge))
+            while b"mining.notify" not in await stream.receive():
+                pass
+        live = bench.desk.current("main")
+        id = live.grade(bench.port.start_difficulty).stratum_id
+        monkeypatch.setattr(bench.desk, "time_for", lambda *_: 1 // 0)
+        share = {
+            "id": 3,
+            "method": "mining.submit",
+            "params": [edge.NPUB, id, "00" * 8, f"{live.job.ntime:08x}", "0" * 8],
+        }
+        await first.send(json.dumps(share).encode() + b"\n")
+        assert b'"id":3' not in await ended(first), "rather gone than silent for ever"
+        await other.send(b'{"id":4,"method":"mining.ping"}\n')
+        assert (await read_line(other))[-1]["result"] == "pong"
+    assert "could not all be judged" in caplog.text

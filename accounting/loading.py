@@ -10,10 +10,12 @@ from accounting.ledger import Ledger, Transaction
 from accounting.shelves import Shelves
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
-from nips.pool.kinds import SUMMARY
+from nips.pool.kinds import SUMMARY, TERMS
 from nips.pool.summary import parse_summary
 
 logger = logging.getLogger(__name__)
+# What waits for its turn is held in memory.
+SETTLE_EVENTS = 500
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
@@ -37,6 +39,9 @@ class LogStore(Protocol):
 
     async def at(self, position: int) -> str | None:
         """The id of the event at a position."""
+
+    async def of_kind(self, kind: int) -> list[VerifiedEvent]:
+        """The stored events of one kind, whoever signed them."""
 
     async def own_of_kind(self, kind: int) -> list[VerifiedEvent]:
         """The events of our own chain of one kind, in the chain's order."""
@@ -104,15 +109,14 @@ async def load_fold(
     if trusted:
         for event in await store.own_of_kind(SUMMARY):
             fold.trust_summary(parse_summary(event))
-    async for stored in store.replay():
-        fold.add(stored.event, stored.checked if trusted else None)
-    await in_thread(fold.settle)
+    # Terms judge what was read before them, too: known from the start, they make nothing fold anew.
+    for event in await store.of_kind(TERMS):
+        fold.add(event)
+    changes = await _fold_log(store, fold, 0, trusted, in_thread)
     if trusted and fold.reopened is not None:
         await store.forget_checked()
         return await load_fold(store, pool, trusted=False, in_thread=in_thread, shelves=shelves)
     trouble, fold.reopened = fold.reopened, None
-    changes = fold.take_changes()
-    await store.add_checked(changes.checked)
     if await store.account_sums() != _sums(fold):
         await store.rebuild_books(changes.transactions, fold.ledger)
     fold.ledger.take_touched()
@@ -136,19 +140,38 @@ async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, sh
     except Unreadable as error:
         logger.warning("the fold that was kept can't be read, the log is folded anew: %s", error)
         return None
-    async for stored in store.replay(position):
-        fold.add(stored.event, stored.checked)
-    await in_thread(fold.settle)
+    changes = await _fold_log(store, fold, position, True, in_thread)
     if fold.reopened is not None:
         return None
-    changes = fold.take_changes()
-    await store.add_checked(changes.checked)
     # What was folded since may have reached the tables or not.
     await store.add_books(changes.transactions, fold.ledger)
     if await store.account_sums() != _sums(fold):
         logger.warning("the books' tables are not what the kept fold says: the log is folded anew")
         return None
     return Loaded(fold, changes, None)
+
+
+async def _fold_log(store: LogStore, fold: Fold, position: int, trusted: bool, in_thread: InThread) -> Changes:
+    """Fold what the log has from a position on, some events at a time; what that changed, less the checks, which are
+    stored.
+    """
+    changes, waiting = Changes(), 0
+
+    async def settle() -> None:
+        await in_thread(fold.settle)
+        fresh = fold.take_changes()
+        await store.add_checked(fresh.checked)
+        changes.transactions += fresh.transactions
+        changes.balances |= fresh.balances
+        changes.statistics |= fresh.statistics
+
+    async for stored in store.replay(position):
+        fold.add(stored.event, stored.checked if trusted else None)
+        waiting += 1
+        if waiting % SETTLE_EVENTS == 0:
+            await settle()
+    await settle()
+    return changes
 
 
 def _fold(pool: PoolAddress, shelves: Keeping | None) -> Fold:

@@ -163,6 +163,11 @@ class AccountingStore:
         rows = await self._db.execute_fetchall("SELECT seq, id FROM own_chain ORDER BY seq")
         return {int(seq): str(event) for seq, event in rows}
 
+    async def of_kind(self, kind: int) -> list[VerifiedEvent]:
+        """The stored events of one kind, whoever signed them, as they came. Looks at all of the log."""
+        rows = await self._db.execute_fetchall("SELECT raw FROM events WHERE kind = ? ORDER BY position", (kind,))
+        return [msgspec.json.decode(raw, type=VerifiedEvent) for (raw,) in rows]
+
     async def own_of_kind(self, kind: int) -> list[VerifiedEvent]:
         """The events of our own chain of one kind, in the chain's order."""
         query = "SELECT raw FROM own_chain JOIN events USING (id) WHERE kind = ? ORDER BY seq"

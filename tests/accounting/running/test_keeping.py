@@ -197,3 +197,23 @@ def test_a_state_that_cant_be_read():
         with pytest.raises(Unreadable):
             fold.thaw(data)
     assert form().startswith("1 ")
+
+
+async def test_terms_that_come_late_make_a_start_fold_once(pool, eventually, monkeypatch):
+    """They close a lane below what was read long before them; the log is folded in small steps."""
+    monkeypatch.setattr("accounting.loading.SETTLE_EVENTS", 3)
+    told(pool)
+    await run_until_settled(pool, eventually)
+    end = pool.log.head
+    for _ in range(5):
+        pool.log.batch([pool.log.alice])
+    pool.log.terms(closed={f"{pool.log.edge.pubkey}/0": end})
+    pool.tell()
+    # Without an open lane an hour is summed up when the clock has passed it.
+    pool.clock.ms += 2 * 3_600_000
+    closed, _, accounting = await run_until_settled(pool, eventually)
+    fold_path(pool.path).unlink()
+    again, _, restarted = await run_until_settled(pool, eventually)
+    assert again == closed
+    assert not [text for text in restarted.condition().troubles if "does not settle" in text]
+    assert accounting.fold.statistics.shares == restarted.fold.statistics.shares == 12

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash fuzz fleet schemes year clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash tamper fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,9 @@ up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your netw
 
 test: .venv/.dev       ## set up and run the tests
 	@$(PY) -m pytest -n auto $(ARGS)
+
+tamper: .venv/.dev     ## alter every field of every event of a log, signed anew: the verifier names each
+	@NONCESTR_TAMPERS=100000 $(PY) -m pytest tests/accounting/test_tamper.py --timeout 1800 $(ARGS)
 
 fmt: .venv/.dev        ## format
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

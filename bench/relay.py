@@ -2,6 +2,8 @@
 
 Each row is also given as a ratio to a WebSocket echo of the same frames in the same run, which travels between
 machines. The relay verifies every signature and answers OK after a synced commit; the echo does nothing at all.
+"Publish to delivery" is the way of one event: an outbox (synced), the relay (verified, synced), another bridge's
+subscription (verified, watched for gaps), its reader.
 """
 
 import sys
@@ -18,9 +20,12 @@ from websockets.legacy.client import WebSocketClientProtocol
 from websockets.legacy.server import WebSocketServerProtocol
 
 from nips.keys import SecretKey
-from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
+from nips.negentropy import Initiator, RecordSet, Responder
+from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, make_filter
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.chains import Place
+from relay_bridge.inbox import Inbox, check_all
 from relay_bridge.messages import ClientEvent, encode_client_message
 from relay_bridge.policy import OpenPolicy
 from relay_bridge.service import EndOfStored, RelayBridge, fetch_events
@@ -32,6 +37,10 @@ CONTENT = "x" * 500
 READERS = 20
 FAN_OUT_EVENTS = 1_000
 CHAIN_EVENTS = 500
+# One at a time, as the batches of a lane come.
+LATENCY_EVENTS = 300
+RECONCILED = 100_000
+MISSING = 100
 
 
 def sign(kind: int, at: int) -> VerifiedEvent:
@@ -132,6 +141,8 @@ async def main(count: int) -> None:
             seconds = await timed(lambda: fetch_events([server.url], [make_filter(kinds=[1])], timeout_s=10))
             rows.append(("fetch_events, verified", count / seconds, ""))
             rows += await bridge_rows(Path(folder), server, count)
+            rows.append(await latency(Path(folder), server))
+    rows += inbox_rows(events)
     print(f"{'':28} {'a second':>10} {'ratio':>6}")
     for name, rate, note in rows:
         print(f"{name:28} {rate:10,.0f} {rate / base:6.2f}  {note}")
@@ -160,6 +171,67 @@ async def bridge_rows(folder: Path, server: RelayServer, count: int) -> list[tup
         rows.append(("subscription, stored part", count / (time.perf_counter() - started), ""))
         tasks.cancel_scope.cancel()
     return rows
+
+
+async def latency(folder: Path, server: RelayServer) -> tuple[str, float, str]:
+    """Events that go from one bridge to the other, one after the other."""
+    waits: list[float] = []
+
+    def place(event: Event) -> Place | None:
+        seq = event.tag_value("seq")
+        return None if seq is None else Place("lane", int(seq), event.tag_value("prev"))
+
+    async with anyio.create_task_group() as tasks:
+        writer = RelayBridge([server.url], outbox_path=folder / "writer.db")
+        reader = RelayBridge([server.url], outbox_path=folder / "reader.db", chain_of=place)
+        await tasks.start(writer.run)
+        await tasks.start(reader.run)
+        async with reader.subscribe([make_filter(kinds=[9])], name="bench", ordered=True) as subscription:
+            await anext(subscription)
+            prev: tuple[tuple[str, ...], ...] = ()
+            for seq in range(LATENCY_EVENTS):
+                event = KEY.sign(UnsignedEvent(9, DAY + seq, (("seq", str(seq)), *prev), CONTENT))
+                prev = (("prev", event.id),)
+                started = time.perf_counter()
+                await writer.publish(event, chain="lane")
+                await anext(subscription)
+                waits.append(time.perf_counter() - started)
+        tasks.cancel_scope.cancel()
+    waits.sort()
+    note = f"median {waits[len(waits) // 2] * 1000:.1f} ms, p99 {waits[len(waits) * 99 // 100] * 1000:.1f} ms"
+    return "publish to delivery", LATENCY_EVENTS / sum(waits), note
+
+
+def inbox_rows(events: list[VerifiedEvent]) -> list[tuple[str, float, str]]:
+    """Verification and reconciliation without a socket."""
+    raw = [Event(e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig) for e in events]
+    inbox = Inbox()
+    started = time.perf_counter()
+    inbox.admit("relay", check_all(inbox.unseen("relay", raw)))
+    verified = len(raw) / (time.perf_counter() - started)
+    started = time.perf_counter()
+    inbox.unseen("other", raw)
+    repeats = len(raw) / (time.perf_counter() - started)
+    records = [(DAY + at // 10, f"{at:064x}") for at in range(RECONCILED)]
+    theirs = Responder(RecordSet(records))
+    started = time.perf_counter()
+    ours = Initiator(RecordSet(records[: RECONCILED // 2] + records[RECONCILED // 2 + MISSING :]))
+    message: bytes | None = ours.open()
+    need, moved = 0, 0
+    while message is not None:
+        answer = theirs.answer(message)
+        turn = ours.receive(answer)
+        moved += len(message) + len(answer)
+        need += len(turn.need)
+        message = turn.reply
+    if need != MISSING:
+        raise RuntimeError("negentropy found something else")
+    note = f"{MISSING} missing of {RECONCILED}, {moved / 1000:.0f} KB moved"
+    return [
+        ("inbox: verified", verified, ""),
+        ("inbox: repeats", repeats, ""),
+        ("records reconciled", RECONCILED / (time.perf_counter() - started), note),
+    ]
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def create_api(model: ReadModel, config: dict[str, Any], live: Live) -> FastAPI:
         # The usual pages load their scripts from other hosts; ours is static/api/.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         servers=[{"url": PATH}],
         root_path_in_servers=False,
     )

@@ -1,0 +1,176 @@
+"""The read API over fixed answers: pages, cursors, names, errors, ETags, other origins."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from client_web.api import models
+from client_web.fakes import FakeReadModel
+from client_web.server import STATIC
+from nips.keys import SecretKey
+from nips.nip19 import encode_npub, encode_nsec
+
+pytestmark = pytest.mark.anyio
+
+# Path below /api/v1 with {npub} for the miner, and the model of its answer.
+ANSWERS = {
+    "pool": models.Pool,
+    "pool/hashrate": models.Series,
+    "terms": models.Terms,
+    "config": models.Config,
+    "miners": models.Miners,
+    "miners/{npub}": models.MinerDetail,
+    "miners/{npub}/workers": models.Workers,
+    "miners/{npub}/hashrate": models.Series,
+    "miners/{npub}/rewards": models.MinerRewards,
+    "miners/{npub}/payouts": models.Payouts,
+    "blocks": models.Blocks,
+    "rewards": models.Rewards,
+    "payouts": models.Payouts,
+    "statements": models.Statements,
+    "statements/2": models.StatementDetail,
+}
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://pool.test/api/v1/") as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+async def test_every_answer_has_its_models_fields_an_etag_and_is_open(
+    client: httpx.AsyncClient, miner_key: SecretKey, path: str
+) -> None:
+    for name in (encode_npub(miner_key.pubkey), miner_key.pubkey):
+        url = path.format(npub=name)
+        answer = await client.get(url)
+        assert answer.status_code == 200, answer.text
+        ANSWERS[path].model_validate_json(answer.content)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "ETag" in answer.headers["access-control-expose-headers"]
+        again = await client.get(url, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await client.head(url)).status_code == 200
+
+
+async def test_flat_lists_are_lists(client: httpx.AsyncClient, miner_key: SecretKey) -> None:
+    npub = encode_npub(miner_key.pubkey)
+    balance = (await client.get("balance")).json()
+    assert balance == [{"pubkey": miner_key.pubkey, "npub": npub, "owed_msat": 1, "pending_msat": 2}]
+    assert [row["earned_msat"] for row in (await client.get("total")).json()] == [1]
+
+
+async def test_pages_go_on_where_the_one_before_ended(client: httpx.AsyncClient) -> None:
+    first = (await client.get("blocks", params={"limit": 2})).json()
+    assert [block["height"] for block in first["items"]] == [103, 102]
+    second = (await client.get("blocks", params={"limit": 2, "cursor": first["next"]})).json()
+    assert [block["height"] for block in second["items"]] == [101]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("blocks?limit=0", "limit"),
+        ("blocks?limit=101", "limit"),
+        ("payouts?limit=x", "limit"),
+        ("statements?cursor=1-2", "cursor"),
+        ("rewards?cursor=", "cursor"),
+        ("pool/hashrate?span=9y", "span"),
+        ("miners/nobody", ""),
+        ("miners/nobody/payouts", ""),
+        ("statements/-1", "number"),
+        ("statements/00", "number"),
+    ],
+)
+async def test_what_cannot_be_read_is_400_and_says_why(client: httpx.AsyncClient, path: str, reason: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["error"]
+    assert reason in answer.json()["error"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("part", ["", "/workers", "/hashrate", "/rewards", "/payouts"])
+async def test_an_unknown_miner_is_404_and_a_secret_key_never_repeated(
+    client: httpx.AsyncClient, pool_key: SecretKey, part: str
+) -> None:
+    assert (await client.get(f"miners/{encode_npub(pool_key.pubkey)}{part}")).status_code == 404
+    nsec = encode_nsec(pool_key.secret_bytes())
+    answer = await client.get(f"miners/{nsec}{part}")
+    assert answer.status_code == 400
+    assert nsec not in answer.text
+
+
+@pytest.mark.parametrize("path", ["statements/77", "statements/" + "0" * 64, "nothing", "miners/"])
+async def test_what_is_not_there_is_404_in_the_apis_form(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 404
+    assert list(answer.json()) == ["error"]
+
+
+async def test_no_terms_yet_is_404(client: httpx.AsyncClient, model: FakeReadModel) -> None:
+    model.terms_in_force = None
+    assert (await client.get("terms")).status_code == 404
+
+
+async def test_nothing_can_be_written(client: httpx.AsyncClient) -> None:
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = await client.request(method, "pool")
+        assert answer.status_code == 405
+        assert "GET" in answer.headers["allow"]
+        assert list(answer.json()) == ["error"]
+
+
+async def test_a_browser_of_another_origin_may_ask_with_its_etag(client: httpx.AsyncClient) -> None:
+    headers = {"origin": "https://stats.example", "access-control-request-method": "GET"}
+    answer = await client.options("pool", headers={**headers, "access-control-request-headers": "if-none-match"})
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "If-None-Match" in answer.headers["access-control-allow-headers"]
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+
+
+async def test_the_moment_of_an_answer_is_no_change_of_it(client: httpx.AsyncClient, model: FakeReadModel) -> None:
+    first = await client.get("pool")
+    (await model.pool())["ms"] += 5000
+    assert (await client.get("pool", headers={"if-none-match": first.headers["etag"]})).status_code == 304
+    (await model.pool())["shares"] += 1
+    assert (await client.get("pool", headers={"if-none-match": first.headers["etag"]})).status_code == 200
+
+
+async def test_a_failure_of_ours_tells_nothing_of_the_inside(
+    client: httpx.AsyncClient, model: FakeReadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(model, "blocks", fails)
+    answer = await client.get("blocks")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert list(answer.json()) == ["error"]
+
+
+async def test_the_config_says_nothing_secret(client: httpx.AsyncClient) -> None:
+    assert set((await client.get("config")).json()) == {"v", "pool", "network", "relays", "stratum_url", "keys"}
+
+
+async def test_metrics_are_openmetrics(client: httpx.AsyncClient) -> None:
+    answer = await client.get("http://pool.test/metrics")
+    assert answer.text == "# EOF\n"
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+async def test_the_browsable_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    for name in ("", "api.js", "api.css"):
+        answer = await client.get(f"http://pool.test/api/{name}")
+        assert answer.status_code == 200
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        for link in ("http://", "https://", "//cdn", "innerHTML", "style="):
+            assert link not in answer.text, (name, link)
+    assert sorted(path.name for path in (STATIC / "api").iterdir()) == ["api.css", "api.js", "index.html"]

@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from accounting import ownchain
+from accounting.adapters.intake import RETRY_S, Intake
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
 from accounting.adapters.store import AccountingStore, StoredView, StoreError, open_store
 from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
@@ -31,7 +31,6 @@ from accounting.signing import OwnChain
 from accounting.views import Views
 from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
-from nips.nip57 import ZAP_RECEIPT
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody
 from nips.pool.chain import Link
@@ -40,18 +39,8 @@ from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
 
-# Deliveries read ahead of the fold: more would only wait in memory instead of at the relay.
-QUEUE = 1000
-# A step takes events up to about one full receipt's bytes, so that hashing never holds the loop for long.
-STEP_BYTES = 64 * 1024
-STEP_EVENTS = 200
-# Receipts are dated and published within minutes of their shares; an edge that was cut off brings its sealed batches
-# later. What is older than this, and came while we were down, is had by dropping the file and replaying.
-OVERLAP_S = 3 * 24 * 3600
 # A kill costs folding so many events again, a second or two; keeping the fold costs as much, of a large pool.
 KEEP_EVENTS = 2_000
-# After a failure of disk or relays.
-RETRY_S = 2.0
 
 
 def fold_path(ledger: Path) -> Path:
@@ -92,13 +81,6 @@ class Condition(NamedTuple):
     troubles: tuple[str, ...]
     findings: Mapping[str, int]
     unpublished: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An event that was asked for, in the shape of a delivery."""
-
-    event: VerifiedEvent
 
 
 class Accounting:
@@ -204,16 +186,20 @@ class Accounting:
                         await self._keep(store)
 
     async def _run_tasks(self, store: AccountingStore, task_status: TaskStatus[None]) -> None:
-        send, receive = anyio.create_memory_object_stream[object](QUEUE)
-        async with send, receive, anyio.create_task_group() as tasks:
-            task_status.started()
-            # Others choose the dates they sign: one from the future must not hide what comes before it.
-            newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
-            tasks.start_soon(self._follow, send, newest)
-            tasks.start_soon(self._work, store, receive)
-            tasks.start_soon(self._seek_receipts, send)
-            tasks.start_soon(self._publish_chain, store)
-            tasks.start_soon(self._publish_views, store)
+        intake = Intake(self._feed, self.pool, self._trouble, self._config.tick_s)
+        with intake:
+            async with anyio.create_task_group() as tasks:
+                task_status.started()
+                # Others choose the dates they sign: one from the future must not hide what comes before it.
+                newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
+                tasks.start_soon(intake.follow, newest)
+                tasks.start_soon(intake.seek_receipts, self._due_receipts)
+                tasks.start_soon(self._work, store, intake)
+                tasks.start_soon(self._publish_chain, store)
+                tasks.start_soon(self._publish_views, store)
+
+    def _due_receipts(self) -> list[str]:
+        return self.fold.wanted.due(self.clock.now_ms()) if self._all_stored else []
 
     async def _keep(self, store: AccountingStore) -> None:
         """Keep the fold as it stands, so that a start goes on from here. Between two steps only."""
@@ -246,36 +232,9 @@ class Accounting:
         )
         await self.own.load(store)
 
-    async def _follow(self, send: MemoryObjectSendStream[object], newest: int) -> None:
-        asked = make_filter(
-            kinds=LEDGER_KINDS, tags={"a": [str(self.pool)]}, since=newest - OVERLAP_S if newest > OVERLAP_S else None
-        )
+    async def _work(self, store: AccountingStore, intake: Intake) -> None:
         while True:
-            try:
-                async with self._feed.subscribe([asked], name="accounting") as deliveries:
-                    async for item in deliveries:
-                        await send.send(item)
-                self._trouble("the subscription ended")
-            except Exception as error:  # relays come and go: the books outlive every one of them
-                self._trouble(f"the subscription broke: {error!r}")
-            await anyio.sleep(RETRY_S)
-
-    async def _seek_receipts(self, send: MemoryObjectSendStream[object]) -> None:
-        """Ask for the zap receipts that payouts name: they carry no address of the pool, so that nobody sends them."""
-        while True:
-            await anyio.sleep(self._config.tick_s)
-            wanted = self.fold.wanted.due(self.clock.now_ms()) if self._all_stored else []
-            if not wanted:
-                continue
-            try:
-                for event in await self._feed.fetch([make_filter(ids=wanted, kinds=[ZAP_RECEIPT])]):
-                    await send.send(_Found(event))
-            except Exception as error:  # they are asked for again, and nothing hangs on them but a payout's grade
-                self._trouble(f"zap receipts could not be asked for: {error!r}")
-
-    async def _work(self, store: AccountingStore, receive: MemoryObjectReceiveStream[object]) -> None:
-        while True:
-            items = await self._next_items(receive)
+            items = await intake.next_items()
             events = [event for event in (getattr(item, "event", None) for item in items) if event is not None]
             while True:
                 try:
@@ -298,22 +257,6 @@ class Accounting:
                 await self._keep(store)
             if self._all_stored and self.own.recovered and not self._synced.is_set():
                 self._synced.set()
-
-    async def _next_items(self, receive: MemoryObjectReceiveStream[object]) -> list[object]:
-        items: list[object] = []
-        size = 0
-        with anyio.move_on_after(self._config.tick_s):
-            items.append(await receive.receive())
-        while items and len(items) < STEP_EVENTS:
-            event = getattr(items[-1], "event", None)
-            size += len(event.content) if event is not None else STEP_BYTES
-            if size >= STEP_BYTES:
-                break
-            try:
-                items.append(receive.receive_nowait())
-            except anyio.WouldBlock:
-                break
-        return items
 
     async def _step(self, store: AccountingStore, events: list[VerifiedEvent]) -> None:
         kinds = LEDGER_KINDS | EVIDENCE

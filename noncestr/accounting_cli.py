@@ -29,7 +29,7 @@ def archive(
     out: Annotated[Path, typer.Option("--out", help="The file to write: JSON lines, gzip.", dir_okay=False)],
     data: DataOption = Path("data"),
     begin: Annotated[
-        str | None, typer.Option("--from", help="First day or moment (2026-01-31, 36h ago: 36h); else the log's first.")
+        str | None, typer.Option("--from", help="First moment (2026-01-31, or 36h for so long ago); else the log's.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Up to, without it; else all there is.")] = None,
     url: Annotated[

@@ -1,6 +1,7 @@
 """A pool and an edge elsewhere with a relay between them that can be cut, each a process of its own.
 
-The cut is a TCP proxy's: namespaces would need root. With NONCESTR_CUTS=N the edge is cut off and healed N times more.
+The cut is a TCP proxy's: namespaces would need root. With NONCESTR_CUTS=N the edge is cut off and healed N times more,
+and an edge that is killed while it is cut off comes back before its lane is closed, and after.
 """
 
 import json
@@ -38,7 +39,6 @@ PATIENCE = 200
 # Heartbeats of 1 s: silent after 3 s, and at 6 s the grace is over.
 GRACE_S = 6
 FAST = {
-    "NONCESTR_STRATUM_PORT": "0",
     "NONCESTR_RELAY_PORT": "0",
     "NONCESTR_WEB_PORT": "0",
     "NONCESTR_DEMO_LIGHTNING_PORT": "0",
@@ -126,6 +126,7 @@ class Scene:
         self.relay = self._place("relay")
         self.web = self._place("web")
         self.wire = Wire(int(self.relay.rpartition(":")[2].strip("/")))
+        self.port = free_port()
         self.edge = self.start_edge()
         self.mining = self._start(
             "miner",
@@ -141,20 +142,22 @@ class Scene:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NONCESTR_")}
         return {**kept, **FAST, "HOME": str(self.folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
-    def _start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *words: str, port: int = 0) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.out").open("wb") as out, (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "noncestr", *words],
-                cwd=self.folder, env=self.environment(), stdout=out, stderr=log,
+                cwd=self.folder, env={**self.environment(), "NONCESTR_STRATUM_PORT": str(port)}, stdout=out, stderr=log,
             )  # fmt: skip
         self._started.append(process)
         return process
 
     def start_edge(self) -> subprocess.Popen[bytes]:
+        """On the same port each time: its miner finds it again."""
         return self._start(
             "edge",
             *("edge", "run", "--pool", self.npub, "--relay", self.wire.url),
             *("--chain-of", str(self.data), "--data", str(self.far)),
+            port=self.port,
         )
 
     def _banner(self) -> list[str]:
@@ -266,6 +269,11 @@ class Scene:
             process.wait()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def statements(events: Events) -> list[Statement]:
     return [parse_statement(event) for event in events if event.kind == kinds.STATEMENT]
 
@@ -359,4 +367,58 @@ def test_edges_on_both_sides_of_a_cut_a_close_with_a_backlog_and_an_end_for_good
     assert (status, wrong) == (0, Counter())
     assert noted["closed-chain"] >= report["batches"]
     assert f"lane {scene.edge_npub}/1 is silent for" in scene.log("pool")
+    assert "Traceback" not in scene.log("pool") + scene.log("edge")
+
+
+@pytest.mark.skipif(not CUTS, reason="two minutes: NONCESTR_CUTS=1 and more")
+@pytest.mark.timeout(900)
+def test_an_edge_killed_while_cut_off_comes_back_before_the_close_and_after(scene: Scene) -> None:
+    """What it took is in its journal alone: it counts as long as the lane is open, and is told as lost after that."""
+
+    def killed_in_the_dark(lane: int) -> set[tuple[str, str, str]]:
+        scene.wait_for(lambda found: scene.both_earn(found, lane), "a statement of both")
+        told = scene.events()
+        scene.wire.cut()
+        before = len(scene.acknowledged())
+        scene.until(lambda: len(scene.acknowledged()) >= before + 5, "shares in the dark")
+        scene.edge.kill()
+        scene.edge.wait()
+        return scene.acknowledged() - scene.shares(told, lane, range(10**6))
+
+    # It starts again without a relay, under the terms it saw last, in its lane; then the relays are back.
+    dark = killed_in_the_dark(0)
+    scene.edge = scene.start_edge()
+    scene.edge_says("Stratum:")
+    scene.wire.heal()
+    scene.wait_for(lambda found: dark <= scene.shares(found, 0, range(10**6)), "what was taken in the dark")
+    assert not scene.command("edge", "lost", "--data", str(scene.far))[1]
+
+    # The same, and the lane is closed while the edge is dead: it starts without knowing.
+    dark = killed_in_the_dark(0)
+    scene.until(lambda: scene.lane(0)["quiet_ms"] > GRACE_S * 1000, "the grace to be over")
+    status, closed = scene.command("edge", "close", f"{scene.edge_npub}/0", "--data", str(scene.data))
+    assert status == 0, closed
+    scene.edge = scene.start_edge()
+    scene.edge_says("Stratum:")
+    scene.wire.heal()
+    events = scene.wait_for(lambda found: scene.both_earn(found, 1), "a statement with the new lane")
+    scene.until(lambda: scene.command("edge", "lost", "--data", str(scene.far))[1], "the report")
+    (report,) = scene.command("edge", "lost", "--data", str(scene.far))[1]
+    beyond = scene.shares(events, 0, range(closed["batch"] + 1, 10**6))
+    assert report["complete"]
+    assert report["shares"] == len(beyond)
+    in_time = scene.shares(events, 0, range(closed["batch"] + 1))
+    assert dark <= in_time | beyond
+    assert dark & beyond
+
+    # Dead again, and closed; this time it hears of it at its start.
+    dark = killed_in_the_dark(1)
+    scene.until(lambda: scene.lane(1)["quiet_ms"] > GRACE_S * 1000, "the grace to be over")
+    status, closed = scene.command("edge", "close", f"{scene.edge_npub}/1", "--data", str(scene.data))
+    assert status == 0, closed
+    scene.wire.heal()
+    scene.edge = scene.start_edge()
+    scene.wait_for(lambda found: scene.both_earn(found, 2), "a statement with the third lane")
+    scene.until(lambda: len(scene.command("edge", "lost", "--data", str(scene.far))[1]) == 2, "the second report")
+    assert scene.verdict()[:2] == (0, Counter())
     assert "Traceback" not in scene.log("pool") + scene.log("edge")

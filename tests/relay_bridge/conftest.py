@@ -292,8 +292,6 @@ def stop(peer: Peer) -> None:
 def peer(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Peer]]:
     @asynccontextmanager
     async def run(kind: str, port: int = 0) -> AsyncIterator[Peer]:
-        if kind == "strfry" and not STRFRY:
-            pytest.skip("NONCESTR_STRFRY names no strfry: it is built by hand, see docs/relays.md")
         folder = tmp_path / f"peer-{kind}"
         folder.mkdir(exist_ok=True)
         started = await anyio.to_thread.run_sync(start, kind, folder, port)

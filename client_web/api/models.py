@@ -278,7 +278,7 @@ class StatementDetail(Statement):
     terms: Hex
     offer: str
     window_from_ms: Ms
-    heads: dict[str, tuple[int, str]] = Field(strict=False)
+    heads: dict[str, tuple[int, str]]
     split: list[SplitRow]
 
 

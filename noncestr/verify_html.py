@@ -3,13 +3,12 @@
 All text that stems from the log is escaped; hex keys and ids are only ever shown.
 """
 
+import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
-
-import pygal  # type: ignore[import-untyped]  # it ships no types
-from pygal.style import Style  # type: ignore[import-untyped]  # as above
 
 from accounting.chainfacts import ChainReport
 from accounting.findings import REGISTRY
@@ -19,14 +18,19 @@ from nips.nip19 import encode_npub
 from noncestr.verify_record import RecordReport
 from noncestr.verify_show import sat
 
-# pygal hangs a finder of the old kind into Python's imports, for plug-ins that nobody here has; every later import that
-# gets as far would warn of it.
+# pygal hangs a finder of the old kind into Python's imports, for plug-ins that nobody here has; every import from then
+# on would warn of it.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ImportWarning)
+    import pygal  # type: ignore[import-untyped]  # it ships no types
+    from pygal.style import Style  # type: ignore[import-untyped]  # as above
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 # Points of the plot: as many as a phone shows apart.
 MAX_POINTS = 72
 # Rows of the longest tables; the JSON report has them all.
 MAX_ROWS = 1000
+_SCRIPT = re.compile(r"<script.*?</script>", re.DOTALL)
 _UNITS = ("", "k", "M", "G", "T", "P", "E", "Z")
 
 _STYLE = """
@@ -131,8 +135,8 @@ def plot(report: Report) -> str:
     )
     chart.x_labels = [_moment(ms)[5:16] for ms, _ in points]
     chart.add("hashrate", [rate for _, rate in points])
-    svg: str = chart.render(is_unicode=True)
-    return svg
+    # It leaves a script of settings for a library that is not there.
+    return _SCRIPT.sub("", chart.render(is_unicode=True))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from accounting.chains import Chain, Opaque
 from accounting.findings import Code, Finding
 from nips.pool.chain import Head, Link
+from nips.pool.terms import NEVER
 
 
 def event(seq: int, *, branch: str = "a", prev: str | None = "", at: int = 0) -> Opaque:
@@ -134,3 +135,54 @@ def test_ids_that_wait() -> None:
     one.put(replace(event(2), id="x"))
     assert sorted(one.waiting_ids) == ["a2", "x"]
     assert (one.pubkey, one.next_seq) == ("key", 0)
+
+
+def test_a_chain_that_never_began_is_void_from_its_first_event() -> None:
+    one, found = chain()
+    assert one.close(NEVER)
+    assert one.is_ended
+    for seq in range(2):
+        one.put(event(seq))
+    assert drain(one) == []
+    assert [(each.code, each.events) for each in found] == [(Code.CLOSED_CHAIN, ("a0",)), (Code.CLOSED_CHAIN, ("a1",))]
+
+
+def test_closing_before_the_first_what_has_begun_says_so() -> None:
+    one, _ = chain()
+    one.put(event(0))
+    drain(one)
+    assert not one.close(NEVER)
+
+
+@given(st.permutations([*(event(seq) for seq in range(5)), *(event(seq, branch="b", at=1) for seq in (1, 2, 3))]))
+def test_a_closed_chains_line_is_the_one_that_leads_to_its_end(events: list[Opaque]) -> None:
+    """Whoever stole the key forks it below the end, by an older branch that goes on: in whatever order they come."""
+    one, found = chain()
+    one.close(Head(3, "a3"), by_line=True)
+    taken = []
+    for each in events:
+        branch = each if each.id != "b1" else replace(each, link=Link(1, "a0"))
+        one.put(
+            branch
+            if branch.id not in ("b2", "b3")
+            else replace(branch, link=Link(each.link.seq, f"b{each.link.seq - 1}"))
+        )
+        taken += drain(one)
+    assert taken == ["a0", "a1", "a2", "a3"]
+    assert {each.code for each in found} == {Code.FORK, Code.CLOSED_CHAIN}
+    assert {each.key for each in found if each.code is Code.FORK} == {"key"}
+
+
+def test_a_line_with_a_hole_waits_until_there_is_no_more() -> None:
+    one, found = chain()
+    one.close(Head(3, "a3"), by_line=True)
+    for seq in (0, 1, 3):
+        one.put(event(seq))
+    assert drain(one) == []
+    assert one.obstacle() is None
+    one.give_up_line()
+    assert drain(one) == ["a0", "a1"]
+    skipped = one.skip_to()
+    assert skipped is not None
+    assert skipped.id == "a3"
+    assert [each.code for each in found] == [Code.GAP]

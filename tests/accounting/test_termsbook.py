@@ -8,7 +8,7 @@ import pytest
 from accounting.chains import Chain
 from accounting.termsbook import TermsBook
 from nips.pool.chain import Head
-from nips.pool.terms import parse_terms
+from nips.pool.terms import NEVER, parse_terms
 
 
 @pytest.fixture
@@ -63,3 +63,20 @@ def test_a_chain_that_was_ended_stays_so(book: TermsBook, story: Any) -> None:
 
 def replace_link(link: Any, seq: int) -> Any:
     return link._replace(seq=seq, prev=f"t{seq - 1}")
+
+
+def test_every_other_chain_of_a_key_ends_before_it_began(book: TermsBook, story: Any) -> None:
+    terms = parse_terms(story.events["terms 1"])
+    edge = story.keys.edge.pubkey
+    closed = {f"{edge}/0": Head(4, "e4"), f"{edge}/*": NEVER, "zapper/payouts": NEVER}
+    body = replace(terms.body, closed=closed, keys=terms.body.keys[1:])
+    book.adopt(replace(terms, id="t2", link=replace_link(terms.link, 2), body=body))
+    assert book.end_of(f"{edge}/0") == Head(4, "e4")
+    assert book.end_of(f"{edge}/7") == book.end_of("zapper/payouts") == NEVER
+    assert book.end_of("other/0") is None
+    assert book.is_left_out(edge)
+    assert not book.is_left_out(story.keys.accounting.pubkey)
+    # What was ended stays so: later terms can't open lane 7 up to some event.
+    later = replace(body, closed={f"{edge}/7": Head(9, "e9")})
+    book.adopt(replace(terms, id="t3", link=replace_link(terms.link, 3), body=later))
+    assert book.end_of(f"{edge}/7") == NEVER

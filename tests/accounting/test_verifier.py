@@ -17,6 +17,7 @@ from accounting.report import FAILS, HOLDS, Report
 from accounting.verifier import Unverified, audit
 from nips.nip01 import UnsignedEvent, VerifiedEvent, verify
 from nips.pool.binding import BoundWork
+from nips.pool.block import build_block
 from nips.pool.chain import Head, Link
 from nips.pool.coinbase import push_data, push_height
 from nips.pool.job import JobBody, build_job
@@ -24,7 +25,7 @@ from nips.pool.payout import build_payout
 from nips.pool.receipt import RECORD_SIZE, ReceiptBody, ShareRecord, build_receipt
 from nips.pool.statement import Row, StatementBody
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
-from nips.pool.terms import TermsBody
+from nips.pool.terms import NEVER, TermsBody
 
 Tell = Callable[..., Any]
 Body = Any
@@ -438,6 +439,61 @@ def test_what_a_stolen_key_signs_beyond_the_closed_end_is_void(tell: Tell, story
     shares = next(row for row in report.claims if row.name == "shares' work and binding")
     honest = next(row for row in judge(story.all(), story).claims if row.name == "shares' work and binding")
     assert shares.checked == honest.checked - 4
+
+
+def revoke(log: Any) -> None:
+    """New terms: the edge's key was stolen after the story's end, and another takes its place."""
+    edge = log.keys.edge.pubkey
+    closed = {f"{edge}/{lane}": log.heads[str(lane)] for lane in (0, 1)}
+    keys = ((log.keys.bob.pubkey, "edge"), *log.bodies["terms 1"].keys[1:])
+    log.terms(80_000, replace(log.bodies["terms 1"], keys=keys, closed={**closed, f"{edge}/*": NEVER}))
+
+
+def stolen(log: Any) -> list[VerifiedEvent]:
+    """All that a thief of the edge's key may try, once the pool has revoked it."""
+    edge, first = log.keys.edge, log.bodies["batch 0/1"]
+    beyond = replace(first, link=log.heads["0"].next(), from_ms=first.to_ms + 60_000, to_ms=first.to_ms + 70_000)
+    fork = replace(first, shares=b"", sessions=(), miners=(), jobs=(), work=0)
+    other_lane = replace(log.bodies["batch 0/0"], lane=7)
+    block = log.bodies["block 0"]
+    seconds = log.events["batch 0/1"].created_at
+    old = log.events["status 1"]
+    return [
+        edge.sign(build_receipt(log.pool, beyond, seconds + 100)),
+        edge.sign(build_receipt(log.pool, fork, seconds)),
+        edge.sign(build_receipt(log.pool, other_lane, seconds)),
+        edge.sign(build_block(log.pool, replace(block, index=0), seconds)),
+        edge.sign(build_block(log.pool, replace(block, height=7), seconds)),
+        edge.sign(build_block(log.pool, replace(block, receipt="ab" * 32), seconds)),
+        edge.sign(UnsignedEvent(4212, seconds, old.tags, "nonsense")),
+        edge.sign(UnsignedEvent(old.kind, old.created_at, old.tags, old.content)),
+        edge.sign(build_job(log.pool, log.bodies["job A"])),
+    ]
+
+
+def test_a_thief_of_a_revoked_key_convicts_nobody(tell: Tell) -> None:
+    """Whatever it signs is void, and noted; before the key is revoked the same convicts its holder."""
+    log = tell()
+    honest = log.all()
+    events = stolen(log)
+    assert {Code.FORK, Code.MALFORMED, Code.WRONG_KEY, Code.BLOCK_MISMATCH, Code.MISSING_RECEIPT} <= codes(
+        judge([*honest, *events], log)
+    )
+    revoke(log)
+    report = judge([*log.all(), *events], log)
+    assert codes(report) == set()
+    assert report.exit_code == HOLDS
+    named = {event for found in report.findings for event in found.events}
+    assert {event.id for event in events[:-1]} <= named
+    # Each by itself, and before all else: whatever was read first.
+    for event in events:
+        assert codes(judge([event, *log.all()], log)) == set(), event
+
+
+def test_what_a_key_did_before_it_was_revoked_still_counts(tell: Tell) -> None:
+    log = tell({"batch 0/1": duplicate})
+    revoke(log)
+    assert Code.SHARE_TWICE in codes(judge(log.all(), log))
 
 
 def test_a_key_left_out_must_be_closed(tell: Tell) -> None:

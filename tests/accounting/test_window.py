@@ -14,7 +14,7 @@ from accounting.chains import Chain
 from accounting.lanes import Batch, Lane, LaneKey, Lanes
 from accounting.schemes import pplns
 from accounting.shares import CheckedShares, JobRef, Session
-from accounting.window import Placed, Selection, count_newest, newest_first
+from accounting.window import Placed, Selection, count_newest, count_window, newest_first
 from nips.pool.terms import Offer
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "split.json").read_text("utf-8"))
@@ -105,3 +105,56 @@ def test_what_lies_past_the_cut_does_not_count() -> None:
     key, lane = next(lanes.in_order())
     shares = newest_first(lanes, {key: lane.batches[0]}, Selection("main", 100, 1))
     assert [share.miner for share in shares] == ["a"]
+
+
+BATCHES = st.lists(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.sampled_from("ab"),
+            st.integers(1, 5),
+            st.sampled_from(["main", "x"]),
+            st.integers(1, 3),
+        ),
+        max_size=4,
+    ),
+    max_size=6,
+)
+
+
+def touching(columns: list[Any]) -> Lanes:
+    """Lanes whose windows of 10 ms touch; rows are (ms within, miner, work, offer, height)."""
+    lanes = Lanes()
+    for number, batches in enumerate(columns):
+        key = LaneKey("e", number)
+        lane = lanes.setdefault(key, Lane(key, Chain(str(key), lambda _: None)))
+        for seq, rows in enumerate(batches):
+            mine = sorted(rows)
+            shares = CheckedShares(
+                t=array("q", [100 + 10 * seq + row[0] for row in mine]),
+                index=array("I", range(len(mine))),
+                session=array("H", range(len(mine))),
+                job=array("B", range(len(mine))),
+                sessions=tuple(Session(row[1], "", row[2]) for row in mine),
+                jobs=tuple(JobRef("", row[4], row[3]) for row in mine),
+            )
+            start = 100 + 10 * seq
+            lane.add(Batch(seq, f"{key}/{seq}", start, start + 10, 1, shares), follows=True)
+    return lanes
+
+
+@given(
+    columns=st.lists(BATCHES, min_size=1, max_size=3),
+    limit=st.integers(0, 60),
+    end_ms=st.integers(95, 165),
+    oldest_ms=st.sampled_from([0, 100, 113, 120]),
+    height=st.integers(1, 3),
+)
+def test_batch_by_batch_is_share_by_share(
+    columns: list[Any], limit: int, end_ms: int, oldest_ms: int, height: int
+) -> None:
+    lanes = touching(columns)
+    cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
+    wanted = Selection("main", end_ms, height, oldest_ms)
+    slow = count_newest(newest_first(lanes, cuts, wanted), limit, end_ms)
+    assert count_window(lanes, cuts, wanted, limit) == slow

@@ -15,7 +15,6 @@ from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
 from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
-from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
@@ -37,7 +36,7 @@ from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
 from noncestr.lane_gate import GatedFeed
-from noncestr.lane_watch import LaneWatch
+from noncestr.lane_watch import LaneWatch, parse_lane
 from noncestr.lanes import LanePlan, close_keys, close_lanes, plan_lanes, wait_for_orphans
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
@@ -242,8 +241,9 @@ class Pool:
                 bits = last.body.limits.block_bits
             closed.update(last.body.closed)
             left_out = last.body.keys_of("edge") - {self.keys.edge.pubkey, *further_edges(self.config)}
-            lanes = set(self.config.edge.closed)
-            with self._gate.hold(left_out | {parse_pubkey(name.partition("/")[0]) for name in lanes}) as hold:
+            lanes = self.config.edge.closed
+            due = {lane.edge for lane in map(parse_lane, lanes) if str(lane) not in closed}
+            with self._gate.hold(left_out | due) as hold:
                 closed = {**await close_keys(bridge, self.address, left_out), **closed}
                 closed = {**await close_lanes(bridge, self.address, lanes, closed), **closed}
                 issued = await self._sign_terms(terms, bits, closed)

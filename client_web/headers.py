@@ -22,6 +22,7 @@ def content_security_policy(host: str | None, relays: tuple[str, ...] = ()) -> s
         (
             "default-src 'none'",
             "script-src 'self'",
+            "worker-src 'self'",
             "style-src 'self'",
             "img-src 'self'",
             f"connect-src {' '.join(connect)}",

@@ -1,5 +1,6 @@
 // The page's beginning: read the settings, ask the relays, draw what comes.
 
+import { offerCheck } from "./check.js";
 import { addCopyButtons, relayUrls, showSettings } from "./connect.js";
 import { KIND } from "./decode.js";
 import { setAttribute, setText } from "./dom.js";
@@ -40,6 +41,7 @@ async function start() {
   if (!answer.ok) throw new Error(`/config.json: ${answer.status}`);
   const config = await answer.json();
   showSettings(config);
+  offerCheck(config, relayUrls(config.relays));
   const pool = new Pool(config);
   const view = new View(pool);
 

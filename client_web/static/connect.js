@@ -1,6 +1,6 @@
 // The boxes that tell how to mine and how to verify: what to copy, made of the pool's settings and the visitor's npub.
 
-import { decodeNpub } from "./bech32.js";
+import { decodeNpub } from "./verify/bech32.js";
 import { element, setAttribute, setText } from "./dom.js";
 
 const byId = (id) => document.getElementById(id);

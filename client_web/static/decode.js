@@ -1,27 +1,19 @@
 // Events of the pool protocol as plain values. Every function throws on an event that breaks the protocol's form.
 // Work is a BigInt of expected hashes, money an integer of msat, times are Unix milliseconds.
 
-import { paymentHash } from "./bech32.js";
-import { fromHex, sha256, toHex } from "./sha256.js";
+import { readInvoice } from "./verify/bolt11.js";
+import { fromHex, toHex } from "./verify/bytes.js";
+import { readBlock } from "./verify/claims.js";
+import { bits, hasGoodId, readEvent } from "./verify/event.js";
+import { RECORD_SIZE, readReceipt, readRecord } from "./verify/receipt.js";
+import { sha256 } from "./verify/sha256.js";
+import * as targets from "./verify/targets.js";
 
-export const KIND = Object.freeze({
-  PROFILE: 0,
-  TERMS: 4210,
-  RECEIPT: 4212,
-  BLOCK: 4213,
-  STATEMENT: 4214,
-  PAYOUT: 4215,
-  STATUS: 4216,
-  ANNOUNCEMENT: 34210,
-  BALANCE: 34214,
-  STATISTICS: 34215,
-});
+export { KIND } from "./verify/event.js";
 
-const RECORD_SIZE = 28;
 // What a share's status byte says; only the first two are credited.
 export const SHARE_STATUS = ["credited", "credited", "stale upstream", "refused upstream", "unanswered upstream", "late block"];
 const HEX64 = /^[0-9a-f]{64}$/;
-const encoder = new TextEncoder();
 
 function must(holds, what) {
   if (!holds) throw new Error(what);
@@ -29,12 +21,7 @@ function must(holds, what) {
 
 /** Check that an event has NIP-01's form and that its id is its hash. Its signature is not checked here. */
 export function checkEvent(event) {
-  must(event && typeof event === "object" && HEX64.test(event.id) && HEX64.test(event.pubkey), "not an event");
-  must(Number.isSafeInteger(event.created_at) && Number.isSafeInteger(event.kind), "not an event");
-  must(typeof event.content === "string" && Array.isArray(event.tags), "not an event");
-  must(event.tags.every((tag) => Array.isArray(tag) && tag.every((item) => typeof item === "string")), "not an event");
-  const text = JSON.stringify([0, event.pubkey, event.created_at, event.kind, event.tags, event.content]);
-  must(toHex(sha256(encoder.encode(text))) === event.id, "the event's id is not its hash");
+  must(hasGoodId(readEvent(event)), "the event's id is not its hash");
   return event;
 }
 
@@ -73,81 +60,44 @@ function text(value, what) {
 }
 
 /** The 256-bit target of compact bits, 8 hex digits. */
-export function targetFromBits(bits) {
-  must(typeof bits === "string" && /^[0-9a-f]{8}$/.test(bits), "bits are not 8 hex digits");
-  const size = BigInt(parseInt(bits.slice(0, 2), 16));
-  const mantissa = BigInt(parseInt(bits.slice(2), 16));
-  const target = size >= 3n ? mantissa << (8n * (size - 3n)) : mantissa >> (8n * (3n - size));
-  must(mantissa <= 0x7fffffn && target > 0n && target < 1n << 256n, "bits are no target");
-  return target;
+export function targetFromBits(text) {
+  return targets.targetFromBits(bits(text, "bits"));
 }
 
 /** Expected hashes for one at or below the target of these bits. */
-export function workFromBits(bits) {
-  return (1n << 256n) / (targetFromBits(bits) + 1n);
+export function workFromBits(text) {
+  return targets.workFromBits(bits(text, "bits"));
 }
 
 /** The Stratum difficulty of these bits, as a number for display. */
-export function difficultyFromBits(bits) {
-  // 2^32 keeps the fractions of difficulties below 1, which CPU miners are given.
-  return Number(((0xffffn << 208n) << 32n) / targetFromBits(bits)) / 2 ** 32;
-}
-
-function bytesFromBase64(value) {
-  return Uint8Array.from(atob(text(value, "shares")), (letter) => letter.charCodeAt(0));
+export function difficultyFromBits(text) {
+  return targets.difficultyFromBits(bits(text, "bits"));
 }
 
 /** 4212: a batch of shares. `shares` are in time order; work and difficulty are those of the share's session. */
 export function decodeReceipt(event) {
-  const fields = content(event);
-  const window = event.tags.find((item) => item[0] === "window") ?? [];
-  const [fromMs, toMs] = [Number(decimal(window[1], "from")), Number(decimal(window[2], "to"))];
-  must(Number.isSafeInteger(toMs) && fromMs < toMs, "a window ends before it starts");
-  const miners = tags(event, "p").map((pubkey) => key(pubkey, "a miner"));
-  must(Array.isArray(fields.sessions), "no sessions");
-  const sessions = fields.sessions.map((session) => {
-    must(Array.isArray(session) && session.length === 4 && session[0] in miners, "a session names no miner");
-    must(/^(?:[A-Za-z0-9._-]{0,32}|#[0-9a-f]{8})$/.test(session[1]), "not a worker's name");
-    return {
-      miner: miners[session[0]],
-      worker: session[1],
-      work: workFromBits(session[3]),
-      difficulty: difficultyFromBits(session[3]),
-    };
-  });
-  const bytes = bytesFromBase64(fields.shares);
-  must(bytes.length % RECORD_SIZE === 0 && bytes.length / RECORD_SIZE === Number(tag(event, "shares")), "records are cut");
-  const view = new DataView(bytes.buffer);
+  const receipt = readReceipt(event);
+  const { id } = event;
+  const sessions = receipt.sessions.map(({ miner, worker, shareBits }) => ({
+    miner: receipt.miners[miner],
+    worker,
+    work: targets.workFromBits(shareBits),
+    difficulty: targets.difficultyFromBits(shareBits),
+  }));
   const shares = [];
-  for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
-    const session = sessions[view.getUint16(at, true)];
-    const status = SHARE_STATUS[view.getUint8(at + 3)];
-    must(session && status, "a share names no session or an unknown status");
-    const { miner, worker, work, difficulty } = session;
-    const credited = view.getUint8(at + 3) < 2;
-    const index = at / RECORD_SIZE;
-    shares.push({ receipt: event.id, index, ms: fromMs + view.getUint32(at + 4, true), miner, worker, work, difficulty, status, credited });
+  for (let index = 0; index < receipt.records.length / RECORD_SIZE; index++) {
+    const { session, status, ms } = readRecord(receipt.records, index);
+    const credited = status < 2;
+    shares.push({ receipt: id, index, ms: receipt.fromMs + ms, ...sessions[session], status: SHARE_STATUS[status], credited });
   }
-  const rejects = (fields.rejects ?? []).reduce((sum, reject) => sum + integer(reject[2], "a reject's count"), 0);
-  return { id: event.id, fromMs, toMs, work: decimal(tag(event, "work"), "work"), shares, rejects };
+  return { id, fromMs: receipt.fromMs, toMs: receipt.toMs, work: receipt.work, shares, rejects: receipt.rejects };
 }
 
 /** 4213: a block found. */
 export function decodeBlock(event) {
-  const fields = content(event);
-  const header = fromHex(fields.header);
-  must(header.length === 80, "a header has 80 bytes");
-  const block = toHex(sha256(sha256(header)).reverse());
-  must(block === fields.block, "the header does not hash to the block named");
-  return {
-    id: event.id,
-    ms: event.created_at * 1000,
-    height: integer(fields.height, "height"),
-    block,
-    nbits: toHex(header.slice(72, 76).reverse()),
-    finder: key(tag(event, "p"), "the finder"),
-    receipt: key(tags(event, "e", "receipt")[0], "the receipt"),
-  };
+  const { height, block, header, finder, receipt } = readBlock(event);
+  const nbits = toHex(header.slice(72, 76).reverse());
+  return { id: event.id, ms: event.created_at * 1000, height, block, nbits, finder, receipt };
 }
 
 /** 4214: how a reward was split. `adds` says whether rows and fee make the whole reward, to the msat. */
@@ -193,7 +143,7 @@ export function decodePayout(event) {
   let checked = null;
   if (proof.preimage !== undefined && proof.bolt11 !== undefined) {
     const hash = toHex(sha256(fromHex(proof.preimage)));
-    checked = hash === paymentHash(proof.bolt11) ? "preimage" : "wrong preimage";
+    checked = hash === readInvoice(proof.bolt11).paymentHash ? "preimage" : "wrong preimage";
   }
   return {
     id: event.id,

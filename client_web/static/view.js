@@ -1,6 +1,6 @@
 // The page, drawn from the state. Nothing here knows of events or relays.
 
-import { nevent, npub } from "./bech32.js";
+import { nevent, npub } from "./verify/bech32.js";
 import { element, setAttribute, setText, sync } from "./dom.js";
 import * as format from "./format.js";
 

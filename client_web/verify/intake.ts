@@ -12,7 +12,7 @@ import { readArchive, readPart, readSummary } from "./lasting.ts";
 import { type Receipt, readReceipt } from "./receipt.ts";
 import { type Role, type Terms, readTerms } from "./terms.ts";
 
-export const LOG_KINDS: readonly number[] = [
+const LOG_KINDS: readonly number[] = [
   KIND.TERMS, KIND.JOB, KIND.RECEIPT, KIND.BLOCK, KIND.STATEMENT, KIND.PAYOUT, KIND.STATUS, KIND.PART, KIND.ARCHIVE,
   KIND.SUMMARY,
 ];

@@ -46,7 +46,8 @@ export class Jobs {
         continue;
       }
       const say = (code: Code, text: string, ids: string[] = []) => findings.say("jobs", code, text, [job.event.id, ...ids]);
-      for (const head of job.heads.values()) {
+      // What no batch uses yet may name one that was published while the log was read.
+      for (const head of used.has(job.event.id) ? job.heads.values() : []) {
         if (head !== "" && !batches.has(head)) say("missing-batch", "a batch it names is on no relay asked", [head]);
       }
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);

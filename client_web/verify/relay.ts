@@ -1,11 +1,21 @@
 // A pool's log from relays, in pages: any WebSocket relay that speaks NIP-01.
 
-import { LOG_KINDS } from "./intake.ts";
+import { KIND } from "./event.ts";
 import type { Verifier } from "./verifier.ts";
 
 const PAGE = 500;
 // Ids a filter asks for at a time.
 const MAX_IDS = 200;
+
+// A log grows while it is read: what names other events is asked for before them, and what shares a chain at once.
+const ROUNDS: readonly (readonly number[])[] = [
+  [KIND.PAYOUT],
+  [KIND.STATEMENT, KIND.STATUS, KIND.PART, KIND.ARCHIVE, KIND.SUMMARY],
+  [KIND.BLOCK],
+  [KIND.RECEIPT],
+  [KIND.JOB],
+  [KIND.TERMS],
+];
 
 type Filter = Record<string, unknown>;
 
@@ -121,8 +131,8 @@ export async function fetchLog(
   for (const url of urls) {
     const connection = new Connection(url, timeoutMs);
     try {
-      for (const kind of LOG_KINDS) {
-        for await (const page of pages(connection, { ...log, kinds: [kind] })) {
+      for (const kinds of ROUNDS) {
+        for await (const page of pages(connection, { ...log, kinds })) {
           for (const event of page) verifier.add(event);
           progress(verifier.size);
         }

@@ -1,11 +1,12 @@
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
 import { Ends, checkKeysClosed, followChain, followLanes } from "./chains.ts";
-import type { Statement, Status } from "./claims.ts";
+import type { Payout, Statement, Status } from "./claims.ts";
 import { type Address, KIND } from "./event.ts";
 import { type Claim, type Finding, Findings } from "./findings.ts";
 import { type Chained, Intake } from "./intake.ts";
 import { Jobs } from "./jobs.ts";
+import { type MinerView, viewMiner } from "./miner.ts";
 import { Payouts } from "./payouts.ts";
 import { type RecomputedRow, Rewards } from "./rewards.ts";
 import { Shares } from "./shares.ts";
@@ -48,6 +49,7 @@ export class Verifier {
   private readonly address: Address;
   private readonly findings = new Findings();
   private readonly intake: Intake;
+  private judged: { shares: Shares; rewards: Rewards; payouts: Payout[] } | null = null;
 
   constructor(pool: string, network: Address["network"]) {
     this.address = { pool, network };
@@ -101,6 +103,7 @@ export class Verifier {
     const payouts = new Payouts(log, terms, findings);
     payouts.judge(paid, rewards.statements.values());
 
+    this.judged = { shares, rewards, payouts: paid };
     const miners = [...new Set([...shares.byMiner.keys(), ...payouts.balances.keys()])].sort().map((miner) => {
       const { pending, earned, paid: out } = payouts.balance(miner);
       const sum = shares.byMiner.get(miner);
@@ -135,5 +138,11 @@ export class Verifier {
       events: this.intake.size,
       records: shares.records,
     };
+  }
+
+  /** What the log says of one miner, once it has been judged. */
+  miner(pubkey: string): MinerView | null {
+    if (this.judged === null) return null;
+    return viewMiner(pubkey, this.judged.shares, this.judged.rewards, this.judged.payouts);
   }
 }

@@ -2,6 +2,7 @@
 // the report.
 
 import type { Network } from "./event.ts";
+import type { MinerView } from "./miner.ts";
 import { type RelayOutcome, fetchLog } from "./relay.ts";
 import { type Report, Verifier } from "./verifier.ts";
 
@@ -9,16 +10,16 @@ const TIMEOUT_MS = 30_000;
 // Progress is told at most this often.
 const TELL_MS = 100;
 
-export interface Request {
-  readonly relays: readonly string[];
-  readonly pool: string;
-  readonly network: Network;
-}
+/** First what to check; when that is done, whom to tell of. */
+export type Request =
+  | { readonly type: "verify"; readonly relays: readonly string[]; readonly pool: string; readonly network: Network }
+  | { readonly type: "miner"; readonly pubkey: string };
 
 export type Answer =
   | { readonly type: "events"; readonly count: number }
   | { readonly type: "shares"; readonly count: number }
   | { readonly type: "report"; readonly report: Report; readonly relays: readonly RelayOutcome[]; readonly seconds: Seconds }
+  | { readonly type: "miner"; readonly view: MinerView | null }
   | { readonly type: "failed"; readonly message: string };
 
 export interface Seconds {
@@ -39,26 +40,32 @@ function seldom(tell: (count: number) => void): (count: number) => void {
   };
 }
 
-export async function verify(request: Request, answer: (answer: Answer) => void): Promise<void> {
-  const verifier = new Verifier(request.pool, request.network);
+let verifier: Verifier | null = null;
+
+async function verify(request: Request & { type: "verify" }, answer: (answer: Answer) => void): Promise<void> {
+  const checked = new Verifier(request.pool, request.network);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
-  const relays = await fetchLog(request.relays, request.pool, request.network, verifier, TIMEOUT_MS, tellEvents);
+  const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
   if (relays.every((relay) => relay.error !== null)) {
     answer({ type: "failed", message: relays.map((relay) => relay.error).join("; ") });
     return;
   }
   const read = performance.now();
-  const report = verifier.report(Date.now(), seldom((count) => answer({ type: "shares", count })));
+  const report = checked.report(Date.now(), seldom((count) => answer({ type: "shares", count })));
+  verifier = checked;
   const seconds = { read: (read - started) / 1000, judge: (performance.now() - read) / 1000 };
   answer({ type: "report", report, relays, seconds });
 }
 
-const scope = globalThis as unknown as { document?: unknown; postMessage: (answer: Answer) => void; onmessage: unknown };
-if (scope.document === undefined) {
-  scope.onmessage = (message: MessageEvent<Request>) => {
-    verify(message.data, (answer) => scope.postMessage(answer)).catch((error: unknown) => {
-      scope.postMessage({ type: "failed", message: String(error) });
-    });
-  };
+async function serve(request: Request): Promise<void> {
+  const answer = (value: Answer) => self.postMessage(value);
+  if (request.type === "miner") answer({ type: "miner", view: verifier?.miner(request.pubkey) ?? null });
+  else await verify(request, answer);
 }
+
+self.onmessage = (message: MessageEvent<Request>) => {
+  serve(message.data).catch((error: unknown) => {
+    self.postMessage({ type: "failed", message: String(error) });
+  });
+};

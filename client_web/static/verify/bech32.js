@@ -2,7 +2,7 @@
 
 // Bech32 (BIP 173) without a limit of length, for npub and nprofile (NIP-19) and BOLT 11 invoices.
 
-import { isHex64, must, toHex } from "./bytes.js";
+import { concat, fromHex, isHex64, must, toHex } from "./bytes.js";
 import { isPublicKey } from "./curve.js";
 
 const ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
@@ -18,6 +18,11 @@ function checksum(values ) {
   return sum;
 }
 
+function expand(prefix ) {
+  const codes = [...prefix].map((letter) => letter.charCodeAt(0));
+  return [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31)];
+}
+
 /** The prefix and the 5-bit words of a bech32 text, its checksum checked. */
 export function decodeBech32(text ) {
   must(text === text.toLowerCase() || text === text.toUpperCase(), "mixed case");
@@ -27,9 +32,7 @@ export function decodeBech32(text ) {
   const prefix = lower.slice(0, split);
   const words = [...lower.slice(split + 1)].map((letter) => ALPHABET.indexOf(letter));
   must(words.every((word) => word >= 0), "a letter is not in bech32's alphabet");
-  const codes = [...prefix].map((letter) => letter.charCodeAt(0));
-  const expanded = [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31), ...words];
-  must(checksum(expanded) === 1, "a wrong checksum");
+  must(checksum([...expand(prefix), ...words]) === 1, "a wrong checksum");
   return { prefix, words: words.slice(0, -6) };
 }
 
@@ -52,6 +55,42 @@ export function bytesFromWords(words , rest = "strict") {
   must(rest !== "strict" || (count < 5 && held === 0), "bits are left over");
   if (rest === "pad" && count > 0) bytes.push((held << (8 - count)) & 0xff);
   return Uint8Array.from(bytes);
+}
+
+function wordsOf(bytes ) {
+  const words = [];
+  let [held, count] = [0, 0];
+  for (const byte of bytes) {
+    held = (held << 8) | byte;
+    count += 8;
+    for (; count >= 5; count -= 5) words.push((held >>> (count - 5)) & 31);
+    held &= (1 << count) - 1;
+  }
+  if (count > 0) words.push((held << (5 - count)) & 31);
+  return words;
+}
+
+function encodeBech32(prefix , bytes ) {
+  const words = wordsOf(bytes);
+  const sum = checksum([...expand(prefix), ...words, 0, 0, 0, 0, 0, 0]) ^ 1;
+  for (let i = 5; i >= 0; i--) words.push((sum >>> (5 * i)) & 31);
+  return `${prefix}1${words.map((word) => ALPHABET[word]).join("")}`;
+}
+
+/** NIP-19 npub of a public key. */
+export function npub(pubkey ) {
+  return encodeBech32("npub", fromHex(pubkey));
+}
+
+/** NIP-19 nevent of an event id, without relay hints. */
+export function nevent(id ) {
+  return encodeBech32("nevent", concat(Uint8Array.of(0, 32), fromHex(id)));
+}
+
+/** The public key of an npub. */
+export function decodeNpub(text ) {
+  must(text.toLowerCase().startsWith("npub1"), "not an npub");
+  return parsePubkey(text);
 }
 
 /** A pool's public key of what a person types: npub, nprofile or 64 hex digits. */

@@ -14,7 +14,7 @@ import { readArchive, readPart, readSummary } from "./lasting.js";
 import { readReceipt } from "./receipt.js";
 import { readTerms } from "./terms.js";
 
-export const LOG_KINDS = [
+const LOG_KINDS = [
   KIND.TERMS, KIND.JOB, KIND.RECEIPT, KIND.BLOCK, KIND.STATEMENT, KIND.PAYOUT, KIND.STATUS, KIND.PART, KIND.ARCHIVE,
   KIND.SUMMARY,
 ];

@@ -2,11 +2,21 @@
 
 // A pool's log from relays, in pages: any WebSocket relay that speaks NIP-01.
 
-import { LOG_KINDS } from "./intake.js";
+import { KIND } from "./event.js";
 
 const PAGE = 500;
 // Ids a filter asks for at a time.
 const MAX_IDS = 200;
+
+// A log grows while it is read: what names other events is asked for before them, and what shares a chain at once.
+const ROUNDS = [
+  [KIND.PAYOUT],
+  [KIND.STATEMENT, KIND.STATUS, KIND.PART, KIND.ARCHIVE, KIND.SUMMARY],
+  [KIND.BLOCK],
+  [KIND.RECEIPT],
+  [KIND.JOB],
+  [KIND.TERMS],
+];
 
 /** One connection; one question at a time. */
 class Connection {
@@ -115,8 +125,8 @@ export async function fetchLog(
   for (const url of urls) {
     const connection = new Connection(url, timeoutMs);
     try {
-      for (const kind of LOG_KINDS) {
-        for await (const page of pages(connection, { ...log, kinds: [kind] })) {
+      for (const kinds of ROUNDS) {
+        for await (const page of pages(connection, { ...log, kinds })) {
           for (const event of page) verifier.add(event);
           progress(verifier.size);
         }

@@ -13,6 +13,9 @@ import { workFromBits } from "./targets.js";
 /** A block's event comes right after its batch; relays may take this long. */
 const BLOCK_GRACE_MS = 60_000;
 
+/** Two keys' clocks may differ by this. */
+const CLOCKS_MS = 600_000;
+
 export class Rewards {
            statements = new Map ();
   /** By block's name: the 4213s that tell it. */
@@ -128,6 +131,9 @@ export class Rewards {
     const told = [statement.block, statement.height, statement.foundMs, BigInt(statement.grossMsat)].join();
     if (told !== [block.block, job.height, solution.t, grossMsat].join()) {
       say("statement-reward", "it tells another block, height, time or worth than the share");
+    }
+    if (statement.event.created_at * 1000 < solution.t - CLOCKS_MS) {
+      say("backdated", "it is dated before the reward that it splits", [block.event.id]);
     }
     if (statement.terms !== job.terms || statement.offer !== job.offer) {
       say("statement-terms", "it names other terms or another offer than the block's job");

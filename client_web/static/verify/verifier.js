@@ -8,6 +8,7 @@ import { KIND } from "./event.js";
 import { Findings } from "./findings.js";
 import { Intake } from "./intake.js";
 import { Jobs } from "./jobs.js";
+import { viewMiner } from "./miner.js";
 import { Payouts } from "./payouts.js";
 import { Rewards } from "./rewards.js";
 import { Shares } from "./shares.js";
@@ -16,6 +17,7 @@ export class Verifier {
                    address ;
                    findings = new Findings();
                    intake ;
+          judged = null;
 
   constructor(pool , network ) {
     this.address = { pool, network };
@@ -69,6 +71,7 @@ export class Verifier {
     const payouts = new Payouts(log, terms, findings);
     payouts.judge(paid, rewards.statements.values());
 
+    this.judged = { shares, rewards, payouts: paid };
     const miners = [...new Set([...shares.byMiner.keys(), ...payouts.balances.keys()])].sort().map((miner) => {
       const { pending, earned, paid: out } = payouts.balance(miner);
       const sum = shares.byMiner.get(miner);
@@ -103,5 +106,11 @@ export class Verifier {
       events: this.intake.size,
       records: shares.records,
     };
+  }
+
+  /** What the log says of one miner, once it has been judged. */
+  miner(pubkey ) {
+    if (this.judged === null) return null;
+    return viewMiner(pubkey, this.judged.shares, this.judged.rewards, this.judged.payouts);
   }
 }

@@ -10,6 +10,8 @@ const TIMEOUT_MS = 30_000;
 // Progress is told at most this often.
 const TELL_MS = 100;
 
+/** First what to check; when that is done, whom to tell of. */
+
 /** `tell` at most every TELL_MS. */
 function seldom(tell ) {
   let last = 0;
@@ -21,26 +23,32 @@ function seldom(tell ) {
   };
 }
 
-export async function verify(request , answer ) {
-  const verifier = new Verifier(request.pool, request.network);
+let verifier = null;
+
+async function verify(request , answer ) {
+  const checked = new Verifier(request.pool, request.network);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
-  const relays = await fetchLog(request.relays, request.pool, request.network, verifier, TIMEOUT_MS, tellEvents);
+  const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
   if (relays.every((relay) => relay.error !== null)) {
     answer({ type: "failed", message: relays.map((relay) => relay.error).join("; ") });
     return;
   }
   const read = performance.now();
-  const report = verifier.report(Date.now(), seldom((count) => answer({ type: "shares", count })));
+  const report = checked.report(Date.now(), seldom((count) => answer({ type: "shares", count })));
+  verifier = checked;
   const seconds = { read: (read - started) / 1000, judge: (performance.now() - read) / 1000 };
   answer({ type: "report", report, relays, seconds });
 }
 
-const scope = globalThis ;
-if (scope.document === undefined) {
-  scope.onmessage = (message ) => {
-    verify(message.data, (answer) => scope.postMessage(answer)).catch((error ) => {
-      scope.postMessage({ type: "failed", message: String(error) });
-    });
-  };
+async function serve(request ) {
+  const answer = (value ) => self.postMessage(value);
+  if (request.type === "miner") answer({ type: "miner", view: verifier?.miner(request.pubkey) ?? null });
+  else await verify(request, answer);
 }
+
+self.onmessage = (message ) => {
+  serve(message.data).catch((error ) => {
+    self.postMessage({ type: "failed", message: String(error) });
+  });
+};

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from accounting.shelves import MemoryShelves, Shelf, Shelves
-from nips.pool.chain import Head
+from nips.pool.chain import Head, Link
 from nips.pool.payout import Payout
 from nips.pool.statement import MATURED, ORPHANED, VOID, RewardStatus, Row, Statement, Window
 from nips.pool.views import Balance
@@ -123,8 +123,9 @@ class BookedReward:
 
 @dataclass(frozen=True, slots=True)
 class BookedPayout:
-    """A payout record in the books, less its proof, whose worth `grade` is. `taken_msat` left the balance: the amount,
-    and the network fee if the miner's; `number` counts payouts.
+    """A payout record in the books, less its proof, destination and `prev`; `grade` is what the proof is worth.
+
+    `taken_msat` left the balance: the amount, and the network fee if the miner's. `number` counts payouts.
     """
 
     payout: Payout
@@ -157,6 +158,7 @@ class Ledger:
     _applied: dict[str, dict[str, int]] = field(default_factory=dict)
     _touched: dict[str, BookedReward] = field(default_factory=dict)
     _touched_payouts: list[BookedPayout] = field(default_factory=list)
+    _same: dict[Any, Any] = field(default_factory=dict)
     statements: Shelf[Statement] = field(init=False)
     _by_miner: Shelf[list[str]] = field(init=False)
     _kept_rewards: Shelf[BookedReward] = field(init=False)
@@ -184,8 +186,8 @@ class Ledger:
             self._by_block[statement.reward.block] = statement.id
 
     def _enter_payout(self, booked: BookedPayout) -> None:
-        payout = booked.payout
-        self.payouts[payout.payout_id] = booked
+        payout = self._slim(booked.payout)
+        self.payouts[payout.payout_id] = replace(booked, payout=payout)
         self._applied.setdefault(payout.miner, {})[payout.payout_id] = booked.taken_msat
 
     def _keep_reward(self, reward: BookedReward) -> None:
@@ -277,12 +279,25 @@ class Ledger:
         else:
             position["treasury"] = fee
             position["network fees"] = -fee
-        booked = BookedPayout(replace(payout, proof=_NO_PROOF), taken, len(self.payouts))
-        self._enter_payout(booked)
+        self._enter_payout(BookedPayout(payout, taken, len(self.payouts)))
+        booked = self.payouts[payout.payout_id]
         self._keep_payout(booked)
         self._touched_payouts.append(booked)
         text = f"payout {payout.payout_id} by {payout.method}"
         return self._post(Transaction(payout.id, payout.created_at, text, difference({}, position)))
+
+    def _slim(self, payout: Payout) -> Payout:
+        """What the books ask of a payout; keys that stand in many are one object."""
+        same = self._same.setdefault
+        return replace(
+            payout,
+            proof=_NO_PROOF,
+            to="",
+            link=Link(payout.link.seq, None),
+            miner=same(payout.miner, payout.miner),
+            signer=same(payout.signer, payout.signer),
+            pool=same(payout.pool, payout.pool),
+        )
 
     def grade(self, payout_id: str, grade: str) -> None:
         """Note what a booked payout's proof is worth."""

@@ -74,6 +74,8 @@ class Asked:
     bitcoin_cookie: Path | None = None
     html: Path | None = None
     watch: bool = False
+    # Unix ms of now, for what is overdue; the clock's when not given.
+    now_ms: int | None = None
 
 
 class Reopened(Exception):
@@ -335,7 +337,7 @@ async def run_verify(asked: Asked) -> int:
     """The whole command; its exit status. Raises NoncestrError for what was asked wrongly."""
     pool, urls, record = check_asked(asked)
     # What is overdue is judged by when the log was asked for: reading a long one may take longer than a block's grace.
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = time.time_ns() // 1_000_000 if asked.now_ms is None else asked.now_ms
     relays = RelayLog(urls, pool, timeout_s=asked.timeout_s) if urls else None
     if asked.watch and relays is not None:
         from noncestr.verify_watch import run_watch  # the bridge is for this alone

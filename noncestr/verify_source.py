@@ -107,6 +107,11 @@ class RelayLog:
         """What is dated before a time."""
         return await self._span(None, first_s - 1)
 
+    async def receipts_of(self, events: Sequence[VerifiedEvent]) -> list[VerifiedEvent]:
+        """The zap receipts that payouts among the events name."""
+        named = receipt_filters(events)
+        return (await self._fetch(named)).events if named else []
+
     async def _span(self, since_s: int | None, until_s: int | None) -> Slice:
         result = await self._fetch([self.filter(since_s, until_s)])
         named = receipt_filters(result.events)

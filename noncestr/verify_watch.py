@@ -2,28 +2,26 @@
 
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 
 import anyio
 
 from accounting.completeness import overdue
 from accounting.findings import Code, Finding
 from accounting.report import FAILS, HOLDS
-from accounting.verifier import Audit
-from nips.nip01 import VerifiedEvent
+from accounting.verifier import Audit, Unverified
+from nips.nip01 import Event, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import PAYOUT
 from noncestr.verify import MAX_ATTEMPTS, Asked, Reading, Reopened, conclude, opened, read_all, say_unread
+from noncestr.verify_follow import follow
 from noncestr.verify_show import Shown, sentence
-from noncestr.verify_source import RelayLog, receipt_filters
-from relay_bridge.service import RelayBridge
+from noncestr.verify_source import RelayLog, in_log_order
+from noncestr.verify_workers import pretends
 
-# Live events are asked for from so long before the last slice: what relays took meanwhile may be dated that far back.
-OVERLAP_S = 900
 # How often what is overdue, and what waits for something, is looked at; a finding comes at most so late.
 TICK_S = 1.0
 # An event may come before what it names, from another relay or with a job's delay: then it waits, and is nothing yet.
@@ -88,10 +86,14 @@ class Watch:
             return None
         self._told, self._told_ms = now, now_ms
         behind_s = max(0, (now_ms - totals.to_ms) // 1000)
+        return f"{self.counts()}; the newest share {behind_s:,} s ago, {len(self.said)} findings"
+
+    def counts(self) -> str:
+        """How far it is."""
+        log, totals = self.judge.log, self.judge.log.mining.totals
         return (
-            f"{_clock(now_ms)} {totals.good:,} shares in {totals.batches:,} batches, the newest {behind_s} s ago; "
-            f"{len(log.blocks)} blocks, {log.judged_ok} of {log.judged} statements and statuses hold, "
-            f"{log.books.payout_count} payouts; {len(self.said)} findings"
+            f"{totals.good:,} good shares in {totals.batches:,} batches, {len(log.blocks):,} blocks, "
+            f"{log.judged_ok:,} of {log.judged:,} statements and statuses hold, {log.books.payout_count:,} payouts"
         )
 
 
@@ -113,62 +115,69 @@ async def _follow(asked: Asked, reading: Reading, urls: list[str], relays: Relay
     watch = Watch(reading.judge, since_ms)
     stopped = anyio.Event()
     reading.shown.stop()
-    with tempfile.TemporaryDirectory(prefix="noncestr-watch-") as folder:
-        bridge = RelayBridge(urls, outbox_path=Path(folder) / "outbox")
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(bridge.run)
-            tasks.start_soon(_listen, bridge, relays, watch, since_ms // 1000 - OVERLAP_S, stopped)
-            tasks.start_soon(_tick, watch)
-            tasks.start_soon(_stop_on_signal, stopped)
-            print(f"{_clock(since_ms)} read to the end; following {', '.join(urls)}", flush=True)
-            await stopped.wait()
-            tasks.cancel_scope.cancel()
+
+    async def deliver(url: str, good: Sequence[VerifiedEvent], bad: Sequence[tuple[Event, str]]) -> None:
+        pool = reading.judge.log.pool
+        for event, reason in bad:
+            reading.judge.reject(Unverified(url, event.id, reason, pretends(event, pool)))
+        for event in in_log_order(good):
+            watch.take(event)
+        for event in await relays.receipts_of(good):
+            watch.take(event)
+        watch.judge.settle()
+        if watch.judge.reopened is not None:
+            stopped.set()
+        else:
+            _say(watch, _now_ms())
+
+    async with anyio.create_task_group() as tasks:
+        for url in urls:
+            tasks.start_soon(
+                partial(
+                    follow,
+                    url,
+                    relays.filter(),
+                    since_ms // 1000,
+                    deliver=deliver,
+                    say=_line,
+                    now=lambda: _now_ms() / 1000,
+                )
+            )
+        tasks.start_soon(_tick, watch)
+        tasks.start_soon(_stop_on_signal, stopped)
+        _line(f"read to the end, {watch.counts()}; following {', '.join(urls)}")
+        await stopped.wait()
+        tasks.cancel_scope.cancel()
     reading.check()
-    now_ms = time.time_ns() // 1_000_000
-    result = conclude(asked, reading, None, now_ms, None)
+    result = conclude(asked, reading, None, _now_ms(), None)
     for found in result.report.findings:
+        # What was said is not unsaid: a finding that what came later explained is in no report, but it was one.
         if (found.code, found.text, found.events) not in watch.said:
-            print(f"{_clock(now_ms)} {sentence(found)}", flush=True)
-    # What was said is not unsaid by a relay that mends its answer, but what came later may have explained it.
+            _line(sentence(found))
     print("all that was checked holds" if result.exit_code == HOLDS else "not all holds", flush=True)
     return result.exit_code
 
 
-async def _listen(bridge: RelayBridge, relays: RelayLog, watch: Watch, since_s: int, stopped: anyio.Event) -> None:
-    bad: dict[str, int] = {}
-    async with bridge.subscribe([relays.filter(since_s)], name="verify") as deliveries:
-        async for item in deliveries:
-            if not isinstance(item, VerifiedEvent):
-                continue
-            watch.take(item)
-            if item.kind == PAYOUT:
-                for receipts in receipt_filters([item]):
-                    for event in await bridge.fetch([receipts]):
-                        watch.take(event)
-            watch.judge.settle()
-            if watch.judge.reopened is not None:
-                stopped.set()
-                return
-            _say(watch, time.time_ns() // 1_000_000)
-            for relay in bridge.status():
-                if relay.bad > bad.get(relay.url, 0):
-                    bad[relay.url] = relay.bad
-                    print(f"{relay.url} has sent {relay.bad} things that are no signed events", flush=True)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _line(text: str) -> None:
+    print(f"{_clock(_now_ms())} {text}", flush=True)
 
 
 async def _tick(watch: Watch) -> None:
     while True:
         await anyio.sleep(TICK_S)
-        now_ms = time.time_ns() // 1_000_000
-        _say(watch, now_ms)
-        line = watch.status(now_ms)
+        _say(watch, _now_ms())
+        line = watch.status(_now_ms())
         if line is not None:
-            print(line, flush=True)
+            _line(line)
 
 
 def _say(watch: Watch, now_ms: int) -> None:
     for found in watch.findings(now_ms):
-        print(f"{_clock(now_ms)} {sentence(found)}", flush=True)
+        _line(sentence(found))
 
 
 async def _stop_on_signal(stopped: anyio.Event) -> None:

@@ -181,6 +181,7 @@ class Pool:
                 zapper=zapper_status,
                 relay_counts=lambda: counts,
                 lanes=self._marks,
+                payability=around.payability,
             )
             await self._start_web(stack, read_api, terms)
             await self._announce(bridge, terms)

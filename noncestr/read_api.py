@@ -21,7 +21,8 @@ _LIVE_POOL: Final = ("hashrate_hs", "miners", "workers", "height", "blocks_found
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The running parts of a pool, each as a question. `payouts`: the zapper's payouts by state; `lanes`: the
-    watermarks of all lanes; `reports`: the lanes of this pool's own edge.
+    watermarks of all lanes; `reports`: the lanes of this pool's own edge; `advice`: what to tell a miner (hex key) that
+    can't be paid (`stratum_edge.ports.Payability`).
     """
 
     edge: Callable[[], EdgeStatus]
@@ -31,6 +32,7 @@ class Parts:
     zapper: Callable[[], ZapperStatus]
     payouts: Callable[[], Awaitable[Mapping[str, PayoutCount]]]
     lanes: Callable[[], list[dict[str, Any]]]
+    advice: Callable[[str], Awaitable[str | None]]
     now_ms: Callable[[], int]
 
 
@@ -38,7 +40,9 @@ class ReadApi(PoolReadModel):
     """A `client_web.ports.ReadModel`, whole."""
 
     def __init__(self, reads: Reads, parts: Parts) -> None:
-        super().__init__(reads, parts.edge, parts.relays, parts.zapper, parts.relay_counts, lanes=parts.lanes)
+        super().__init__(
+            reads, parts.edge, parts.relays, parts.zapper, parts.relay_counts, parts.advice, lanes=parts.lanes
+        )
         self._reads = reads
         self._parts = parts
 

@@ -21,8 +21,13 @@ from noncestr.metrics import PayoutCount
 from noncestr.read_api import Parts, ReadApi
 from noncestr.running import running
 from relay_bridge.service import RelayBridge
+from stratum_edge.ports import Payability
 from zapper.adapters.payout_counts import payout_counts
 from zapper.config import ZapperStatus
+
+
+async def _no_advice(_miner: str) -> str | None:
+    return None
 
 
 async def open_read_api(
@@ -36,6 +41,7 @@ async def open_read_api(
     zapper: Callable[[], ZapperStatus],
     relay_counts: Callable[[], Mapping[str, int]],
     lanes: Callable[[], list[dict[str, Any]]],
+    payability: Payability | None,
 ) -> ReadApi:
     """What the API asks. `ledger` is the file of the accounting, which runs; `payouts` the zapper's, if it pays."""
     reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)))
@@ -53,6 +59,7 @@ async def open_read_api(
             zapper=zapper,
             payouts=counts,
             lanes=lanes,
+            advice=_no_advice if payability is None else payability.advice,
             now_ms=accounting.clock.now_ms,
         ),
     )

@@ -53,6 +53,9 @@ class FakeReads:
             "shares": 3, "rejects": 0, "work": "4", "totals": {"owed_msat": 1}, "ms": 5,
         }  # fmt: skip
 
+    async def miner(self, pubkey: str) -> dict[str, Any] | None:
+        return {"owed_msat": 1} if pubkey == MINER else None
+
     async def health(self) -> dict[str, Any]:
         parts = {"synced": True, "signing": "yes", "statements_waiting": {}, "unpublished": 0, "findings": {}}
         return {"ok": True, "parts": parts}
@@ -71,6 +74,10 @@ async def payouts() -> dict[str, PayoutCount]:
     return {"settled": PayoutCount(7, 1)}
 
 
+async def advice(miner: str) -> str | None:
+    return "add a lightning address" if miner == MINER else None
+
+
 @pytest.fixture
 def reads() -> FakeReads:
     return FakeReads()
@@ -86,6 +93,7 @@ def api(reads: FakeReads) -> ReadApi:
         zapper=ZapperStatus,
         payouts=payouts,
         lanes=list,
+        advice=advice,
         now_ms=lambda: 1000,
     )
     return ReadApi(reads, parts)  # type: ignore[arg-type] - a fake of what is asked
@@ -107,6 +115,14 @@ async def test_a_miners_lists_are_its_own(api: ReadApi, reads: FakeReads) -> Non
     assert await api.workers("cd" * 32) == ()
     assert await api.hashrate(MINER, "24h") == [{"of": MINER, "span": "24h"}]
     assert await api.statement("7") == {"name": "7"}
+
+
+async def test_a_miner_is_told_what_it_takes_to_be_paid(api: ReadApi) -> None:
+    assert await api.miner(MINER) == {
+        "owed_msat": 1,
+        "unpaid_because": "",
+        "cannot_be_paid": "add a lightning address",
+    }
 
 
 async def test_live_readers_are_told_what_changes_only(api: ReadApi, reads: FakeReads) -> None:

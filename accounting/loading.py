@@ -100,7 +100,12 @@ async def load_fold(
     parts beside whatever else goes on.
     """
     if trusted and shelves is not None:
-        kept = await _load_kept(store, pool, in_thread, shelves)
+        try:
+            kept = await _load_kept(store, pool, in_thread, shelves)
+        except shelves.failures as error:
+            # A damaged file, say: it is only a copy. A disk that fails will say so again below.
+            logger.warning("the fold that was kept can't be read, the log is folded anew: %s", error)
+            kept = None
         if kept is not None:
             return kept
     if shelves is not None:

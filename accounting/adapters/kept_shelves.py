@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accounting.adapters.shelf import CACHE_KIB, SqliteShelf
+from accounting.adapters.store import StoreError
 from accounting.freeze import Codec
 
 _KEPT = """CREATE TABLE IF NOT EXISTS kept (
@@ -98,9 +99,15 @@ def remove_file(path: Path) -> None:
 
 
 def open_kept_shelves(path: Path, codec_of: Callable[[str], Codec], form: str) -> KeptShelves:
-    """The shelves in a file, in a new one if what is there can't be opened. Raises sqlite3.Error, OSError."""
+    """The shelves in a file, in a new one if what is there is no such file. Raises StoreError when the disk refuses."""
     try:
-        return KeptShelves(path, codec_of, form)
-    except sqlite3.DatabaseError:
-        remove_file(path)
-        return KeptShelves(path, codec_of, form)
+        try:
+            return KeptShelves(path, codec_of, form)
+        except sqlite3.OperationalError:
+            # Busy, full or not ours to write: no reason to remove anything.
+            raise
+        except sqlite3.DatabaseError:
+            remove_file(path)
+            return KeptShelves(path, codec_of, form)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(path, str(error)) from error

@@ -8,6 +8,7 @@ import pytest
 
 from accounting import service
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
+from accounting.adapters.store import StoreError
 from accounting.fold import CODEC, Fold, codec_of, form
 from accounting.freeze import Unreadable
 from accounting.service import fold_path
@@ -101,7 +102,7 @@ async def test_what_came_after_it_was_kept_is_folded(pool, eventually, loads):
     assert accounting.fold.ledger.payouts["late"].payout.amount_msat == 77
 
 
-@pytest.mark.parametrize("how", ["gone", "garbage", "another form", "another log", "another state"])
+@pytest.mark.parametrize("how", ["gone", "garbage", "damaged", "another form", "another log", "another state"])
 async def test_a_kept_fold_that_cant_be_used_is_made_anew(pool, eventually, loads, how):
     told(pool)
     first, _, _ = await run_until_settled(pool, eventually)
@@ -110,6 +111,9 @@ async def test_a_kept_fold_that_cant_be_used_is_made_anew(pool, eventually, load
         kept.unlink()
     elif how == "garbage":
         kept.write_bytes(b"garbage" * 1000)
+    elif how == "damaged":
+        raw = kept.read_bytes()
+        kept.write_bytes(raw[: len(raw) // 4] + bytes(len(raw) // 2) + raw[len(raw) // 4 + len(raw) // 2 :])
     else:
         change = {
             "another form": "UPDATE kept SET form = 'other'",
@@ -167,6 +171,11 @@ async def test_it_is_kept_while_it_runs(pool, eventually, monkeypatch):
         await eventually(lambda: shelves.execute("SELECT position FROM kept").fetchone())
         shelves.close()
         tasks.cancel_scope.cancel()
+
+
+def test_a_place_that_cant_be_written_is_said(tmp_path):
+    with pytest.raises(StoreError, match="unable to open"):
+        open_kept_shelves(tmp_path / "no" / "fold.sqlite", codec_of, "form")
 
 
 def test_what_was_not_kept_is_gone(tmp_path):

@@ -3,9 +3,11 @@
 Money in integer msat, times in Unix ms, work as decimal strings, keys in hex with their npub beside them.
 """
 
+from collections import deque
 from typing import Any, Protocol
 
 from accounting.facts import BlockSeen
+from accounting.hours import Hour
 from accounting.jobs import block_target
 from accounting.ledger import PENDING, BookedPayout, BookedReward
 from accounting.paging import Newest, Page, Place, cut
@@ -56,14 +58,16 @@ def _payout_place(booked: BookedPayout) -> Place:
 class BookPages:
     """The lists of a running Accounting."""
 
-    def __init__(self, accounting: Accounting, history: RewardHistory) -> None:
+    def __init__(self, accounting: Accounting, history: RewardHistory, hours: deque[Hour]) -> None:
+        """`hours`: the summaries that were read, oldest first; it grows."""
         self._accounting = accounting
         self._history = history
         self._blocks = Newest(_block_place)
         self._statements = Newest(_statement_place)
         self._rewards = Newest(_reward_place)
         self._payouts = Newest(_payout_place)
-        self._rounds = Rounds(accounting.fold.log.lanes)
+        self._hours = hours
+        self._rounds = Rounds(accounting.fold.log.lanes, hours)
 
     def counts(self) -> tuple[int, int]:
         """How many statements and payout records the books hold."""
@@ -74,7 +78,7 @@ class BookPages:
         """The sums of work between blocks, of the log as it is folded now."""
         lanes = self._accounting.fold.log.lanes
         if self._rounds.lanes is not lanes:
-            self._rounds = Rounds(lanes)
+            self._rounds = Rounds(lanes, self._hours)
         self._rounds.spend()
         return self._rounds
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from accounting.book_pages import BookPages, RewardHistory, block_bits
 from accounting.hours import Hours, MinerCount, uncounted
+from accounting.ledger import miner_account
 from accounting.paging import Page, Place
 from accounting.readmodel import AccountingReadModel
 from accounting.schemes import pplns
@@ -96,10 +97,11 @@ class Reads:
         self._hours = Hours()
         self._uncounted: tuple[tuple[int, int, int], tuple[int, dict[str, MinerCount]]] | None = None
         self._windows: tuple[int, dict[str, Counted]] | None = None
-        self.pages = BookPages(accounting, history)
+        self.pages = BookPages(accounting, history, self._hours.hours)
 
     async def pool(self) -> dict[str, Any]:
         """The pool as a whole, and how it does against chance."""
+        await self._read_hours()
         return {**await self._books.pool(), **self.odds()}
 
     async def health(self) -> dict[str, Any]:
@@ -186,7 +188,7 @@ class Reads:
     def workers(self, pubkey: str) -> list[dict[str, Any]] | None:
         """A miner's active workers by name; None if nobody has heard of the miner."""
         fold, now = self._accounting.fold, self._accounting.clock.now_ms()
-        if pubkey not in self._names():
+        if not self.knows(pubkey):
             return None
         return [
             {"name": name, "hashrate_hs": {"5m": str(rate.hashrate)}, "last_share_ms": rate.last_share_ms}
@@ -195,7 +197,9 @@ class Reads:
 
     def knows(self, pubkey: str) -> bool:
         """Whether this miner ever sent a share or has a place in the books."""
-        return pubkey in self._names()
+        fold = self._accounting.fold
+        in_books = any(miner_account(pubkey, part) in fold.ledger.accounts for part in ("pending", "owed", "paid"))
+        return in_books or pubkey in fold.statistics.miners()
 
     async def hashrate(self, pubkey: str | None, span: str) -> list[dict[str, Any]]:
         """The hashrate over a time, oldest point first; of the pool, or of a miner (which has no "1h"). Raises KeyError

@@ -5,7 +5,8 @@ Everything here can be computed from the log by anybody; history begins where ou
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from accounting.book_pages import BookPages, RewardHistory, block_bits
@@ -34,6 +35,12 @@ MAX_STEPS = 5
 LUCK_BLOCKS = (10, 100)
 # Flat lists end after so many miners, those with the most first: some 3 MB of JSON.
 MAX_FLAT = 20_000
+# Writing an npub takes 0.1 ms: so many rows of a flat list are made before others have their turn.
+ROWS_AT_ONCE = 100
+# npubs remembered, for as many flat rows and as many again; some 300 bytes each.
+MAX_NPUBS = 40_000
+
+_npub = lru_cache(MAX_NPUBS)(encode_npub)
 
 
 class History(RewardHistory, Protocol):
@@ -87,10 +94,18 @@ def _merged(stretches: Iterable[_Stretch], step_ms: int) -> list[dict[str, Any]]
     return [_point(*points[at]) for at in sorted(points)]
 
 
+async def _go_on() -> None:
+    return
+
+
 class Reads:
     """Everything the read API asks of a running Accounting."""
 
-    def __init__(self, accounting: Accounting, history: History) -> None:
+    def __init__(
+        self, accounting: Accounting, history: History, pause: Callable[[], Awaitable[object]] = _go_on
+    ) -> None:
+        """`pause`: gives others their turn amid a long answer."""
+        self._pause = pause
         self._accounting = accounting
         self._history = history
         self._books = AccountingReadModel(accounting)
@@ -213,26 +228,28 @@ class Reads:
         hours = [stretch for stretch in self._stretches(pubkey) if stretch.to_ms > since]
         return _merged(hours, asked.step_ms)
 
-    def balances(self) -> list[dict[str, Any]]:
+    async def balances(self) -> list[dict[str, Any]]:
         """What is owed and pending, the largest first; miners with nothing are left out."""
         rows = []
         for name in self._accounting.fold.ledger.miners():
             balance = self._accounting.balance(name)
             if balance.owed_msat or balance.pending_msat:
                 rows.append((balance.owed_msat, balance.pending_msat, name))
-        return [
-            {"pubkey": name, "npub": encode_npub(name), "owed_msat": owed, "pending_msat": pending}
-            for owed, pending, name in sorted(rows, reverse=True)[:MAX_FLAT]
-        ]
+        return await self._flat(rows, "owed_msat", "pending_msat")
 
-    def totals(self) -> list[dict[str, Any]]:
+    async def totals(self) -> list[dict[str, Any]]:
         """What matured for each miner, ever, and what was paid, the most first."""
         balances = [self._accounting.balance(name) for name in self._accounting.fold.ledger.miners()]
-        rows = sorted(((each.earned_msat, each.paid_msat, each.miner) for each in balances), reverse=True)
-        return [
-            {"pubkey": name, "npub": encode_npub(name), "earned_msat": earned, "paid_msat": paid}
-            for earned, paid, name in rows[:MAX_FLAT]
-        ]
+        rows = [(each.earned_msat, each.paid_msat, each.miner) for each in balances]
+        return await self._flat(rows, "earned_msat", "paid_msat")
+
+    async def _flat(self, rows: Sequence[tuple[int, int, str]], first: str, second: str) -> list[dict[str, Any]]:
+        flat: list[dict[str, Any]] = []
+        for one, two, name in sorted(rows, reverse=True)[:MAX_FLAT]:
+            if len(flat) % ROWS_AT_ONCE == 0:
+                await self._pause()
+            flat.append({"pubkey": name, "npub": _npub(name), first: one, second: two})
+        return flat
 
     def terms(self) -> dict[str, Any] | None:
         """The terms in force, whole; None before the first were read."""
@@ -259,7 +276,7 @@ class Reads:
         balance = self._accounting.balance(name)
         return {
             "pubkey": name,
-            "npub": encode_npub(name),
+            "npub": _npub(name),
             "hashrate_hs": self._rates(name, now),
             "workers": 0 if stats is None else len(stats.workers),
             "shares": 0 if stats is None else stats.shares,

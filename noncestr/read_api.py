@@ -92,11 +92,11 @@ class ReadApi(PoolReadModel):
 
     async def balances(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
-        return self._reads.balances()
+        return await self._reads.balances()
 
     async def totals(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
-        return self._reads.totals()
+        return await self._reads.totals()
 
     async def live(self) -> dict[str, Any]:
         """See `ReadModel`."""

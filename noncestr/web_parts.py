@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
+
 from accounting.adapters.reads import open_reads
 from accounting.reads import Reads
 from accounting.service import Accounting
@@ -44,7 +46,7 @@ async def open_read_api(
     payability: Payability | None,
 ) -> ReadApi:
     """What the API asks. `ledger` is the file of the accounting, which runs; `payouts` the zapper's, if it pays."""
-    reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)))
+    reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)), anyio.lowlevel.checkpoint)
 
     async def counts() -> Mapping[str, PayoutCount]:
         return {state: PayoutCount(*found) for state, found in (await payout_counts(payouts)).items()}

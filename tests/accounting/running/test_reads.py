@@ -75,9 +75,9 @@ async def test_every_list_has_its_models_fields(pool, told, eventually, tmp_path
         check(models.MinerDetail, {**(miner or {}), "unpaid_because": "", "cannot_be_paid": ""})
         check(models.StatementDetail, pages.statement(pages.statements(None, 1).items[0]["statement"]))
         check(models.Terms, reads.terms())
-        for row in reads.balances():
+        for row in await reads.balances():
             check(models.Owed, row)
-        for row in reads.totals():
+        for row in await reads.totals():
             check(models.Earned, row)
         for worker in reads.workers(bob) or ():
             check(models.Worker, worker)

@@ -1,32 +1,36 @@
-"""How fast the audit hashes shares: `python -m bench.verify [shares a batch] [batches]`.
+"""How fast the audit hashes shares, and in how much memory: `python -m bench.verify [shares of the shortest log]`.
 
-A real batch of toy difficulty is mined once for each number of merkle branches; what is timed is `check_batch` alone,
-then a whole audit with its signatures. The yardstick beside it is sha256d of an 80-byte header on the same core: the
-least that a share could cost by plain hashing is one, plus one for the coinbase and one a branch; the native lanes hash
-several shares at once, so that they pass it.
+A real batch of toy difficulty is mined once for each number of merkle branches; what is timed first is `check_batch`
+alone. The yardstick beside it is sha256d of an 80-byte header on the same core: the least that a share could cost by
+plain hashing is one, plus one for the coinbase and one a branch; the native lanes hash several shares at once, so that
+they pass it. Then whole audits by `noncestr verify`, of logs once, four and sixteen times as long, which are made once
+(bench.synthetic_log) and kept in the temporary folder.
 """
 
 import hashlib
+import os
+import subprocess
 import sys
+import tempfile
 import time
-from array import array
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
 
 from accounting.judging import JobUse, Seen, check_batch
-from accounting.verifier import audit
+from bench import synthetic_log
 from nips.keys import SecretKey
-from nips.nip01 import Event, VerifiedEvent, decode_event, encode_event, verify
+from nips.nip01 import VerifiedEvent
 from nips.pool import lanes
 from nips.pool.address import PoolAddress
 from nips.pool.binding import BoundWork
-from nips.pool.chain import FIRST, Head, Link
+from nips.pool.chain import FIRST, Link
 from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_height
 from nips.pool.hashing import sha256d
 from nips.pool.job import Job, JobBody, build_job, parse_job
 from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, parse_receipt
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
-from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 
 T0 = 1_700_000_000_000
 # One hash in two is a share: mining the batch takes no time, checking it takes all of it.
@@ -39,9 +43,9 @@ POOL = PoolAddress(KEY.pubkey, "regtest")
 
 
 def timed(work: Callable[[], object], least_s: float = 1.0) -> float:
-    """Seconds a call takes, over at least so many."""
-    calls, start = 0, time.perf_counter()
-    while (spent := time.perf_counter() - start) < least_s:
+    """Seconds of CPU a call takes, over at least so many: on a busy machine the clock would measure the others."""
+    calls, start = 0, time.process_time()
+    while (spent := time.process_time() - start) < least_s:
         work()
         calls += 1
     return spent / calls
@@ -95,13 +99,34 @@ def make_batch(job: Job, shares: int, link: Link, seed: int) -> VerifiedEvent:
     return KEY.sign(build_receipt(POOL, body, (from_ms + 5999) // 1000))
 
 
-def unverified(event: VerifiedEvent) -> Event:
-    return decode_event(encode_event(event))
+class Audited(NamedTuple):
+    """What the command took for a log: seconds, seconds of CPU with its workers', and the most memory, MB."""
+
+    seconds: float
+    cpu_s: float
+    memory_mb: int
+
+
+def audited(path: Path, jobs: int, *options: str) -> Audited:
+    """Run the command."""
+    command = [sys.executable, "-m", "noncestr", "verify", "--pool", synthetic_log.POOL.pubkey, "--archive", str(path)]
+    start = time.perf_counter()
+    process = subprocess.Popen([*command, "--jobs", str(jobs), *options], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return Audited(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+
+
+def log_of(shares: int, branches: int) -> Path:
+    """A log of that length, made if it is not there from another time."""
+    path = Path(tempfile.gettempdir()) / f"noncestr-bench-{shares}-{branches}.jsonl"
+    synthetic_log.write_log(path, shares, branches)
+    return path
 
 
 def main() -> None:
-    shares = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
-    batches = int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    shortest, shares = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, 1500
     header = bytes(80)
     yardstick = 1 / timed(lambda: [sha256d(header) for _ in range(1000)]) * 1000
     print(f"sha256d of 80 bytes: {yardstick:,.0f}/s; hashing: {lanes.implementation()}\n")
@@ -120,26 +145,28 @@ def main() -> None:
         pure = shares / timed(check)
         lanes.use_native()
         print(f"{branches:8}  {rate:8,.0f}  {pure:11,.0f}  {hashes:15}  {100 * rate * hashes / yardstick:17.0f}%")
-    roles = tuple((KEY.pubkey, role) for role in ("edge", "accounting", "zapper"))
-    body = TermsBody(offers={"main": Offer()}, keys=roles, limits=Limits(easiest_bits=BITS, block_bits=HARDEST))
-    terms = KEY.sign(build_terms(POOL, FIRST, T0 // 1000, body))
-    job_event = make_job(terms.id, {0: ""}, 6)
-    events: list[VerifiedEvent] = [terms, job_event]
-    link = FIRST
-    for seed in range(batches):
-        events.append(make_batch(parse_job(job_event), shares, link, seed))
-        link = Head(link.seq, events[-1].id).next()
-    wire = [unverified(event) for event in events]
-    start = time.perf_counter()
-    checked = [verify(event) for event in wire]
-    signed = time.perf_counter()
-    report = audit(checked, [], POOL, now_ms=None)
-    spent = time.perf_counter() - signed
-    assert report.exit_code == 0, list(report.lines())
-    total = shares * batches
-    print(f"\na whole audit, 6 branches, {batches} batches of {shares}: {total / spent:,.0f} shares/s")
-    print(f"their signatures: {len(wire) / (signed - start):,.0f} events/s")
-    print(f"kept in memory: {sum(array(code).itemsize for code in 'qIHB')} bytes a share")
+    print("\nwhole audits by the command, signatures and all\n")
+    print("branches      shares  processes  seconds  shares/s  CPU s  shares/CPU s  to the yardstick  MB")
+    for branches in (0, 12):
+        for times in (1, 4, 16):
+            if branches == 0 and times > 1:
+                continue
+            length = times * shortest
+            path = log_of(length, branches)
+            for jobs in sorted({1, os.cpu_count() or 1}):
+                took = audited(path, jobs)
+                row = f"{branches:8}  {length:10,}  {jobs:9}  {took.seconds:7.1f}  {length / took.seconds:8,.0f}"
+                rate = length / took.cpu_s
+                row += f"  {took.cpu_s:5.1f}  {rate:12,.0f}  {rate / yardstick:16.3f}  {took.memory_mb}"
+                print(row, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file, path = Path(folder) / "checkpoint", log_of(4 * shortest, 12)
+        audited(path, 1, "--checkpoint", str(file))
+        took = audited(path, 1, "--checkpoint", str(file))
+        print(
+            f"\ngone on with from a checkpoint, nothing new: {took.cpu_s:.1f} s of CPU, {took.memory_mb} MB"
+        )
+        print(f"the checkpoint: {file.stat().st_size / 4 / shortest:.1f} bytes a share")
 
 
 if __name__ == "__main__":

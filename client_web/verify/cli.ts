@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   if (!(NETWORKS as readonly string[]).includes(values.network)) throw new Usage(`unknown network ${values.network}`);
   const pool = parsePubkey(values.pool);
   const verifier = new Verifier(pool, values.network as Network);
-  const startedMs = performance.now();
+  const started = cpuSeconds();
   if (values.file !== undefined) {
     await readLines(values.file, verifier);
   } else {
@@ -48,12 +48,18 @@ async function main(): Promise<number> {
     for (const { url, error } of outcomes) if (error !== null) console.error(`${url}: ${error}`);
     if (outcomes.every((outcome) => outcome.error !== null)) throw new Usage("no relay could be read");
   }
-  const readMs = performance.now();
+  const read = cpuSeconds();
   const report = verifier.report(values.now === undefined ? Date.now() : Number(values.now));
-  const seconds = { read: (readMs - startedMs) / 1000, judge: (performance.now() - readMs) / 1000 };
+  const seconds = { read: read - started, judge: cpuSeconds() - read };
   if (values.json) console.log(JSON.stringify({ ...report, seconds }));
   else print(report);
   return report.holds ? 0 : 1;
+}
+
+/** Seconds of a processor that this process has used: a busy machine makes the check last longer, not cost more. */
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
 }
 
 /** A log as one event of JSON a line. */

@@ -4,6 +4,8 @@ import { KIND } from "./event.ts";
 import type { Verifier } from "./verifier.ts";
 
 const PAGE = 500;
+// Ten million events of one kind: a relay that has more than that makes them up.
+const MAX_PAGES = 20_000;
 // Ids a filter asks for at a time.
 const MAX_IDS = 200;
 
@@ -96,25 +98,27 @@ function idOf(event: unknown): unknown {
 
 /** Every event of a filter, newest first, page by page. */
 async function* pages(connection: Connection, filter: Filter): AsyncGenerator<unknown[]> {
-  let until: number | null = null;
-  let known = new Set<unknown>();
-  for (;;) {
-    const page = await connection.ask({ ...filter, limit: PAGE, ...(until === null ? {} : { until }) });
-    const fresh = page.filter((event) => !known.has(idOf(event)));
+  let until = Infinity;
+  const known = new Set<unknown>();
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const page = await connection.ask({ ...filter, limit: PAGE, ...(until === Infinity ? {} : { until }) });
+    // What is newer than was asked for does not lead back in time.
+    const older = page.filter((event) => createdAt(event) <= until);
+    const fresh = older.filter((event) => !known.has(idOf(event)));
+    for (const event of fresh) known.add(idOf(event));
     yield fresh;
-    const oldest = page.reduce<number>((least, event) => Math.min(least, createdAt(event)), Infinity);
-    if (fresh.length === 0 || oldest === Infinity) {
-      // A whole page of one second: nothing older can be reached but by stepping over it.
-      if (page.length < PAGE || until === null) return;
-      until -= 1;
-      known = new Set();
-      continue;
+    const oldest = older.reduce<number>((least, event) => Math.min(least, createdAt(event)), until);
+    if (older.length === 0 || oldest === Infinity || oldest <= 0) return;
+    if (fresh.length > 0) {
+      // The second of the page's end is asked for again, since more events may have it.
+      until = oldest;
+    } else {
+      // A whole page of one second, all known: what is older can be reached by stepping over it alone.
+      if (page.length < PAGE) return;
+      until = oldest - 1;
     }
-    // The second of the page's end is asked for again, since more events may have it.
-    if (oldest !== until) known = new Set();
-    for (const event of page) if (createdAt(event) === oldest) known.add(idOf(event));
-    until = oldest;
   }
+  throw new Error("the relay's answers do not come to an end");
 }
 
 export interface RelayOutcome {

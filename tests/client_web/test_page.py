@@ -21,7 +21,9 @@ from client_web.fakes import FakeReadModel
 from client_web.server import create_app
 from client_web.site import Site
 from nips.keys import SecretKey
-from nips.nip01 import Event, UnsignedEvent
+from nips.nip01 import Event, UnsignedEvent, parse_event
+from nips.nip19 import encode_npub
+from nips.pool import kinds
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Link
 from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
@@ -199,4 +201,48 @@ async def test_a_visitor_sees_shares_arrive_and_the_relay_leave_and_return(
         await page.until("document.querySelectorAll('#shares tr').length === 2")
         again.close()
         await again.wait_closed()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_visitor_checks_the_whole_log(browser: Any, site: Site) -> None:
+    """The log that SPEC.md tells, judged in the browser: first whole, then with a job kept back."""
+    text = (Path(__file__).parents[2] / "nips" / "pool" / "SPEC.md").read_text()
+    told = [json.loads(each) for each in re.findall(r"<!-- example: \w+ -->\n```json\n(.*?)\n```", text, re.DOTALL)]
+    events = [parse_event(each) for each in told if each.get("kind") in kinds.LEDGER_KINDS]
+    pool = next(event.pubkey for event in events if event.kind == kinds.TERMS)
+    payout = next(event for event in events if event.kind == kinds.PAYOUT)
+    miner = encode_npub(next(tag[1] for tag in payout.tags if tag[0] == "p"))
+    relay = ScriptedRelay()
+    relay.events = list(events)
+    relay_socket, http_socket = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
+    proxy = RelayProxy(f"ws://127.0.0.1:{relay_socket.getsockname()[1]}")
+    app = create_app(msgspec.structs.replace(site, pool=pool), FakeReadModel(), proxy)
+    async with anyio.create_task_group() as tasks, browser() as page:
+        await tasks.start(serve, app, http_socket)
+        relaying = await websockets.serve(relay.serve, sock=relay_socket)
+        await page.open(f"http://127.0.0.1:{http_socket.getsockname()[1]}/")
+        await page.until("document.querySelector('#connection')?.dataset.state === 'connected'")
+        await page.evaluate("document.querySelector('#check-run').click()")
+        await page.until("!document.querySelector('#check-result').hidden")
+        assert (
+            await page.evaluate("document.querySelector('#check-verdict').textContent") == "All that was checked holds."
+        )
+        assert await page.evaluate("document.querySelectorAll('#check-claims tr').length") == 8
+        assert not await page.evaluate("document.querySelector('#check-ask').hidden")
+
+        await page.evaluate(f"document.querySelector('#npub').value = '{miner}'")
+        await page.evaluate("document.querySelector('#npub').dispatchEvent(new Event('input'))")
+        await page.until("document.querySelectorAll('#check-rows tr').length === 1")
+        assert "to the msat" in await page.evaluate("document.querySelector('#check-rows').textContent")
+        says = await page.evaluate("document.querySelector('#check-miner-says').textContent")
+        assert says.startswith("3 of 3 credited shares are good.")
+
+        relay.events = [event for event in events if event.kind != kinds.JOB]
+        await page.evaluate("document.querySelector('#check-run').click()")
+        await page.until("document.querySelector('#check-verdict').textContent === 'This log does not hold.'")
+        found = await page.evaluate("document.querySelector('#check-findings').textContent")
+        assert "A receipt names a job that is on no relay asked." in found
+        assert page.complaints == []
+        relaying.close()
+        await relaying.wait_closed()
         tasks.cancel_scope.cancel()

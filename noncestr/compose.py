@@ -13,10 +13,11 @@ from accounting.lanes import LaneKey
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
-from nips.nip01 import VerifiedEvent
+from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
+from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Terms
 from nips.pool.views import build_announcement
@@ -49,11 +50,13 @@ from noncestr.promises import REGTEST, Keys, first_block_bits, further_edges, re
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
+from noncestr.standing import chains_of
 from noncestr.termskeeper import TermsKeeper
 from noncestr.watermarks import Watermarks
 from noncestr.web_parts import open_read_api, start_web
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.limits import FOREVER_S
 from relay_bridge.policy import PoolPolicy
 from relay_bridge.roles import Role
 from relay_bridge.service import RelayBridge
@@ -90,6 +93,11 @@ class Pool:
         self.address = PoolAddress(self.keys.pool.pubkey, config.pool.network)
         self.places = find_places(config, lan=lan)
         self.relays = self._relays()
+        # The demo wallet's receipts come from our own address.
+        own = (*(signer for _, signer in self.keys.roles()), self.keys.pool, self.keys.wallet)
+        self._own_keys = frozenset(signer.pubkey for signer in own)
+        # The embedded relay's, if there is one: what other relays lost is filled from it.
+        self._log_store: SqliteEventStore | None = None
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
@@ -121,7 +129,20 @@ class Pool:
             social_quorum=relay.social_quorum,
             # The log's events are signed by several keys of ours; a relay that asks who writes hears the pool's.
             signer=self.keys.pool,
+            # The terms promise the log for good.
+            retention_s=FOREVER_S,
+            chain_of=chains_of(self.address, self._speakers),
+            keep=make_filter(authors=sorted(self._own_keys), kinds=LEDGER_KINDS),
+            source=None if self._log_store is None else (self.relays[0], self._log_store),
         )
+
+    def _speakers(self) -> frozenset[str]:
+        """Whose events are the pool's: our own keys, and the edges elsewhere."""
+        # Edges elsewhere connect before the terms are read, and must not hear that they are strangers.
+        named = self._own_keys.union(further_edges(self.config))
+        if self._terms is None or not self._terms.issued:
+            return named
+        return named | self._terms.current().body.keys_of("edge")
 
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
@@ -368,21 +389,12 @@ class Pool:
         if self.places.relay is None:
             return {}
         store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
-        # The demo wallet's receipts come from our own address, as many as there are payouts.
-        own = frozenset({*(signer.pubkey for _, signer in self.keys.roles()), self.keys.wallet.pubkey})
-
-        def speakers() -> frozenset[str]:
-            # Edges elsewhere connect before the terms are read, and must not hear that they are strangers.
-            edges = own.union(further_edges(self.config))
-            if self._terms is None or not self._terms.issued:
-                return edges
-            return edges | self._terms.current().body.keys_of("edge")
-
+        self._log_store = store
         server = RelayServer(
             self.places.relay.host,
             self.places.relay.port,
             store,
-            PoolPolicy(self.address.pubkey, self.address.network, speakers, store.is_known),
+            PoolPolicy(self.address.pubkey, self.address.network, self._speakers, store.is_known),
             RelayInformation(
                 name=f"{self.config.pool.name} relay",
                 description="The log of a mining pool: jobs, share receipts, statements, payouts.",

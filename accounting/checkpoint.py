@@ -28,6 +28,7 @@ import nips.pool.statement
 import nips.pool.terms
 from accounting.chains import Chain
 from accounting.freeze import Codec, Unreadable, classes_of
+from accounting.judging import Seen
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.mining import Mining
@@ -65,7 +66,7 @@ _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "bro
 _LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = ("totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks")
-_MINING_OPEN = ("waiting_blocks", "sealed", "seen", "batches")
+_MINING_OPEN = ("waiting_blocks", "sealed", "batches")
 _BOOKS = ("graded", "rows", "paid", "fees_borne_msat", "payout_count")
 
 
@@ -91,6 +92,8 @@ def _mining_state(mining: Mining) -> dict[str, Any]:
     return {
         **_fields(mining, _MINING + _MINING_OPEN),
         "live": sorted(mining.live),
+        # The marks stand in the batches too.
+        "seen": {job: (seen.batches, seen.places) for job, seen in mining.seen.items()},
         "lanes": {key: _lane_state(lane) for key, lane in mining.lanes.items()},
     }
 
@@ -135,5 +138,9 @@ def _thaw_mining(mining: Mining, state: dict[str, Any]) -> None:
         _set(lane.chain, _CHAIN, told["chain"])
         _set(lane, ("started", "fin", "holes"), told)
         lane.batches.first, lane.batches.hot, lane.batches.shelved = told["batches"]
+    for job, (batches, places) in state["seen"].items():
+        seen = mining.seen[job] = Seen(places=places)
+        for batch in batches:
+            seen.take(batch)
     for job in state["live"]:
         mining.judged_job(job)

@@ -73,6 +73,11 @@ class Seen:
         self.batches.append(batch)
         return True
 
+    def take(self, batch: SeenBatch) -> None:
+        """Take up a batch that is known to repeat nothing."""
+        self.marks.update(_split(batch.marks))
+        self.batches.append(batch)
+
     def by_mark(self) -> dict[bytes, Place]:
         """Where each mark was first seen; from now on the one record of it."""
         if self.places is None:

@@ -6,6 +6,7 @@ The file is scratch: it is written without regard to crashes, and copied whole o
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,8 @@ BULKY = frozenset({"batches", "drafts", "held", "evidence", "parked", "rewards",
 FETCH_ROWS = 128
 # What SQLite may keep of the file in memory, KiB.
 CACHE_KIB = 8192
+# Pages of 4 KiB copied at a time.
+COPY_PAGES = 1024
 _GONE: Any = object()
 
 
@@ -176,5 +179,6 @@ class SqliteShelves:
         for shelf in self._shelves.values():
             shelf.flush()
         self._database.execute("COMMIT")
-        self._database.execute("VACUUM INTO ?", (str(path),))
+        with closing(sqlite3.connect(path)) as copy:
+            self._database.backup(copy, pages=COPY_PAGES)
         self._database.execute("BEGIN")

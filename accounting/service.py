@@ -209,8 +209,8 @@ class Accounting:
         self._kept_at = fold.log.read
         try:
             position, newest = await store.newest()
-            # In a thread: of a large pool it takes a second or two.
-            await anyio.to_thread.run_sync(lambda: shelves.keep(position, newest, fold.freeze()))
+            # Not in a thread: who asks for a balance meanwhile reads the same shelves, and they are for one thread.
+            shelves.keep(position, newest, fold.freeze())
         except sqlite3.Error as error:
             self._trouble(f"the fold could not be kept: {error}")
 

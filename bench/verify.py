@@ -163,9 +163,7 @@ def main() -> None:
         file, path = Path(folder) / "checkpoint", log_of(4 * shortest, 12)
         audited(path, 1, "--checkpoint", str(file))
         took = audited(path, 1, "--checkpoint", str(file))
-        print(
-            f"\ngone on with from a checkpoint, nothing new: {took.cpu_s:.1f} s of CPU, {took.memory_mb} MB"
-        )
+        print(f"\ngone on with from a checkpoint, nothing new: {took.cpu_s:.1f} s of CPU, {took.memory_mb} MB")
         print(f"the checkpoint: {file.stat().st_size / 4 / shortest:.1f} bytes a share")
 
 

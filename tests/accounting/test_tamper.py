@@ -147,7 +147,8 @@ def chosen(story: Any) -> list[Mutation]:
 def is_lucky(log: Any, each: Mutation) -> bool:
     """Whether an altered share happens to be one: at toy difficulty one header in 64 is."""
     if not re.match(
-        r"4212 (record credited (ntime|nonce|version|extranonce2|job|session)|session extranonce1)", each.name
+        r"4212 (record credited (ntime|nonce|version|extranonce2|job|session)|session (extranonce1|share_bits))",
+        each.name,
     ):
         return False
     receipt, old = parse_receipt(log.events[each.label]), parse_receipt(log.clean.events[each.label])

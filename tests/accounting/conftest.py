@@ -1,7 +1,7 @@
 """A small pool's log, told event by event: real work at toy difficulty, real keys, the split by a naive reading of
 SPEC.md. `change` alters the body of any event before it is signed, by its label ("batch 0/1", "job A", "payout 0");
-all that follows is then signed on top of the altered event, as a pool that cheats would. `tamper` alters the event's own
-tags and content right before it is signed; work stays what it was, done on the job as it was.
+all that follows is then signed on top of the altered event, as a pool that cheats would. `tamper` alters the event's
+own tags and content right before it is signed; work stays what it was, done on the job as it was.
 """
 
 import hashlib

@@ -8,8 +8,8 @@ from accounting import ownchain
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.fold import Fold
-from accounting.ledger import PENDING
-from accounting.maturity import UNSEEN_MATURITIES, due_status
+from accounting.ledger import BookedReward
+from accounting.maturity import due_statuses
 from accounting.ports import ChainView
 from accounting.rewards import NotYet
 from nips.errors import InvalidPoolEvent
@@ -17,7 +17,6 @@ from nips.nip01 import UnsignedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody, build_archive
 from nips.pool.chain import Link
-from nips.pool.hashing import from_display
 from nips.pool.statement import build_statement, build_status
 from nips.pool.summary import build_summary, build_summary_part, split_rows
 
@@ -99,28 +98,28 @@ class Issuer:
         tip = self._chain.height()
         if tip == self._tip:
             return
-        for statement in list(self._desk.fold.ledger.rewards):
+        rewards = list(self._desk.fold.ledger.rewards.values())
+        # Until a walk came to its end there may be something left of one before it, be it of another run.
+        whole, self._tip = self._tip < 0, -1
+        for statement, status in await due_statuses(rewards, self._maturity, self._chain, tip, all_of_them=whole):
             # Looked up each time: what is signed here may fold the books anew.
-            fold = self._desk.fold
-            booked = fold.ledger.rewards.get(statement)
-            if booked is None or self._desk.refusal() is not None or not self._answers_for(booked.statement.signer):
+            booked = self._desk.fold.ledger.rewards.get(statement)
+            if self._desk.refusal() is not None:
+                return
+            if booked is None:
                 continue
-            reward = booked.statement.reward
-            terms = fold.log.terms_by_id.get(booked.statement.terms)
-            if terms is None:
-                # Not a statement that the log bears out: one of a stolen key, say.
-                continue
-            maturity = terms.body.limits.maturity_blocks
-            # What matured or was orphaned long ago is no longer looked at, what pends always is.
-            if booked.state != PENDING and tip > reward.height + 2 * UNSEEN_MATURITIES * maturity:
-                continue
-            confirmations = await self._chain.confirmations(from_display(reward.block))
-            status = due_status(booked.state, confirmations, height=reward.height, tip=tip, maturity_blocks=maturity)
-            if status is not None:
-                link, second = self._desk.next_place()
-                await self._desk.sign(build_status(self._pool, link, booked.statement.id, status, second))
-                logger.info("the reward of block %s is %s", reward.block, status)
+            link, second = self._desk.next_place()
+            await self._desk.sign(build_status(self._pool, link, statement, status, second))
+            logger.info("the reward of block %s is %s", booked.statement.reward.block, status)
         self._tip = tip
+
+    def _maturity(self, booked: BookedReward) -> int | None:
+        """The confirmations a reward needs; None if its statuses are not ours to give."""
+        # Terms not known: no statement that the log bears out, one of a stolen key, say.
+        terms = self._desk.fold.log.terms_by_id.get(booked.statement.terms)
+        if terms is None or not self._answers_for(booked.statement.signer):
+            return None
+        return terms.body.limits.maturity_blocks
 
     async def _summaries(self) -> None:
         """Sign the hours that are over, some at a time: after a long pause there may be many."""

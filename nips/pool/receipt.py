@@ -133,6 +133,11 @@ def worker_name(text: str) -> str:
     return _NOT_WORKER.sub("_", text)[:MAX_WORKER]
 
 
+def is_worker_name(text: str) -> bool:
+    """Whether receipts may hold this worker's name: as `worker_name` makes it, or a pseudonym, "#" and 8 hex digits."""
+    return _WORKER.fullmatch(text) is not None
+
+
 def build_receipt(pool: PoolAddress, body: ReceiptBody, created_at: int) -> UnsignedEvent:
     """The event an edge's key signs. `created_at` (s) is not before the window's end, nor before the chain's newest."""
     tags: list[tuple[str, ...]] = [
@@ -168,7 +173,7 @@ def _sessions(values: Sequence[object], miners: int) -> tuple[Session, ...]:
         miner, worker, extranonce1, bits = value
         if type(miner) is not int or not 0 <= miner < miners:
             raise InvalidPoolEvent("a session names a miner that has no p tag")
-        if type(worker) is not str or not _WORKER.fullmatch(worker):
+        if type(worker) is not str or not is_worker_name(worker):
             raise InvalidPoolEvent("a worker's name is at most 32 of [A-Za-z0-9._-], or # and 8 hex digits")
         share_bits = parse_bits(bits, "share_bits")
         target_from_bits(share_bits)

@@ -1,4 +1,4 @@
-"""`noncestr archive` and `noncestr accounting rebuild`."""
+"""`noncestr archive`, `noncestr accounting rebuild` and `noncestr accounting export`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from noncestr.errors import NoncestrError
+from noncestr.export_cli import export_app
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, read_config
 
 # Exit status: the books came out as they were; they did not. (2, it could not look, is a NoncestrError's.)
@@ -18,11 +19,7 @@ ANNOUNCE_S: Final = 10.0
 LEDGER: Final = "ledger.sqlite"
 
 accounting_app = typer.Typer(help="The books.", no_args_is_help=True)
-
-
-@accounting_app.callback()
-def _accounting() -> None:
-    """Keeps `rebuild` a command of its own while it is the only one."""
+accounting_app.add_typer(export_app, name="export")
 
 
 def archive(

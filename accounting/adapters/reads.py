@@ -1,14 +1,16 @@
 """The accounting's SQLite file, read only, for questions that memory has no answer to. Never waited for by a writer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiosqlite
 import anyio
 import msgspec
 
+from accounting.adapters.stored_entries import StoredEntries
 from accounting.ledger import miner_account
 from nips.nip01 import VerifiedEvent
 from nips.pool.kinds import STATEMENT_PART, SUMMARY
@@ -20,8 +22,15 @@ MAX_EVENTS = 200
 class StoredReads:
     """`accounting.reads.History` on the file. Opened by `open_reads`."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, pool: str) -> None:
         self._db = connection
+        # The pool's address, and the books entry by entry.
+        self.pool = pool
+        self.entries = StoredEntries(self)
+
+    async def fetch(self, query: str, *values: object) -> Iterable[Sequence[Any]]:
+        """The rows of a query, `?` for values."""
+        return await self._db.execute_fetchall(query, values)
 
     async def summaries_after(self, seq: int) -> list[tuple[int, VerifiedEvent]]:
         """The next summaries and parts of our chain by their numbers, MAX_EVENTS at most."""
@@ -49,7 +58,8 @@ async def open_reads(path: Path) -> AsyncIterator[StoredReads]:
     """Open the file of an accounting that runs (it has been made). Raises sqlite3.Error."""
     db = await aiosqlite.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
-        yield StoredReads(db)
+        rows = list(await db.execute_fetchall("SELECT pool FROM identity"))
+        yield StoredReads(db, str(rows[0][0]))
     finally:
         # The connection has a thread of its own: it ends also when we are cancelled.
         with anyio.CancelScope(shield=True):

@@ -1,0 +1,90 @@
+"""`noncestr accounting export`: the books for accountants and tax offices."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+import typer
+
+from noncestr.errors import NoncestrError
+from noncestr.options import BACKEND_OPTIONS, DataOption
+
+LEDGER: Final = "ledger.sqlite"
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="The file to write, else standard output.", dir_okay=False)
+]
+
+export_app = typer.Typer(help="The books as files that other programs read.", no_args_is_help=True)
+
+
+@export_app.command("beancount")
+def beancount(out: OutOption = None, data: DataOption = Path("data")) -> None:
+    """All books as text for beancount: `bean-check` accepts it and compares every account's balance.
+
+    The pool may run meanwhile.
+    """
+    from accounting.adapters.reads import StoredReads
+    from accounting.beancount_text import beancount_text
+    from accounting.entries import read_entries
+
+    def text(reads: StoredReads) -> AsyncIterator[str]:
+        return beancount_text(read_entries(reads.entries), f"Books of the pool {reads.pool}")
+
+    _write(data, out, text)
+
+
+@export_app.command("csv")
+def tax_csv(
+    npub: Annotated[str, typer.Option("--npub", help="The miner: npub, nprofile or hex.")],
+    year: Annotated[int, typer.Option("--year", help="The year, by UTC.")],
+    out: OutOption = None,
+    data: DataOption = Path("data"),
+) -> None:
+    """A miner's year for its taxes: what it earned, what was taken back, what it was paid, with what proves each."""
+    from accounting.adapters.reads import StoredReads
+    from accounting.entries import read_entries
+    from accounting.tax_csv import tax_csv as csv_text
+    from accounting.tax_csv import year_bounds
+    from nips.errors import InvalidKey
+    from nips.nip19 import parse_pubkey
+
+    try:
+        miner = parse_pubkey(npub)
+        from_s, before_s = year_bounds(year)
+    except (InvalidKey, ValueError) as error:
+        raise NoncestrError(str(error)) from None
+
+    def text(reads: StoredReads) -> AsyncIterator[str]:
+        return csv_text(read_entries(reads.entries, miner=miner, from_s=from_s, before_s=before_s), miner)
+
+    _write(data, out, text)
+
+
+def _write(data: Path, out: Path | None, text: "Callable[..., AsyncIterator[str]]") -> None:
+    import sqlite3
+
+    from accounting.adapters.reads import open_reads
+
+    if not (data / LEDGER).is_file():
+        raise NoncestrError(f"there are no books in {data}: {LEDGER} is missing")
+
+    async def write() -> None:
+        async with open_reads(data / LEDGER) as reads:
+            if out is None:
+                async for piece in text(reads):
+                    sys.stdout.write(piece)
+                return
+            # Whoever finds the file finds all of it.
+            draft = out.with_name(f"{out.name}.part")
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                async for piece in text(reads):
+                    file.write(piece)
+            os.replace(draft, out)
+
+    try:
+        anyio.run(write, backend_options=BACKEND_OPTIONS)
+    except (OSError, sqlite3.Error) as error:
+        raise NoncestrError(f"the books could not be exported: {error}") from None

@@ -2,13 +2,22 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nips.nip01 import Filter, VerifiedEvent
 
+
+class Held(NamedTuple):
+    """What is on our disk: how many events, and the newest created_at (Unix s) of them."""
+
+    events: int
+    newest_s: int
+
+
 # A live question to the relays: an async context manager that gives an iterator once entered. Items that carry an
 # `event` (VerifiedEvent) are deliveries: first what is stored, then one item without an `event` once every reachable
-# relay has sent what it has, then what is new. None comes twice.
+# relay has sent what it has, then what is new. None comes twice. A delivery may carry `stored`, a function without
+# arguments that is called once its event is on our disk: what was not told so comes again after a restart.
 Subscription = AbstractAsyncContextManager[AsyncIterator[object]]
 
 
@@ -20,8 +29,10 @@ class EventFeed(Protocol):
         the same id twice is one event.
         """
 
-    def subscribe(self, filters: Sequence[Filter], *, name: str) -> Subscription:
-        """What matches any of the filters, stored and live."""
+    def subscribe(self, filters: Sequence[Filter], *, name: str, held: Held | None = None) -> Subscription:
+        """What matches any of the filters, stored and live. `held`: what of it is on our disk by the feed's count of
+        `stored`; nothing of that comes again, and everything does if we hold less than the feed has counted.
+        """
 
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
         """What is stored and matches, whole, oldest first. Raises an Exception when no relay answered."""

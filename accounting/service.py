@@ -5,6 +5,7 @@ it. Order of acts: an event is stored, then folded; what we sign is committed, t
 kill at any point re-sends the very same event.
 """
 
+import functools
 import logging
 import sqlite3
 from collections import deque
@@ -25,7 +26,7 @@ from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
 from accounting.log import EVIDENCE
-from accounting.ports import ChainView, EventFeed
+from accounting.ports import ChainView, EventFeed, Held
 from accounting.rewards import check_offers
 from accounting.signing import OwnChain
 from accounting.views import Views
@@ -190,9 +191,7 @@ class Accounting:
         with intake:
             async with anyio.create_task_group() as tasks:
                 task_status.started()
-                # Others choose the dates they sign: one from the future must not hide what comes before it.
-                newest = min(await store.newest_second(), self.clock.now_ms() // 1000)
-                tasks.start_soon(intake.follow, newest)
+                tasks.start_soon(intake.follow, functools.partial(_held, store))
                 tasks.start_soon(intake.seek_receipts, self._due_receipts)
                 tasks.start_soon(self._work, store, intake)
                 tasks.start_soon(self._publish_chain, store)
@@ -251,6 +250,11 @@ class Accounting:
                     if all(event.id in self.fold for event in events):
                         break
                 await anyio.sleep(RETRY_S)
+            # Whatever the step came to, these are on the disk: they need not come again.
+            for item in items:
+                stored = getattr(item, "stored", None)
+                if stored is not None:
+                    stored()
             if len(events) < len(items):
                 self._all_stored = True
             if self.fold.log.read >= self._kept_at + KEEP_EVENTS:
@@ -392,6 +396,11 @@ class Accounting:
     def _trouble(self, text: str) -> None:
         logger.warning("%s", text)
         self._troubles.append(text)
+
+
+async def _held(store: AccountingStore) -> Held:
+    """What of the log is on our disk."""
+    return Held(await store.count(), await store.newest_second())
 
 
 class _Desk:

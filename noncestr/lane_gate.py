@@ -35,8 +35,10 @@ class Feed(Protocol):
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:
         """What the relays have stored."""
 
-    def subscribe(self, filters: Sequence[Filter], *, name: str) -> AbstractAsyncContextManager[AsyncIterator[object]]:
-        """Stored events, one end-of-stored, live events."""
+    def subscribe(
+        self, filters: Sequence[Filter], *, name: str, held: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[object]]:
+        """Stored events, one end-of-stored, live events; `held`: what a reader that resumes has on its disk."""
 
 
 class GatedFeed:
@@ -82,9 +84,11 @@ class GatedFeed:
         return await self._feed.fetch(filters, timeout_s=timeout_s)
 
     @asynccontextmanager
-    async def subscribe(self, filters: Sequence[Filter], *, name: str) -> AsyncIterator[AsyncIterator[object]]:
-        """Stored events, one end-of-stored, live events, less what is held back."""
-        async with self._feed.subscribe(filters, name=name) as items:
+    async def subscribe(
+        self, filters: Sequence[Filter], *, name: str, held: tuple[int, int] | None = None
+    ) -> AsyncIterator[AsyncIterator[object]]:
+        """Stored events, one end-of-stored, live events, less what is held back: its reader has not stored that."""
+        async with self._feed.subscribe(filters, name=name, held=held) as items:
 
             async def passing() -> AsyncIterator[object]:
                 live = False

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from accounting import ownchain
+from accounting.adapters.intake import NAME as READER
 from accounting.adapters.store import AccountingStore, StoreError, open_store
 from accounting.fold import Fold
 from accounting.loading import load_fold
@@ -29,6 +30,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.kinds import LEDGER_KINDS, PAYOUT
 from noncestr.archive import IDS_A_FILTER, read_archive
 from noncestr.errors import NoncestrError
+from relay_bridge.adapters.arrival_store import forget_reader
 from relay_bridge.service import fetch_events
 
 LEDGER: Final = "ledger.sqlite"
@@ -136,6 +138,8 @@ class Rebuild:
         if ledger.exists():
             self._discard(self._data / BEFORE)
             os.link(ledger, self._data / BEFORE)
+        # What the old file had read and the new one has not is to come again.
+        forget_reader(self._data / OUTBOX, READER)
         # In one step: at no moment is there no ledger, which a start would take for a lost one.
         os.replace(self._draft, ledger)
         for rest in ("-wal", "-shm"):

@@ -2,10 +2,20 @@
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nips.nip01 import Event, Filter, VerifiedEvent
 from relay_bridge.refusal import Refusal
+
+
+class Held(NamedTuple):
+    """What a reader that resumes has on its own disk: how many events, and the newest created_at (Unix s) of them.
+
+    More than that it can't have taken: if it is noted to have, its disk was lost or put back to an older state.
+    """
+
+    events: int
+    newest_s: int
 
 
 class Outcome(enum.Enum):

@@ -16,7 +16,7 @@ import msgspec
 from nips.keys import Signer
 from nips.nip01 import Event, Filter, VerifiedEvent
 from nips.nip11 import RelayInformation
-from relay_bridge.adapters.arrival_store import ArrivalStore
+from relay_bridge.adapters.arrival_store import ArrivalStore, arrivals_path
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
 from relay_bridge.adapters.reading import all_pages, check_page
@@ -29,7 +29,7 @@ from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, R
 from relay_bridge.inbox import Inbox
 from relay_bridge.limits import complaints
 from relay_bridge.outbox import Outbox
-from relay_bridge.ports import EventStore
+from relay_bridge.ports import EventStore, Held
 from relay_bridge.roles import SOCIAL_KINDS, Role, Routes, is_kept
 
 __all__ = [
@@ -141,7 +141,7 @@ class RelayBridge:
             connection.on_information = functools.partial(
                 self._judge, connection.url, retention_s=retention_s, can_authenticate=signer is not None
             )
-        self._arrivals = ArrivalStore(outbox_path.with_name(f"{outbox_path.stem}-arrivals.sqlite"))
+        self._arrivals = ArrivalStore(arrivals_path(outbox_path))
         self._chain_of = chain_of
         self._on_alarm = on_alarm
         # What readers were told of: "forks" and "gaps" so far.
@@ -241,15 +241,18 @@ class RelayBridge:
         accept: Callable[[VerifiedEvent], bool] | None = None,
         ordered: bool = False,
         resume: bool = False,
+        held: Held | None = None,
     ) -> Subscription:
         """An async context manager and iterator of `Delivered`. `name` is for logs and shows in subscription ids.
 
         `accept` lets pass what the terms allow; it sees verified events. `ordered`: live events of a chain come in its
         order, if need be after a wait for those that are missing. `resume`: only what no reader of this name has taken
         before, also in earlier runs; an event counts as taken when the next one is asked for, and may come again after
-        a crash. Raises BridgeNotRunning, and StoreError on entering.
+        a crash. `held`: with `resume`, a reader that reads ahead of its disk: what it has there now; an event then
+        counts as taken when the reader calls `stored` with it, and if more was taken than it holds, it is given
+        everything anew. Raises BridgeNotRunning, and StoreError on entering.
         """
-        reading = Reading(accept, self._chain_of, ordered, self._arrivals if resume else None, self._alarm)
+        reading = Reading(accept, self._chain_of, ordered, self._arrivals if resume else None, self._alarm, held)
         return Subscription(self._running(), self._log_connections, filters, name, self._inbox(), reading)
 
     def _alarm(self, what: Fork | Gap) -> None:

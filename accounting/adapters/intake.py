@@ -1,12 +1,12 @@
 """What the accounting reads from the relays: the pool's log, and the zap receipts that payouts name."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 import anyio
 
-from accounting.ports import EventFeed
+from accounting.ports import EventFeed, Held
 from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool.address import PoolAddress
@@ -17,9 +17,8 @@ QUEUE = 1000
 # A step takes events up to about one full receipt's bytes, so that hashing never holds the loop for long.
 STEP_BYTES = 64 * 1024
 STEP_EVENTS = 200
-# Receipts are dated and published within minutes of their shares; an edge that was cut off brings its sealed batches
-# later. What is older than this, and came while we were down, is had by `noncestr accounting rebuild`.
-OVERLAP_S = 3 * 24 * 3600
+# The feed knows by it what we have stored.
+NAME = "accounting"
 # After a failure of disk or relays.
 RETRY_S = 2.0
 
@@ -53,14 +52,12 @@ class Intake:
         self._send.close()
         self._receive.close()
 
-    async def follow(self, newest: int) -> None:
-        """Read the log until cancelled; `newest`: the second up to which it was read before."""
-        asked = make_filter(
-            kinds=LEDGER_KINDS, tags={"a": [str(self._pool)]}, since=newest - OVERLAP_S if newest > OVERLAP_S else None
-        )
+    async def follow(self, held: Callable[[], Awaitable[Held]]) -> None:
+        """Read what of the log is not on our disk, until cancelled. `held` tells what is."""
+        asked = make_filter(kinds=LEDGER_KINDS, tags={"a": [str(self._pool)]})
         while True:
             try:
-                async with self._feed.subscribe([asked], name="accounting") as deliveries:
+                async with self._feed.subscribe([asked], name=NAME, held=await held()) as deliveries:
                     async for item in deliveries:
                         await self._send.send(item)
                 self._trouble("the subscription ended")

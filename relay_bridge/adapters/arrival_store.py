@@ -4,9 +4,10 @@ Some 60 bytes an event, one file for all readers of a bridge.
 """
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiosqlite
@@ -15,7 +16,9 @@ import msgspec
 
 from nips.nip01 import Event, Filter
 from relay_bridge.errors import StoreError
+from relay_bridge.ports import Held
 
+_log = logging.getLogger("relay_bridge")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reader(
     reader INTEGER PRIMARY KEY,
@@ -38,6 +41,7 @@ CREATE TABLE IF NOT EXISTS cursor(
     PRIMARY KEY(reader, relay)
 ) STRICT, WITHOUT ROWID;
 """
+_OF_READER = ("reader", "arrival", "cursor")
 _DAY = 86_400
 
 
@@ -76,21 +80,54 @@ class ArrivalStore:
                     await self.db.rollback()
                     raise StoreError(f"{self._path}: {error}") from error
 
-    async def reader(self, name: str, filters: Sequence[Filter]) -> "Arrivals":
-        """The arrivals of a reader; what it had read by other filters is forgotten."""
+    async def reader(self, name: str, filters: Sequence[Filter], held: Held | None = None) -> "Arrivals":
+        """The arrivals of a reader; what it had read by other filters is forgotten, and all if it is more than `held`:
+        then the reader has lost what it had.
+        """
         texts = [msgspec.json.encode(each.to_json()).decode() for each in filters]
         told = hashlib.sha256("\n".join(texts).encode()).hexdigest()
         async with self.transaction() as db:
             rows = list(await db.execute_fetchall("SELECT reader, filters FROM reader WHERE name = ?", (name,)))
-            if rows and rows[0][1] != told:
-                await db.execute("DELETE FROM reader WHERE reader = ?", (rows[0][0],))
-                await db.execute("DELETE FROM arrival WHERE reader = ?", (rows[0][0],))
-                await db.execute("DELETE FROM cursor WHERE reader = ?", (rows[0][0],))
+            lost = bool(rows) and held is not None and await _is_ahead(db, rows[0][0], len(filters), held)
+            if lost:
+                _log.warning("%s holds less than it had taken: everything is read anew", name)
+            if rows and (lost or rows[0][1] != told):
+                for table in _OF_READER:
+                    await db.execute(f"DELETE FROM {table} WHERE reader = ?", (rows[0][0],))  # noqa: S608  our names
                 rows = []
             if not rows:
                 inserted = await db.execute("INSERT INTO reader(name, filters) VALUES (?, ?)", (name, told))
                 return Arrivals(self, inserted.lastrowid or 0, tuple(filters))
         return Arrivals(self, rows[0][0], tuple(filters))
+
+
+async def _is_ahead(db: aiosqlite.Connection, reader: int, parts: int, held: Held) -> bool:
+    """Whether more was taken than the reader holds."""
+    sql = "SELECT count(*), coalesce(max(created_at), 0) FROM arrival WHERE reader = ? AND part = ?"
+    for part in range(parts):
+        (count, newest), *_ = await db.execute_fetchall(sql, (reader, part))
+        if count > held.events or (count and newest > held.newest_s):
+            return True
+    return False
+
+
+def forget_reader(path: Path, name: str) -> None:
+    """Have a reader of a bridge that does not run begin anew; `path` is the bridge's outbox. Raises StoreError."""
+    path = arrivals_path(path)
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as db, db:
+            row = db.execute("SELECT reader FROM reader WHERE name = ?", (name,)).fetchone()
+            for table in _OF_READER if row is not None else ():
+                db.execute(f"DELETE FROM {table} WHERE reader = ?", row)  # noqa: S608  our own table names
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def arrivals_path(outbox: Path) -> Path:
+    """Where a bridge notes what its readers have taken: beside its outbox."""
+    return outbox.with_name(f"{outbox.stem}-arrivals.sqlite")
 
 
 class Arrivals:

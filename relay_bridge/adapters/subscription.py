@@ -22,6 +22,7 @@ from relay_bridge.adapters.taken import Taken
 from relay_bridge.chains import ChainOf, ChainOrder, ChainWatch, Fork, Gap, Place, seen_whole
 from relay_bridge.errors import RelayBridgeError, RelayGone
 from relay_bridge.inbox import Inbox
+from relay_bridge.ports import Held
 
 _log = logging.getLogger("relay_bridge")
 # Stored events collected before they are sorted and handed out: about 2 KB each, 400 MB at worst with pool events.
@@ -58,7 +59,8 @@ class Reading:
     `accept`: which verified events the terms allow; others are dropped and counted. `chain_of`: where events stand in
     chains: gaps are then looked for at all relays, and `on_alarm` hears of forks, and of gaps that no relay fills.
     `ordered`: live events of a chain come in its order (stored ones always do). `resume`: where to keep what was taken,
-    so that the next reader of the same name gets what is new only; an event counts as taken when the next is asked for.
+    so that the next reader of the same name gets what is new only; an event counts as taken when the next is asked for,
+    or, with `held` (what the reader has on its disk as it begins), when it is said to be `stored`.
     """
 
     accept: Callable[[VerifiedEvent], bool] | None = None
@@ -66,6 +68,7 @@ class Reading:
     ordered: bool = False
     resume: ArrivalStore | None = None
     on_alarm: Callable[[Fork | Gap], None] | None = None
+    held: Held | None = None
 
 
 class Subscription:
@@ -120,7 +123,7 @@ class Subscription:
     async def __aenter__(self) -> "Subscription":
         self._into, self._out = anyio.create_memory_object_stream[Delivered](_READ_AHEAD)
         if self._reading.resume is not None:
-            arrivals = await self._reading.resume.reader(self.name, self._filters)
+            arrivals = await self._reading.resume.reader(self.name, self._filters, self._reading.held)
             self._taken = Taken(arrivals, self._watch)
             await self._taken.load()
             if self._watch is not None and self._order is not None:
@@ -144,6 +147,11 @@ class Subscription:
         """The relays that have not given what they have stored, and why."""
         return dict(self._silent)
 
+    def stored(self, event: VerifiedEvent) -> None:
+        """Say that an event is on the reader's disk; for readers with `held`."""
+        if self._taken is not None:
+            self._taken.stored(event)
+
     def gaps(self) -> list[Gap]:
         """What is missing in the chains now, as far as they are watched."""
         return [] if self._watch is None else self._watch.gaps()
@@ -159,7 +167,7 @@ class Subscription:
             delivered = await self._out.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
-        if self._taken is not None and isinstance(delivered, VerifiedEvent):
+        if self._taken is not None and self._reading.held is None and isinstance(delivered, VerifiedEvent):
             self._taken.handed_out(delivered)
         return delivered
 

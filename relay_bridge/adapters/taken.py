@@ -26,6 +26,7 @@ class Taken:
         self.cursors: dict[str, int] = {}
         # Received and not yet taken: created_at by id. A cursor must not pass the oldest of them.
         self._waiting: dict[str, int] = {}
+        # Handed out to a reader that says so by asking for the next.
         self._current: VerifiedEvent | None = None
         self._unwritten: list[VerifiedEvent] = []
         self._many = anyio.Event()
@@ -51,10 +52,14 @@ class Taken:
 
     def done(self) -> None:
         """The reader is done with the last one handed out."""
-        if self._current is not None:
-            self._waiting.pop(self._current.id, None)
-            self._unwritten.append(self._current)
-            self._current = None
+        event, self._current = self._current, None
+        if event is not None:
+            self.stored(event)
+
+    def stored(self, event: VerifiedEvent) -> None:
+        """The reader says that an event is on its disk."""
+        if self._waiting.pop(event.id, None) is not None:
+            self._unwritten.append(event)
             if len(self._unwritten) >= WRITE_EVENTS:
                 self._many.set()
 

@@ -1,6 +1,7 @@
 """The gate: what a key signs while its lane is closed follows the terms that close it."""
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ class FakeFeed:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[object] = asyncio.Queue()
         self.published: list[tuple[VerifiedEvent, str]] = []
+        self.stored: list[str] = []
+        self.held: tuple[int, int] | None = None
 
     async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
         self.published.append((event, chain))
@@ -39,7 +42,11 @@ class FakeFeed:
         return [event for event, _ in self.published]
 
     @asynccontextmanager
-    async def subscribe(self, filters: Sequence[Filter], *, name: str) -> AsyncIterator[AsyncIterator[object]]:
+    async def subscribe(
+        self, filters: Sequence[Filter], *, name: str, held: tuple[int, int] | None = None
+    ) -> AsyncIterator[AsyncIterator[object]]:
+        self.held = held
+
         async def items() -> AsyncIterator[object]:
             while (item := await self.queue.get()) is not None:
                 yield item
@@ -48,7 +55,7 @@ class FakeFeed:
 
     def give(self, *events: VerifiedEvent) -> None:
         for event in events:
-            self.queue.put_nowait(Delivery(event))
+            self.queue.put_nowait(Delivery(event, functools.partial(self.stored.append, event.id)))
 
     def end(self) -> None:
         self.queue.put_nowait(None)
@@ -83,6 +90,21 @@ async def test_what_was_held_back_follows_the_terms() -> None:
     feed.give(late, others, terms, after)
     feed.end()
     assert await passed(gate) == [others, terms, late, after]
+
+
+async def test_what_is_held_back_is_not_said_to_be_stored() -> None:
+    """A kill meanwhile loses nothing: the next reader is given it again."""
+    feed = FakeFeed()
+    gate = GatedFeed(feed, POOL.pubkey, lambda _: None)
+    late, others = told(EDGE, 1), told(OTHER, 2)
+    feed.give(late, others)
+    feed.end()
+    with gate.hold([EDGE.pubkey]) as hold:
+        hold.until("terms to come")
+    async with gate.subscribe([], name="x", held=(5, 7)) as items:
+        async for item in items:
+            item.stored()
+    assert (feed.held, feed.stored) == ((5, 7), [others.id])
 
 
 async def test_terms_may_pass_before_they_are_named() -> None:

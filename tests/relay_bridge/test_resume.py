@@ -8,12 +8,14 @@ import pytest
 from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip11 import RelayInformation
 from relay_bridge.adapters import catchup
-from relay_bridge.adapters.arrival_store import ArrivalStore
+from relay_bridge.adapters.arrival_store import ArrivalStore, forget_reader
 from relay_bridge.chains import Place
+from relay_bridge.ports import Held
 from relay_bridge.service import EndOfStored, RelayBridge
 
 pytestmark = pytest.mark.anyio
-WAIT = 10
+# Generous: waiting ends as soon as what is awaited is there.
+WAIT = 60
 HOUR = 3_600
 FILTERS = [make_filter(kinds=[1]), make_filter(kinds=[2])]
 # Relays that keep and serve, and what each of them offers besides.
@@ -113,6 +115,60 @@ async def test_what_was_not_taken_comes_again(tmp_path: Path, relay, running, si
             assert await anext(subscription) == events[0]
 
 
+async def test_a_reader_that_reads_ahead_of_its_disk_says_what_is_stored(tmp_path: Path, relay, running, sign) -> None:
+    """What it did not say so of comes again, however much it has read since, and out of order too."""
+    events = [sign(1, at) for at in range(10)]
+    path = tmp_path / "r.db"
+
+    async def read(bridge: RelayBridge, held: Held, store: list[VerifiedEvent]) -> list[VerifiedEvent]:
+        got = []
+        with anyio.fail_after(WAIT):
+            async with bridge.subscribe(FILTERS, name="reader", resume=True, held=held) as subscription:
+                async for delivered in subscription:
+                    if isinstance(delivered, EndOfStored):
+                        break
+                    got.append(delivered)
+                for event in store:
+                    subscription.stored(event)
+        # After the reader has left nobody notes anything.
+        subscription.stored(events[9])
+        return got
+
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        await bridge.publish_many(events)
+        assert await bridge.flush(WAIT)
+        assert await read(bridge, Held(0, 0), [events[7], *events[:3]]) == events
+        assert await read(bridge, Held(4, events[7].created_at), []) == [*events[3:7], *events[8:]]
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        assert await read(bridge, Held(9, events[9].created_at), events[3:7]) == [*events[3:7], *events[8:]]
+        assert await read(bridge, Held(9, events[9].created_at), []) == events[8:]
+
+
+@pytest.mark.parametrize("left", [0, 4, 9], ids=["nothing", "some", "all but the newest"])
+async def test_a_reader_that_lost_its_disk_gets_everything_anew(
+    tmp_path: Path, relay, running, sign, left: int
+) -> None:
+    events = [sign(1, at) for at in range(10)]
+    path = tmp_path / "r.db"
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        await bridge.publish_many(events)
+        assert await bridge.flush(WAIT)
+        assert await take(bridge) == events
+        assert await take(bridge, held=Held(10, events[-1].created_at)) == []
+        newest = events[left - 1].created_at if left else 0
+        assert await take(bridge, held=Held(left, newest)) == events
+    # A rebuild says so itself.
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        assert await take(bridge) == events
+    forget_reader(path, "another")
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        assert await take(bridge) == []
+    forget_reader(path, "reader")
+    async with running(RelayBridge([relay.url], outbox_path=path)) as bridge:
+        assert await take(bridge) == events
+    forget_reader(tmp_path / "none.db", "reader")
+
+
 async def test_live_events_are_remembered_too(tmp_path: Path, relay, running, sign) -> None:
     path = tmp_path / "r.db"
     async with (
@@ -173,7 +229,7 @@ async def test_chains_go_on_where_they_were(tmp_path: Path, relay, running, sign
             assert [await anext(subscription) for _ in range(2)] == chain[3:5]
             assert isinstance(await anext(subscription), EndOfStored)
             await bridge.publish(chain[5])
-            with anyio.fail_after(2):
+            with anyio.fail_after(WAIT):
                 assert await anext(subscription) == chain[5]
             assert subscription.gaps() == []
     assert alarms == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from accounting.ports import Held
 from accounting.service import Accounting, AccountingConfig
 from nips.keys import SecretKey
 from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent
@@ -202,6 +203,10 @@ class FakeChain:
 @dataclass(frozen=True)
 class Delivered:
     event: VerifiedEvent
+    relay: "FakeRelay"
+
+    def stored(self) -> None:
+        self.relay.stored.append(self.event.id)
 
 
 class EndOfStored:
@@ -226,7 +231,7 @@ class FakeSubscription:
                 event = self.relay.order[at]
                 at += 1
                 if any(wanted.matches(event) for wanted in self.filters):
-                    yield Delivered(event)
+                    yield Delivered(event, self.relay)
             if not ended:
                 ended = True
                 yield EndOfStored()
@@ -243,6 +248,9 @@ class FakeRelay:
         self.published: list[VerifiedEvent] = []
         self.refuse_publish = False
         self.refuse_fetch = False
+        # What each subscriber said to hold, and the ids that were said to be on its disk.
+        self.held: list[Held] = []
+        self.stored: list[str] = []
 
     def put(self, *events: VerifiedEvent) -> None:
         for event in events:
@@ -258,7 +266,9 @@ class FakeRelay:
         self.published.append(event)
         self.put(event)
 
-    def subscribe(self, filters: Sequence[Filter], *, name: str) -> FakeSubscription:
+    def subscribe(self, filters: Sequence[Filter], *, name: str, held: Held | None = None) -> FakeSubscription:
+        assert held is not None
+        self.held.append(held)
         return FakeSubscription(self, filters)
 
     async def fetch(self, filters: Sequence[Filter], *, timeout_s: float = 10) -> list[VerifiedEvent]:

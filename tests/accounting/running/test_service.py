@@ -2,12 +2,15 @@
 
 import json
 import random
+import sqlite3
 from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
 
+from accounting import service
+from accounting.adapters.store import AccountingStore
 from accounting.adapters.stored_log import StoredLog
 from accounting.errors import UnsupportedOffer
 from nips.keys import SecretKey
@@ -15,7 +18,7 @@ from nips.nip01 import UnsignedEvent
 from nips.pool import summary as summaries
 from nips.pool.archive import ArchiveBody, Digest, parse_archive
 from nips.pool.chain import Head, link_of, next_link
-from nips.pool.kinds import ARCHIVE, BALANCE, STATEMENT, STATEMENT_PART, STATISTICS, STATUS, SUMMARY
+from nips.pool.kinds import ARCHIVE, BALANCE, LEDGER_KINDS, STATEMENT, STATEMENT_PART, STATISTICS, STATUS, SUMMARY
 from nips.pool.statement import build_status, parse_statement, parse_status
 from nips.pool.summary import HOUR_MS, parse_summary, parse_summary_part
 
@@ -132,6 +135,37 @@ async def test_a_new_key_matures_what_a_closed_one_has_split(pool, eventually, t
         assert accounting.balance(pool.log.bob).owed_msat
         assert accounting.condition().findings == {}
         assert len(pool.relay.of_kind(STATEMENT)) == 1
+        await stop(tasks)
+
+
+async def test_the_feed_hears_what_is_on_the_disk(pool, eventually, monkeypatch):
+    """Not before: while the disk fails, nothing of what was read counts as taken."""
+    mined(pool)
+    pool.tell()
+    full = True
+
+    async def add_events(store, events):
+        if full:
+            raise sqlite3.OperationalError("database or disk is full")
+        await add(store, events)
+
+    add = AccountingStore.add_events
+    monkeypatch.setattr(AccountingStore, "add_events", add_events)
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: len(accounting.condition().troubles) > 2)
+        assert pool.relay.held == [(0, 0)]
+        assert pool.relay.stored == []
+        full = False
+        log = [event.id for event in pool.relay.order if event.kind in LEDGER_KINDS]
+        await eventually(lambda: set(pool.relay.stored) >= set(log))
+        await stop(tasks)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(pool.accounting().run)
+        await eventually(lambda: len(pool.relay.held) == 2)
+        assert pool.relay.held[1].events >= len(log)
         await stop(tasks)
 
 

@@ -19,6 +19,7 @@ from zapper.adapters.fake_backend import open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
+from zapper.lightning_rails import LnurlRail
 from zapper.plan import PlanLimits
 from zapper.service import Zapper
 
@@ -52,6 +53,16 @@ async def demo_payouts(
         )
         await enter(running(wallet.run))
         provider = f"{places.lightning.host}:{places.lightning.port}"
+        rail = LnurlRail(
+            node,
+            http=await enter(open_http_client(HttpLimits(private_hosts=frozenset({provider})))),
+            signer=keys.zapper,
+            network=pool.network,
+            relays=relays,
+            now_s=lambda: clock.now_ms() // 1000,
+            # The demo wallet speaks plain HTTP on this machine.
+            allow_http_loopback=True,
+        )
         zapper = Zapper(
             ZapperConfig(
                 pool=pool,
@@ -60,15 +71,12 @@ async def demo_payouts(
                 payout_interval_s=config.payouts.interval_seconds,
                 limits=PlanLimits(minimum_msat=config.terms.minimum_payout_sat * 1000),
                 concurrency=config.payouts.concurrency,
-                # The demo wallet speaks plain HTTP on this machine.
-                allow_http_loopback=True,
             ),
             signer=keys.zapper,
             owed=OwedByAccounting(accounting),
             store=await enter(open_intent_store(data / "payouts.sqlite")),
-            backend=node,
+            rails={"zap": rail, "lnurl": rail},
             feed=BridgeFeed(bridge),
-            http=await enter(open_http_client(HttpLimits(private_hosts=frozenset({provider})))),
             clock=clock.now_ms,
         )
         await enter(running(zapper.run))

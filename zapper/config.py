@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from nips.pool.address import PoolAddress
 from zapper.plan import PlanLimits
+from zapper.wishes import DEFAULT_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class ZapperConfig:
 
     `relays`: where zap receipts should go (the first three are named). `max_fee_ppm`, `max_fee_floor_msat`: what a
     payment may cost in routing, the larger of the two; the pool bears it. `unknown_grace_s`: how long after an
-    invoice's end a payment the backend has never heard of is given up. `allow_http_loopback`: demo only.
+    invoice's end a payment the backend has never heard of is given up. `methods`: the pool's order of trying them.
     """
 
     pool: PoolAddress
@@ -31,7 +32,7 @@ class ZapperConfig:
     unknown_alert_s: int = 900
     backoff_first_s: int = 60
     backoff_cap_s: int = 6 * 3600
-    allow_http_loopback: bool = False
+    methods: tuple[str, ...] = DEFAULT_ORDER
 
 
 @dataclass(slots=True)

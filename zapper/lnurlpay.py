@@ -16,7 +16,6 @@ from nips.lnurl import (
 from nips.nip57 import build_zap_request, zap_request_text
 from zapper.errors import PaymentBlocked
 from zapper.ports import Http
-from zapper.profile import Destination
 
 # Invoices know no testnet4: its wallets write lntb.
 INVOICE_NETWORKS = {"main": "main", "testnet4": "testnet", "signet": "signet", "regtest": "regtest"}
@@ -31,23 +30,24 @@ class Asked:
     zap_request: str | None
 
 
-async def pay_params(http: Http, destination: Destination, amount_msat: int, *, allow_http_loopback: bool) -> PayParams:
-    """What the payee's server offers, if it takes this amount. Raises HttpFailed, InvalidLnurl, LnurlRefused,
-    PaymentBlocked.
+async def pay_params(http: Http, url: str, amount_msat: int, *, name: str, allow_http_loopback: bool) -> PayParams:
+    """What the payee's server offers, if it takes this amount. `name`: of the destination, for people.
+
+    Raises HttpFailed, InvalidLnurl, LnurlRefused, PaymentBlocked.
     """
-    params = parse_pay_params(await http.get_json(destination.url), allow_http_loopback=allow_http_loopback)
+    params = parse_pay_params(await http.get_json(url), allow_http_loopback=allow_http_loopback)
     if not params.min_sendable_msat <= amount_msat <= params.max_sendable_msat:
         raise PaymentBlocked(
-            f"{destination.text} takes {params.min_sendable_msat} to {params.max_sendable_msat} msat, "
-            f"due are {amount_msat}"
+            f"{name} takes {params.min_sendable_msat} to {params.max_sendable_msat} msat, due are {amount_msat}"
         )
     return params
 
 
 def ask_for_invoice(
     params: PayParams,
-    destination: Destination,
+    url: str,
     *,
+    zap: bool,
     miner: str,
     amount_msat: int,
     relays: tuple[str, ...],
@@ -55,18 +55,18 @@ def ask_for_invoice(
     signer: Signer,
     now_s: int,
 ) -> Asked:
-    """A zap when the server takes zaps, else a plain payment."""
-    if params.nostr_pubkey is None:
+    """The question to the server at `url`: for a zap, or for a plain payment."""
+    if not zap:
         return Asked(callback_url(params, amount_msat), params.metadata_hash, None)
-    lnurl = encode_lnurl(destination.url)
+    lnurl = encode_lnurl(url)
     request = signer.sign(
         build_zap_request(
             recipient=miner, amount_msat=amount_msat, lnurl=lnurl, relays=relays, content=content, created_at=now_s
         )
     )
     text = zap_request_text(request)
-    url = callback_url(params, amount_msat, zap_request=text, lnurl=lnurl)
-    return Asked(url, sha256(text.encode()).hexdigest(), text)
+    callback = callback_url(params, amount_msat, zap_request=text, lnurl=lnurl)
+    return Asked(callback, sha256(text.encode()).hexdigest(), text)
 
 
 async def fetch_invoice(http: Http, asked: Asked, *, amount_msat: int, network: str, now_s: int) -> Invoice:

@@ -1,6 +1,6 @@
 """What the zapper asks of the rest of the pool and of the world."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,10 +13,13 @@ from zapper.payout import Intent, Step
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """The payment reached the payee. `preimage` in hex; a caller checks it against the payment hash."""
+    """The payment reached the payee. `preimage` in hex, "" where the method has none; a caller checks it against the
+    payment hash. `evidence`: what else the payout record's proof is made of, as text.
+    """
 
     preimage: str
     fee_msat: int
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The backend has never seen this payment hash."""
+    """The backend has never seen this payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +126,17 @@ class ReceiptPublisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Payee:
-    """How a miner's payouts went lately. `failures` in a row; no try before `not_before_ms`; why, for people."""
+    """How a miner's payouts went lately. `failures` in a row; no try before `not_before_ms`; why, for people.
+
+    `since_ms`: when the first of them was; `dead_ms`: since when nothing more is tried, 0 while it is.
+    """
 
     miner: str
     failures: int
     not_before_ms: int
     reason: str
+    since_ms: int = 0
+    dead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,7 @@ class ChainHead:
 class IntentStore(Protocol):
     """The zapper's memory: what it says is on disk when the call returns, before money moves.
 
-    It upholds on its own, whatever its caller does: one open payout a miner; no payment hash twice; steps only along
+    It upholds on its own, whatever its caller does: one open payout a miner; no reference twice; steps only along
     the table, from the state the caller saw; one record a payout; the chain of records without gaps.
     """
 
@@ -171,13 +179,19 @@ class IntentStore(Protocol):
         """Remember it."""
 
     async def unrecorded(self) -> list[Intent]:
-        """Settled payouts without a payout record, oldest first."""
+        """Settled payouts without a payout record, and returned ones without their reversal's, oldest first."""
+
+    async def returnable(self, methods: Collection[str]) -> list[Intent]:
+        """Settled and recorded payouts by these methods that are not known to be kept, oldest first."""
+
+    async def set_kept(self, payout_id: str, now_ms: int) -> None:
+        """The payee has it for good."""
 
     async def chain_head(self) -> ChainHead | None:
         """The newest payout record."""
 
     async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
-        """The signed payout record of a settled payout, as the next of the chain. Raises Conflict."""
+        """The signed record of a settled payout, or of its return, as the next of the chain. Raises Conflict."""
 
     async def unpublished(self) -> list[VerifiedEvent]:
         """Payout records not yet handed to the relays, by seq."""

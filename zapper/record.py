@@ -1,10 +1,10 @@
 """The payout record (4215) of a settled payout, the receipt (9735) it may name, and the chain it extends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nips.errors import NipError
-from nips.nip01 import UnsignedEvent, VerifiedEvent, decode_event
+from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.nip57 import check_zap_receipt, check_zap_request
 from nips.pool.address import PoolAddress
 from nips.pool.chain import next_link
@@ -13,39 +13,29 @@ from zapper.errors import Conflict, StoreBehind
 from zapper.payout import Intent, State
 from zapper.ports import ChainHead
 
+# Ends the name of a reversal: a payout comes back once.
+BACK = "-back"
+
 
 def payout_record(
-    pool: PoolAddress, intent: Intent, head: ChainHead | None, *, now_s: int
+    pool: PoolAddress, intent: Intent, proof: Mapping[str, Any], head: ChainHead | None, *, now_s: int
 ) -> tuple[int, UnsignedEvent]:
-    """The record's seq and the event to sign; its created_at never falls along the chain.
+    """The record's seq and the event to sign: a settled payout's, or the reversal of one that came back.
 
-    Raises Conflict for a payout that is not settled.
+    Its created_at never falls along the chain. `proof`: the rail's. Raises Conflict when there is nothing to record.
     """
-    if intent.state is not State.SETTLED or intent.invoice is None or intent.preimage is None:
+    if intent.state not in (State.SETTLED, State.RETURNED):
         raise Conflict(f"payout {intent.payout_id} is {intent.state.value}: there is nothing to record")
-    proof: dict[str, Any] = {"bolt11": intent.invoice, "preimage": intent.preimage}
-    if intent.zap_request is not None:
-        event = decode_event(intent.zap_request)
-        # The order in which the request was serialised: whoever encodes it again without spaces hashes what we sent.
-        proof["zap_request"] = {
-            "id": event.id,
-            "pubkey": event.pubkey,
-            "created_at": event.created_at,
-            "kind": event.kind,
-            "tags": [list(tag) for tag in event.tags],
-            "content": event.content,
-            "sig": event.sig,
-        }
-    if intent.receipt is not None:
-        proof["receipt"] = intent.receipt
+    returned = intent.state is State.RETURNED
     body = PayoutBody(
-        payout_id=intent.payout_id,
+        payout_id=intent.payout_id + (BACK if returned else ""),
         miner=intent.miner,
-        amount_msat=intent.amount_msat,
-        network_fee_msat=intent.fee_msat,
+        amount_msat=-intent.amount_msat if returned else intent.amount_msat,
+        network_fee_msat=0 if returned else intent.fee_msat,
         to=intent.to,
         method=intent.method,
         proof=proof,
+        reverses=intent.payout_id if returned else None,
     )
     link = next_link(None if head is None else head.head)
     created_at = now_s if head is None else max(now_s, head.created_at)
@@ -66,13 +56,13 @@ def check_chain(events: Sequence[VerifiedEvent], head: ChainHead | None) -> None
 
 def is_receipt(event: VerifiedEvent, intent: Intent) -> bool:
     """Whether this 9735 is the provider's word for our payment; others of the same provider pass by."""
-    if intent.zap_request is None or intent.provider is None or intent.invoice is None:
+    if intent.zap_request is None or intent.provider is None or intent.payload is None:
         return False
-    if event.tag_value("bolt11") != intent.invoice:
+    if event.tag_value("bolt11") != intent.payload:
         return False
     try:
         request = check_zap_request(intent.zap_request)
-        check_zap_receipt(event, provider=intent.provider, request=request, bolt11=intent.invoice)
+        check_zap_receipt(event, provider=intent.provider, request=request, bolt11=intent.payload)
     except NipError:
         return False
     return True

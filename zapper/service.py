@@ -1,4 +1,4 @@
-"""The zapper at work: rounds of payouts, the questions about unknown ones, and the chain of payout records.
+"""The zapper at work: rounds of payouts, the questions about unknown ones, and what becomes of each.
 
 Every step is on disk before the act it names. Payees are paid side by side, a bounded number at a time; nothing of one
 payee's failure reaches another's payout.
@@ -7,43 +7,28 @@ payee's failure reaches another's payout.
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 
 import anyio
 from anyio.abc import TaskStatus
 
 from nips.errors import NipError
 from nips.keys import Signer
-from nips.lnurl import PayParams
-from nips.nip01 import VerifiedEvent, make_filter
-from nips.nip57 import ZAP_RECEIPT
-from nips.pool.kinds import PAYOUT
+from nips.nip01 import make_filter
+from nips.nip61 import NUTZAP_INFO
 from zapper.config import ZapperConfig, ZapperStatus
 from zapper.errors import Conflict, HttpFailed, PaymentBlocked, StoreBehind
-from zapper.lnurlpay import ask_for_invoice, fetch_invoice, pay_params
 from zapper.payout import Intent, State, Step
 from zapper.plan import Plan, Planned, after_failure, due_msat, make_plan
-from zapper.ports import (
-    EventFeed,
-    Http,
-    IntentStore,
-    LightningBackend,
-    Owed,
-    OwedSource,
-)
-from zapper.profile import PROFILE, Destination, destination_of, newest_profile
-from zapper.record import check_chain, is_receipt, payout_record
+from zapper.ports import EventFeed, IntentStore, Owed, OwedSource
+from zapper.profile import PROFILE
+from zapper.rails import Kept, Order, Rail, Returned, ReturningRail
+from zapper.recorder import Recorder
 from zapper.teller import Teller
+from zapper.wishes import Wish, wishes_of
 
 log = logging.getLogger("zapper")
-
-# The chain of payout records, by its name in the protocol.
-CHAIN = "payouts"
-# A relay may hand out a receipt dated a little before our clock's time of the request.
-RECEIPT_SKEW_S = 600
-# How many of our newest records are compared with the store: what one query to any relay brings.
-COMPARED_RECORDS = 500
 
 _OPEN_REASONS = {
     State.INTENT: "a payout is under way",
@@ -62,7 +47,9 @@ def _random_id() -> str:
 
 
 class Zapper:
-    """Pays what is owed, exactly once. `clock` gives Unix ms, `new_id` a payout id never given before."""
+    """Pays what is owed, exactly once. `rails`: by 4215's word for the method; `clock` gives Unix ms, `new_id` a payout
+    id never given before.
+    """
 
     def __init__(
         self,
@@ -71,9 +58,8 @@ class Zapper:
         signer: Signer,
         owed: OwedSource,
         store: IntentStore,
-        backend: LightningBackend,
+        rails: Mapping[str, Rail],
         feed: EventFeed,
-        http: Http,
         clock: Callable[[], int] = _now_ms,
         new_id: Callable[[], str] = _random_id,
     ) -> None:
@@ -83,18 +69,27 @@ class Zapper:
         self._signer = signer
         self._owed = owed
         self._store = store
-        self._backend = backend
+        self._rails = rails
         self._feed = feed
-        self._http = http
         self._clock = clock
         self._new_id = new_id
-        self._teller = Teller(config, store=store, backend=backend, clock=clock, deadline=anyio.fail_after)
+        self._teller = Teller(config, store=store, rails=rails, clock=clock, deadline=anyio.fail_after)
+        self._recorder = Recorder(
+            config,
+            signer=signer,
+            store=store,
+            rails=rails,
+            feed=feed,
+            clock=clock,
+            one_at_a_time=anyio.Lock(),
+            patience=anyio.move_on_after,
+        )
         self.status = ZapperStatus()
         # Miners some task is working for right now: nobody else touches their payouts.
         self._busy: set[str] = set()
         self._slots = anyio.CapacityLimiter(config.concurrency)
-        self._chain = anyio.Lock()
-        self._compared = False
+        self._begun = False
+        self._returning = [method for method, rail in rails.items() if isinstance(rail, ReturningRail)]
 
     def why_unpaid(self, miner: str) -> str | None:
         """Why a miner with something due was not paid when last looked at; None when nothing stands against it."""
@@ -128,7 +123,7 @@ class Zapper:
 
         Raises what the accounting or the store raise.
         """
-        await self._compare_chain()
+        await self._begin()
         if self.status.blocked:
             return Plan((), {})
         rows = {owed.miner: owed for owed in await self._owed.owed()}
@@ -156,11 +151,15 @@ class Zapper:
         return plan
 
     async def _balance(self) -> int | None:
+        """What the Lightning wallet can spend."""
+        rail = self._rails.get("zap")
+        if rail is None:
+            return None
         try:
             with anyio.fail_after(self._config.fetch_timeout_s):
-                return await self._backend.balance_msat()
+                return await rail.balance_msat()
         except Exception as error:  # any backend's own errors: not knowing the balance stops nothing
-            log.warning("the balance of %s is not known: %s", self._backend.name, error)
+            log.warning("the balance of %s is not known: %s", rail.name, error)
             return None
 
     async def _pay_one(self, planned: Planned, owed: Owed) -> None:
@@ -173,19 +172,8 @@ class Zapper:
                 # Rounds may overlap: what is due is asked again by the only task that works for this miner.
                 if due_msat(owed, await self._store.holds(planned.miner)) < planned.amount_msat:
                     return
-                destination = destination_of(
-                    await self._profile(planned.miner), allow_http_loopback=self._config.allow_http_loopback
-                )
-                params = await pay_params(
-                    self._http,
-                    destination,
-                    planned.amount_msat,
-                    allow_http_loopback=self._config.allow_http_loopback,
-                )
-                intent = await self._intend(planned, destination)
-                intent = await self._invoice(intent, destination, params, owed)
-                intent = await self._teller.send(intent)
-            await self._conclude(intent, wait_s=self._config.receipt_wait_s)
+                intent = await self._teller.send(await self._prepared(planned, owed))
+            await self._conclude(intent)
         except (PaymentBlocked, HttpFailed, NipError, Conflict) as error:
             await self._failed(planned.miner, str(error))
         except Exception:
@@ -210,16 +198,39 @@ class Zapper:
 
     # The steps of one payout
 
-    async def _profile(self, miner: str) -> VerifiedEvent | None:
+    async def _wishes(self, miner: str) -> list[Wish]:
+        """The ways to pay this miner, best first. Raises PaymentBlocked."""
+        wanted = make_filter(authors=[miner], kinds=[PROFILE, NUTZAP_INFO])
         try:
-            events = await self._feed.fetch(
-                [make_filter(authors=[miner], kinds=[PROFILE])], timeout_s=self._config.fetch_timeout_s
-            )
+            events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
         except Exception as error:  # each bridge has its own; all mean that no relay answered
             raise PaymentBlocked(f"no relay could be asked for the profile ({error})") from None
-        return newest_profile(events, miner, now_s=self._clock() // 1000)
+        wishes = wishes_of(events, miner, order=self._config.methods, now_s=self._clock() // 1000)
+        payable = [wish for wish in wishes if wish.method in self._rails]
+        if not payable:
+            raise PaymentBlocked(f"this pool does not pay by {', '.join(wish.method for wish in wishes)}")
+        return payable
 
-    async def _intend(self, planned: Planned, destination: Destination) -> Intent:
+    async def _prepared(self, planned: Planned, owed: Owed) -> Intent:
+        """A payout with all that sending needs, by the first way that can be prepared.
+
+        Raises PaymentBlocked, HttpFailed, NipError, Conflict with the reasons of all.
+        """
+        reasons: list[str] = []
+        failure: Exception | None = None
+        for wish in await self._wishes(planned.miner):
+            intent = await self._intend(planned, wish)
+            try:
+                return await self._prepare(intent, wish, owed)
+            except (PaymentBlocked, HttpFailed, NipError, Conflict) as error:
+                await self._teller.fail(intent, Step.REJECT, str(error))
+                failure = error
+                reasons.append(f"{wish.method}: {error}")
+        if failure is None or len(reasons) > 1:
+            raise PaymentBlocked("; ".join(reasons))
+        raise failure
+
+    async def _intend(self, planned: Planned, wish: Wish) -> Intent:
         """Set the amount aside. Raises Conflict."""
         now_ms = self._clock()
         fee_msat = planned.amount_msat * self._config.max_fee_ppm // 1_000_000
@@ -231,112 +242,47 @@ class Zapper:
             state=State.INTENT,
             created_ms=now_ms,
             step_ms=now_ms,
-            to=destination.to,
-            destination=destination.text,
-            provider=None,
+            to=wish.named_by.id,
+            destination=wish.destination,
+            method=wish.method,
         )
         await self._store.create(intent)
         return intent
 
-    async def _invoice(self, intent: Intent, destination: Destination, params: PayParams, owed: Owed) -> Intent:
-        """Ask for the invoice and store it; with none worth paying, what was set aside is due again.
-
-        Raises HttpFailed, NipError, Conflict.
-        """
-        asked = ask_for_invoice(
-            params,
-            destination,
-            miner=intent.miner,
-            amount_msat=intent.amount_msat,
-            relays=self._config.relays,
-            content=self._line(intent, owed),
-            signer=self._signer,
-            now_s=self._clock() // 1000,
-        )
-        try:
-            invoice = await fetch_invoice(
-                self._http,
-                asked,
+    async def _prepare(self, intent: Intent, wish: Wish, owed: Owed) -> Intent:
+        """All that sending needs, stored. Raises PaymentBlocked, HttpFailed, NipError, Conflict."""
+        prepared = await self._rails[wish.method].prepare(
+            Order(
+                payout_id=intent.payout_id,
+                miner=intent.miner,
                 amount_msat=intent.amount_msat,
-                network=self._config.pool.network,
-                now_s=self._clock() // 1000,
+                max_fee_msat=intent.max_fee_msat,
+                destination=wish.destination,
+                named_by=wish.named_by,
+                line=self._line(intent, owed),
             )
-            return await self._store.advance(
-                intent,
-                Step.INVOICE,
-                self._clock(),
-                provider=params.nostr_pubkey,
-                zap_request=asked.zap_request,
-                invoice=invoice.text,
-                payment_hash=invoice.payment_hash,
-                expires_at=invoice.expires_at,
-            )
-        except (HttpFailed, NipError, Conflict) as error:
-            await self._store.advance(intent, Step.REJECT, self._clock(), reason=str(error))
-            raise
+        )
+        return await self._store.advance(intent, Step.INVOICE, self._clock(), **asdict(prepared))
 
     def _line(self, intent: Intent, owed: Owed) -> str:
         """What the payee reads with the zap."""
         line = f"{self._config.pool_name}: {intent.amount_msat // 1000} sat for your mining"
         return f"{line}, statement {owed.statements[0]}" if owed.statements else line
 
-    async def _conclude(self, intent: Intent, *, wait_s: float) -> None:
+    async def _conclude(self, intent: Intent) -> None:
         """After the money: the receipt and the record of a settled payout, the word about any other."""
         if intent.state is State.SETTLED:
             self.status.settled += 1
             self.status.why_unpaid.pop(intent.miner, None)
-            await self._record(await self._with_receipt(intent, wait_s))
+            await self._record(await self._recorder.with_receipt(intent))
         elif intent.state is State.FAILED:
             await self._failed(intent.miner, intent.reason)
         else:
             self.status.why_unpaid[intent.miner] = _OPEN_REASONS[intent.state]
 
-    # Receipts and records
-
-    async def _with_receipt(self, intent: Intent, wait_s: float) -> Intent:
-        """The payout with its zap receipt's id, if one comes in time: the record does not depend on it."""
-        if intent.zap_request is None or intent.provider is None or intent.receipt is not None:
-            return intent
-        wanted = make_filter(
-            authors=[intent.provider],
-            kinds=[ZAP_RECEIPT],
-            tags={"p": [intent.miner]},
-            since=max(0, intent.created_ms // 1000 - RECEIPT_SKEW_S),
-        )
-        receipt: str | None = None
-        try:
-            with anyio.move_on_after(wait_s):
-                async with self._feed.subscribe([wanted], name=f"receipt-{intent.payout_id[:16]}") as events:
-                    async for item in events:
-                        event = getattr(item, "event", None)
-                        if isinstance(event, VerifiedEvent) and is_receipt(event, intent):
-                            receipt = event.id
-                            break
-        except Exception as error:  # relays come and go: the payment is made all the same
-            log.warning("no receipt of payout %s: %s", intent.payout_id, error)
-        if receipt is None:
-            return intent
-        await self._store.set_receipt(intent.payout_id, receipt)
-        return replace(intent, receipt=receipt)
-
     async def _record(self, intent: Intent) -> None:
-        """Sign and store the payout record as the chain's next, then hand over what the relays have not got."""
-        async with self._chain:
-            head = await self._store.chain_head()
-            seq, unsigned = payout_record(self._config.pool, intent, head, now_s=self._clock() // 1000)
-            await self._store.append_record(intent.payout_id, seq, self._signer.sign(unsigned))
-            self.status.records += 1
-            await self._publish()
-
-    async def _publish(self) -> None:
-        """Hand over the records not yet handed over, in order. The chain is locked."""
-        for event in await self._store.unpublished():
-            try:
-                await self._feed.publish(event, chain=CHAIN)
-            except Exception as error:  # the bridge's own: the next reconciliation tries again
-                log.warning("payout record %s is not published yet: %s", event.id, error)
-                return
-            await self._store.mark_published(event.id)
+        await self._recorder.record(intent)
+        self.status.records += 1
 
     # What a crash, a timeout or a slow wallet left open
 
@@ -345,17 +291,20 @@ class Zapper:
 
         Raises what the store raises.
         """
-        await self._compare_chain()
+        await self._begin()
         if self.status.blocked:
             return
-        async with self._chain:
-            await self._publish()
+        await self._recorder.publish()
         slots = anyio.CapacityLimiter(self._config.concurrency)
         async with anyio.create_task_group() as tasks:
             for intent in await self._store.open_intents() + await self._store.unrecorded():
                 if intent.miner not in self._busy:
                     self._busy.add(intent.miner)
                     tasks.start_soon(self._resume, intent, slots)
+            for intent in await self._store.returnable(self._returning):
+                if intent.miner not in self._busy:
+                    self._busy.add(intent.miner)
+                    tasks.start_soon(self._see_whether_kept, intent, slots)
         unknown = [intent for intent in await self._store.open_intents() if intent.state is State.UNKNOWN]
         late_ms = self._clock() - self._config.unknown_alert_s * 1000
         self.status.unknown = tuple(intent.payout_id for intent in unknown)
@@ -378,35 +327,56 @@ class Zapper:
     async def _resume_from(self, intent: Intent) -> None:
         match intent.state:
             case State.INTENT:
-                # No invoice was stored, so none was paid.
-                await self._store.advance(intent, Step.REJECT, self._clock(), reason="interrupted before its invoice")
+                # Nothing to send was stored, so nothing was sent.
+                await self._teller.fail(intent, Step.REJECT, "interrupted before it was prepared")
             case State.INVOICED:
-                await self._conclude(await self._teller.send(intent), wait_s=self._config.receipt_wait_s)
+                await self._conclude(await self._teller.send(intent))
             case State.SENDING | State.UNKNOWN:
-                await self._conclude(await self._teller.resolve(intent), wait_s=self._config.receipt_wait_s)
+                await self._conclude(await self._teller.resolve(intent))
             case State.SETTLED:
-                await self._conclude(intent, wait_s=self._config.receipt_wait_s)
+                await self._conclude(intent)
+            case State.RETURNED:
+                await self._record(intent)
             case State.DUE | State.FAILED:
                 pass
 
-    async def _compare_chain(self) -> None:
+    async def _see_whether_kept(self, intent: Intent, slots: anyio.CapacityLimiter) -> None:
+        """Money that waits to be taken: kept, waiting, or back with us. The miner is marked busy. Never raises."""
+        rail = self._rails[intent.method]
+        assert isinstance(rail, ReturningRail)
+        try:
+            async with slots:
+                with anyio.fail_after(self._config.pay_timeout_s):
+                    outcome = await rail.outcome(intent)
+            if isinstance(outcome, Kept):
+                await self._store.set_kept(intent.payout_id, self._clock())
+            elif isinstance(outcome, Returned):
+                log.warning("payout %s came back: nobody took it in time", intent.payout_id)
+                returned = await self._store.advance(
+                    intent, Step.RETURN, self._clock(), evidence=outcome.evidence, reason="nobody took it in time"
+                )
+                await self._record(returned)
+        except Exception as error:  # mints and wallets have their own: asked again later
+            log.warning("whether payout %s was taken is not known: %s", intent.payout_id, error)
+        finally:
+            self._busy.discard(intent.miner)
+
+    async def _begin(self) -> None:
         """Once a start: an intent store older than our own records on the relays must not pay."""
-        if self._compared:
+        if self._begun:
             return
-        tags = {"a": [str(self._config.pool)]}
-        wanted = make_filter(authors=[self._signer.pubkey], kinds=[PAYOUT], tags=tags, limit=COMPARED_RECORDS)
         try:
-            events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
-        except Exception as error:  # each bridge has its own; all mean that no relay answered
-            self.status.blocked = f"no relay could be asked for our own payout records ({error})"
-            return
-        head = await self._store.chain_head()
-        try:
-            check_chain(events, head)
+            await self._recorder.compare()
         except StoreBehind as error:
             if self.status.blocked != str(error):
                 log.error("%s", error)
             self.status.blocked = str(error)
             return
+        except Exception as error:  # each bridge has its own; all mean that no relay answered
+            self.status.blocked = f"no relay could be asked for our own payout records ({error})"
+            return
+        unfinished = await self._store.open_intents()
+        for rail in {id(rail): rail for rail in self._rails.values()}.values():
+            await rail.begin(unfinished)
         self.status.blocked = ""
-        self._compared = True
+        self._begun = True

@@ -24,6 +24,7 @@ from nips.pool.payout import Payout, parse_payout
 from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
 from zapper.errors import HttpFailed
+from zapper.lightning_rails import LnurlRail
 from zapper.plan import PlanLimits
 from zapper.ports import FailedPayment, NotFound, Owed, Paid, Pending, Refused, Unclear
 from zapper.service import Zapper
@@ -397,6 +398,8 @@ class Pool:
         self.miners: dict[str, SecretKey] = {}
         self.backend: Any = wallet
         self.settings: dict[str, Any] = {}
+        self.rails: dict[str, Any] = {}
+        self.http: Any = provider
 
     def miner(self, name: str, earned_msat: int, *, profile: str | None = None) -> str:
         key = secret(len(self.miners))
@@ -417,6 +420,14 @@ class Pool:
             **self.settings,
         }
         config = ZapperConfig(pool=self.address, pool_name="Test", relays=("ws://127.0.0.1:7777",), **settings)
+        rail = LnurlRail(
+            self.backend,
+            http=self.http,
+            signer=self.signer,
+            network="regtest",
+            relays=("ws://127.0.0.1:7777",),
+            now_s=lambda: self.clock() // 1000,
+        )
         async with open_intent_store(self.path) as store:
             kept = wrap(store)
             yield (
@@ -425,9 +436,8 @@ class Pool:
                     signer=self.signer,
                     owed=self.ledger,
                     store=kept,
-                    backend=self.backend,
+                    rails={"zap": rail, "lnurl": rail, **self.rails},
                     feed=self.feed,
-                    http=self.provider,
                     clock=self.clock,
                 ),
                 store,

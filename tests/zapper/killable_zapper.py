@@ -22,6 +22,7 @@ from nips.pool.payout import parse_payout  # noqa: E402
 from zapper.adapters.fake_backend import FakeLightning, open_fake_lightning  # noqa: E402
 from zapper.adapters.intent_store import open_intent_store  # noqa: E402
 from zapper.config import ZapperConfig  # noqa: E402
+from zapper.lightning_rails import LnurlRail  # noqa: E402
 from zapper.plan import PlanLimits  # noqa: E402
 from zapper.ports import Owed  # noqa: E402
 from zapper.service import Zapper  # noqa: E402
@@ -119,6 +120,14 @@ async def main(folder: Path) -> None:
         ) as node,
         open_intent_store(folder / "intents.sqlite") as store,
     ):
+        rail = LnurlRail(
+            Loud(node, ("pay",)),  # type: ignore[arg-type]  # a proxy by name
+            http=NodeHttp(node),
+            signer=key("zapper"),
+            network="regtest",
+            relays=("ws://127.0.0.1:7777",),
+            now_s=lambda: clock() // 1000,
+        )
         zapper = Zapper(
             ZapperConfig(
                 pool=PoolAddress(key("pool").pubkey, "regtest"),
@@ -129,9 +138,8 @@ async def main(folder: Path) -> None:
             signer=key("zapper"),
             owed=Ledger(),
             store=Loud(store, ("create", "advance", "append_record")),  # type: ignore[arg-type]  # a proxy by name
-            backend=Loud(node, ("pay",)),  # type: ignore[arg-type]  # a proxy by name
+            rails={"zap": rail, "lnurl": rail},
             feed=feed,  # type: ignore[arg-type]  # subscribe is for receipts, and no provider here zaps
-            http=NodeHttp(node),
             clock=clock,
         )
         for _day in range(3):

@@ -6,9 +6,9 @@ updates, so that they hold even against a mistaken caller. A lock file keeps a s
 
 import fcntl
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +17,7 @@ import anyio
 
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.chain import Head
+from zapper.adapters.intent_schema import migrate
 from zapper.adapters.transactions import transaction
 from zapper.errors import Conflict, StoreInUse
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
@@ -25,57 +26,20 @@ from zapper.ports import ChainHead, Payee
 _COLUMNS = tuple(field.name for field in fields(Intent))
 
 
-def _states(states: frozenset[State]) -> str:
-    return ",".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
+def _states(chosen: frozenset[State]) -> str:
+    return ",".join(f"'{state.value}'" for state in sorted(chosen, key=lambda state: state.value))
 
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS intents (
-    payout_id TEXT PRIMARY KEY,
-    miner TEXT NOT NULL,
-    amount_msat INTEGER NOT NULL CHECK (amount_msat > 0),
-    max_fee_msat INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    step_ms INTEGER NOT NULL,
-    "to" TEXT NOT NULL,
-    destination TEXT NOT NULL,
-    provider TEXT,
-    zap_request TEXT,
-    invoice TEXT UNIQUE,
-    payment_hash TEXT UNIQUE,
-    expires_at INTEGER,
-    preimage TEXT,
-    fee_msat INTEGER NOT NULL,
-    receipt TEXT,
-    reason TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_open ON intents (miner) WHERE state IN ({_states(OPEN)});
-CREATE INDEX IF NOT EXISTS by_miner ON intents (miner) WHERE state IN ({_states(HOLDING)});
-CREATE TABLE IF NOT EXISTS payees (
-    miner TEXT PRIMARY KEY,
-    failures INTEGER NOT NULL,
-    not_before_ms INTEGER NOT NULL,
-    reason TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS records (
-    seq INTEGER PRIMARY KEY,
-    payout_id TEXT NOT NULL UNIQUE REFERENCES intents (payout_id),
-    event_id TEXT NOT NULL UNIQUE,
-    created_at INTEGER NOT NULL,
-    event BLOB NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS unsent ON records (seq) WHERE published = 0;
-CREATE INDEX IF NOT EXISTS settled ON intents (created_ms) WHERE state = '{State.SETTLED.value}';
-"""
 _LIST = ", ".join(f'"{name}"' for name in _COLUMNS)
 _INSERT = f"INSERT INTO intents ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - constant names
 _SELECT = f"SELECT {_LIST} FROM intents"  # noqa: S608 - constant names
 
+# What settled has one record, what came back a second one.
 _UNRECORDED = (
-    f"{_SELECT} WHERE state = 'settled' AND payout_id NOT IN (SELECT payout_id FROM records) ORDER BY created_ms"  # noqa: S608 - constants
+    f"{_SELECT} WHERE (state = 'settled' OR state = 'returned') AND (state = 'returned') + 1 >"  # noqa: S608 - constants
+    " (SELECT count(*) FROM records WHERE records.payout_id = intents.payout_id) ORDER BY created_ms"
 )
+_PAYEE = ", ".join(field.name for field in fields(Payee))
 
 
 def _row(intent: Intent) -> tuple[Any, ...]:
@@ -87,6 +51,7 @@ def _row(intent: Intent) -> tuple[Any, ...]:
 def _intent(row: Sequence[Any]) -> Intent:
     values = dict(zip(_COLUMNS, row, strict=True))
     values["state"] = State(values["state"])
+    values["fee_borne"] = bool(values["fee_borne"])
     return Intent(**values)
 
 
@@ -148,29 +113,41 @@ class SqliteIntentStore:
 
     async def holds(self, miner: str) -> dict[str, int]:
         """What this miner's payouts hold, by payout_id, in msat."""
-        rows = await self._rows(
-            f"SELECT payout_id, amount_msat FROM intents WHERE miner = ? AND state IN ({_states(HOLDING)})",  # noqa: S608 - constants
-            miner,
-        )
-        return dict(rows)
+        rows = await self._rows(f"{_SELECT} WHERE miner = ? AND state IN ({_states(HOLDING)})", miner)
+        return {found.payout_id: found.held_msat for found in map(_intent, rows)}
 
     async def payee(self, miner: str) -> Payee | None:
         """How the miner's payouts went lately."""
-        rows = await self._rows("SELECT miner, failures, not_before_ms, reason FROM payees WHERE miner = ?", miner)
+        rows = await self._rows(f"SELECT {_PAYEE} FROM payees WHERE miner = ?", miner)  # noqa: S608 - constant names
         return Payee(*rows[0]) if rows else None
 
     async def set_payee(self, payee: Payee) -> None:
         """Remember it."""
         async with transaction(self._db, self._lock):
             await self._db.execute(
-                "INSERT OR REPLACE INTO payees VALUES (?, ?, ?, ?)",
-                (payee.miner, payee.failures, payee.not_before_ms, payee.reason),
+                f"INSERT OR REPLACE INTO payees ({_PAYEE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant names
+                astuple(payee),
             )
 
     async def unrecorded(self) -> list[Intent]:
-        """Settled payouts without a payout record, oldest first."""
+        """Settled payouts without a payout record, and returned ones without their reversal's, oldest first."""
         rows = await self._rows(_UNRECORDED)
         return [_intent(row) for row in rows]
+
+    async def returnable(self, methods: Collection[str]) -> list[Intent]:
+        """Settled and recorded payouts by these methods that are not known to be kept, oldest first."""
+        marks = ", ".join("?" * len(methods))
+        rows = await self._rows(
+            f"{_SELECT} WHERE method IN ({marks}) AND state = 'settled' AND kept_ms IS NULL"  # noqa: S608 - question marks
+            " AND payout_id IN (SELECT payout_id FROM records) ORDER BY created_ms",
+            *methods,
+        )
+        return [_intent(row) for row in rows]
+
+    async def set_kept(self, payout_id: str, now_ms: int) -> None:
+        """The payee has it for good."""
+        async with transaction(self._db, self._lock):
+            await self._db.execute("UPDATE intents SET kept_ms = ? WHERE payout_id = ?", (now_ms, payout_id))
 
     async def chain_head(self) -> ChainHead | None:
         """The newest payout record."""
@@ -178,20 +155,27 @@ class SqliteIntentStore:
         return ChainHead(Head(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
 
     async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
-        """The signed payout record of a settled payout, as the next of the chain. Raises Conflict."""
+        """The signed record of a settled payout, or of its return, as the next of the chain. Raises Conflict."""
         async with transaction(self._db, self._lock):
-            async with self._db.execute("SELECT state FROM intents WHERE payout_id = ?", (payout_id,)) as cursor:
+            async with self._db.execute(
+                "SELECT state, (SELECT count(*) FROM records WHERE records.payout_id = intents.payout_id)"
+                " FROM intents WHERE payout_id = ?",
+                (payout_id,),
+            ) as cursor:
                 found = await cursor.fetchone()
-            if found is None or found[0] != State.SETTLED.value:
+            if found is None or found[0] not in (State.SETTLED.value, State.RETURNED.value):
                 raise Conflict(f"payout {payout_id} is not settled: it gets no record")
+            if found[1] > (found[0] == State.RETURNED.value):
+                raise Conflict(f"payout {payout_id} has its record")
             async with self._db.execute("SELECT COALESCE(MAX(seq), -1) + 1 FROM records") as cursor:
                 following = await cursor.fetchone()
             if following is None or following[0] != seq:
                 raise Conflict(f"record {seq} does not follow the chain")
             try:
                 await self._db.execute(
-                    "INSERT INTO records (seq, payout_id, event_id, created_at, event) VALUES (?, ?, ?, ?, ?)",
-                    (seq, payout_id, event.id, event.created_at, encode_event(event)),
+                    "INSERT INTO records (seq, payout_id, reversal, event_id, created_at, event)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (seq, payout_id, found[1], event.id, event.created_at, encode_event(event)),
                 )
             except sqlite3.IntegrityError as error:
                 raise Conflict(f"payout {payout_id} has its record: {error}") from None
@@ -225,6 +209,6 @@ async def open_intent_store(path: Path) -> AsyncIterator[SqliteIntentStore]:
         async with aiosqlite.connect(path, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode=WAL")
             await connection.execute("PRAGMA synchronous=FULL")
+            await migrate(connection)
             await connection.execute("PRAGMA foreign_keys=ON")
-            await connection.executescript(_SCHEMA)
             yield SqliteIntentStore(connection)

@@ -20,6 +20,7 @@ from zapper.adapters.fake_backend import FakeLightning, open_fake_lightning
 from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
+from zapper.lightning_rails import LnurlRail
 from zapper.plan import PlanLimits
 from zapper.service import Zapper
 
@@ -155,20 +156,27 @@ async def test_the_whole_way_from_earnings_to_a_receipt(around: Any, node: FakeL
         for name in names:
             content = json.dumps({"name": name, "lud16": where.address(name)})
             around.feed.add(around.miners[name].sign(UnsignedEvent(0, around.clock.seconds(), (), content)))
+        rail = LnurlRail(
+            node,
+            http=http,
+            signer=around.signer,
+            network="regtest",
+            relays=(RELAY,),
+            now_s=around.clock.seconds,
+            allow_http_loopback=True,
+        )
         zapper = Zapper(
             ZapperConfig(
                 pool=around.address,
                 pool_name="Demo",
                 relays=(RELAY,),
                 limits=PlanLimits(minimum_msat=1000),
-                allow_http_loopback=True,
             ),
             signer=around.signer,
             owed=around.ledger,
             store=store,
-            backend=node,
+            rails={"zap": rail, "lnurl": rail},
             feed=around.feed,
-            http=http,
             clock=around.clock,
         )
         before = await node.balance_msat()
@@ -191,7 +199,8 @@ async def test_without_the_demo_flag_loopback_is_not_paid(around: Any, node: Fak
                 UnsignedEvent(0, around.clock.seconds(), (), json.dumps({"lud16": where.address("alice")}))
             )
         )
-        async with around.open() as (zapper, _), open_http_client() as http:
-            zapper._http = http
-            await zapper.pay_round()
-            assert "not a public address" in (zapper.why_unpaid(miner) or "")
+        async with open_http_client() as http:
+            around.http = http
+            async with around.open() as (zapper, _):
+                await zapper.pay_round()
+                assert "not a public address" in (zapper.why_unpaid(miner) or "")

@@ -21,7 +21,7 @@ KEY = SecretKey(b"\x01" * 32)
 
 
 def intent(payout_id: str, miner: str = "aa" * 32, amount_msat: int = 5000) -> Intent:
-    return Intent(payout_id, miner, amount_msat, 10, State.INTENT, 1, 1, "bb" * 32, "a@b", "cc" * 32)
+    return Intent(payout_id, miner, amount_msat, 10, State.INTENT, 1, 1, "bb" * 32, "a@b", "zap")
 
 
 def event(number: int) -> VerifiedEvent:
@@ -31,9 +31,7 @@ def event(number: int) -> VerifiedEvent:
 async def settle(store: Any, payout_id: str, miner: str = "aa" * 32) -> Intent:
     made = intent(payout_id, miner)
     await store.create(made)
-    made = await store.advance(
-        made, Step.INVOICE, 2, invoice=f"ln{payout_id}", payment_hash=f"h{payout_id}", expires_at=9
-    )
+    made = await store.advance(made, Step.INVOICE, 2, payload=f"ln{payout_id}", reference=f"h{payout_id}", expires_at=9)
     made = await store.advance(made, Step.SEND, 3)
     return await store.advance(made, Step.PAID, 4, preimage="ee" * 32, fee_msat=1)
 
@@ -90,21 +88,66 @@ async def test_a_payout_id_serves_once_and_begins_as_an_intent(path: Path) -> No
             await store.create(intent("p2", amount_msat=0))
 
 
-async def test_a_payment_hash_serves_once(path: Path) -> None:
+async def test_a_reference_serves_once_and_a_payload_a_whole_batch(path: Path) -> None:
     async with open_intent_store(path) as store:
         await settle(store, "p1")
         await store.create(intent("p2"))
-        for changes in ({"invoice": "other", "payment_hash": "hp1"}, {"invoice": "lnp1", "payment_hash": "other"}):
-            with pytest.raises(Conflict):
-                await store.advance(intent("p2"), Step.INVOICE, 2, expires_at=9, **changes)
+        with pytest.raises(Conflict):
+            await store.advance(intent("p2"), Step.INVOICE, 2, payload="other", reference="hp1", expires_at=9)
         assert (await store.get("p2")).state is State.INTENT
+        await store.advance(intent("p2"), Step.INVOICE, 2, payload="lnp1", reference="other", expires_at=9)
+
+
+async def test_a_withdrawal_request_serves_once_but_for_payouts_that_failed(path: Path) -> None:
+    async with open_intent_store(path) as store:
+        await store.create(replace(intent("p1"), once="dd" * 32))
+        await store.advance(replace(intent("p1"), once="dd" * 32), Step.REJECT, 2, reason="the mint is away")
+        served = replace(intent("p2"), once="dd" * 32)
+        await store.create(served)
+        with pytest.raises(Conflict):
+            await store.create(replace(intent("p3", "bb" * 32), once="dd" * 32))
+        served = await store.advance(served, Step.INVOICE, 2, payload="ln", reference="h")
+        served = await store.advance(await store.advance(served, Step.SEND, 3), Step.PAID, 4)
+        with pytest.raises(Conflict):
+            await store.create(replace(intent("p3"), once="dd" * 32))
+
+
+async def test_money_that_came_back_is_due_again_and_gets_a_second_record(path: Path) -> None:
+    async with open_intent_store(path) as store:
+        settled = await settle(store, "p1")
+        assert await store.returnable(["zap", "x"]) == []
+        await store.append_record("p1", 0, event(0))
+        assert await store.returnable(["zap", "x"]) == [settled]
+        returned = await store.advance(settled, Step.RETURN, 5, evidence="taken back")
+        assert await store.holds("aa" * 32) == {}
+        assert (await store.unrecorded(), await store.returnable(["zap", "x"])) == ([returned], [])
+        await store.append_record("p1", 1, event(1))
+        assert await store.unrecorded() == []
+        with pytest.raises(Conflict):
+            await store.append_record("p1", 2, event(2))
+        kept = await settle(store, "p2")
+        await store.append_record("p2", 2, event(2))
+        await store.set_kept("p2", 9)
+        assert await store.returnable(["zap", "x"]) == []
+        assert await store.get("p2") == kept
+
+
+async def test_a_fee_that_the_miner_bears_is_held_with_the_amount(path: Path) -> None:
+    async with open_intent_store(path) as store:
+        made = replace(intent("p1"), fee_borne=True)
+        await store.create(made)
+        assert await store.holds("aa" * 32) == {"p1": 5010}
+        made = await store.advance(made, Step.INVOICE, 2, payload="ln", reference="h")
+        made = await store.advance(await store.advance(made, Step.SEND, 3), Step.PAID, 4, fee_msat=4)
+        assert await store.holds("aa" * 32) == {"p1": 5004}
+        assert await store.get("p1") == made
 
 
 async def test_a_step_is_taken_once_from_the_state_that_was_seen(path: Path) -> None:
     """Two callers that saw the same payout: one of them sends."""
     async with open_intent_store(path) as store:
         await store.create(intent("p1"))
-        invoiced = await store.advance(intent("p1"), Step.INVOICE, 2, invoice="ln", payment_hash="h", expires_at=9)
+        invoiced = await store.advance(intent("p1"), Step.INVOICE, 2, payload="ln", reference="h", expires_at=9)
         outcomes: list[str] = []
 
         async def send() -> None:

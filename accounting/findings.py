@@ -24,6 +24,7 @@ class Code(StrEnum):
     FORK = "fork"
     BROKEN_CHAIN = "broken-chain"
     BACKDATED = "backdated"
+    LANE_CLOSED_EARLY = "lane-closed-early"
     GAP = "gap"
     MISSING_TERMS = "missing-terms"
     MISSING_JOB = "missing-job"
@@ -66,6 +67,9 @@ class Code(StrEnum):
     LATE_LANE = "late-lane"
     STATUS_ORDER = "status-order"
     STATUS_UNKNOWN = "status-unknown"
+    SUMMARY = "summary"
+    SUMMARY_OVERDUE = "summary-overdue"
+    SUMMARY_NOT_RECOMPUTED = "summary-not-recomputed"
     CHAIN_FACTS = "chain-facts"
     CHAIN_JOB = "chain-job"
     CHAIN_STATUS = "chain-status"
@@ -93,17 +97,24 @@ REGISTRY: dict[Code, tuple[str, str]] = {
         CONTRADICTED,
         "An event is dated before the one before it in its chain, or before what it rests on.",
     ),
+    Code.LANE_CLOSED_EARLY: (
+        CONTRADICTED,
+        "The terms closed a lane that lived on, before it had been silent for its grace.",
+    ),
     Code.GAP: (MISSING, "Sequence numbers of a chain are on no relay asked."),
     Code.MISSING_TERMS: (MISSING, "Terms that are named, or the first terms, are on no relay asked."),
     Code.MISSING_JOB: (MISSING, "A receipt names a job that is on no relay asked."),
-    Code.MISSING_BATCH: (MISSING, "A job or statement names a batch that is on no relay asked."),
+    Code.MISSING_BATCH: (MISSING, "A job, statement or summary names a batch that is on no relay asked."),
     Code.JOB_TERMS: (CONTRADICTED, "A job names terms that had been replaced longer than job_ms."),
     Code.JOB_OFFER: (CONTRADICTED, "A job names an offer that its terms do not hold."),
     Code.JOB_SIGNER: (CONTRADICTED, "A job was not signed by the receipt's signer, an edge of the job's terms."),
     Code.JOB_COINBASE: (CONTRADICTED, "A job's coinbase has not the one shape, or another height."),
     Code.JOB_NBITS: (CONTRADICTED, "A job's nbits is no target of its network."),
     Code.JOB_HEIGHT: (CONTRADICTED, "Two jobs on one block are for different heights: one keeps work out of rewards."),
-    Code.JOB_HEAD: (CONTRADICTED, "A job names no earlier batch of the lane that uses it."),
+    Code.JOB_HEAD: (
+        CONTRADICTED,
+        "A job names no earlier batch of the lane that uses it, or one that ended after it was made.",
+    ),
     Code.STALE_HEAD: (CONTRADICTED, "A job names a batch that had ended more than anchor_ms before."),
     Code.UPSTREAM: (NOT_CHECKED, "A job's coinbase is an upstream pool's: its shares are the edge's word."),
     Code.WINDOW_GAP: (CONTRADICTED, "A batch does not begin where the one before it ended."),
@@ -141,6 +152,15 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.LATE_LANE: (CONTRADICTED, "A lane appeared after a statement that its shares belonged to."),
     Code.STATUS_ORDER: (CONTRADICTED, "A reward's status does not follow from the one before."),
     Code.STATUS_UNKNOWN: (MISSING, "A status names a statement that is on no relay asked."),
+    Code.SUMMARY: (
+        CONTRADICTED,
+        "An hourly summary is not what the batches, and the summaries before it, add up to.",
+    ),
+    Code.SUMMARY_OVERDUE: (MISSING, "Batches are counted by no hourly summary, though one was due."),
+    Code.SUMMARY_NOT_RECOMPUTED: (
+        MISSING,
+        "An hourly summary cannot be recomputed, since part of the log is missing.",
+    ),
     Code.CHAIN_FACTS: (NOT_CHECKED, "Whether blocks are in the chain, and how deep, needs its headers."),
     Code.CHAIN_JOB: (CONTRADICTED, "A job's height or nbits is not the chain's."),
     Code.CHAIN_STATUS: (CONTRADICTED, "A reward's status is not what the chain says of its block."),

@@ -79,7 +79,7 @@ def _judge_nbits(job: Job, limits: Limits) -> tuple[Code | None, str, int]:
 
 
 def judge_head(job: Job, lane: Lane, receipt: Receipt, limits: Limits) -> tuple[Code | None, str]:
-    """Whether a job names an earlier batch of the lane that uses it, ended at most anchor_ms before the job."""
+    """Whether a job names an earlier batch of the lane that uses it, ended by the job and at most anchor_ms before."""
     if job.signer != receipt.signer:
         return Code.JOB_SIGNER, f"made by {job.signer}, used by {receipt.signer}"
     head = job.heads.get(lane.key.number)
@@ -94,6 +94,8 @@ def judge_head(job: Job, lane: Lane, receipt: Receipt, limits: Limits) -> tuple[
         return None, ""
     else:
         return Code.JOB_HEAD, f"{head} is no earlier batch of lane {lane.key.number}"
+    if anchor > job.ms:
+        return Code.JOB_HEAD, f"the batch it names ended at {anchor}, {anchor - job.ms} ms after it was made"
     if anchor < job.ms - limits.anchor_ms:
         return Code.STALE_HEAD, f"the batch it names ended {job.ms - anchor} ms before it, {limits.anchor_ms} allowed"
     return None, ""

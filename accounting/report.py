@@ -17,6 +17,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "chains": frozenset(
         {Code.FORK, Code.BROKEN_CHAIN, Code.BACKDATED, Code.GAP, Code.CLOSED_CHAIN, Code.WINDOW_GAP, Code.AFTER_FIN}
+        | {Code.LANE_CLOSED_EARLY}
     ),
     "jobs": frozenset(
         {Code.MISSING_TERMS, Code.MISSING_JOB, Code.MISSING_BATCH, Code.JOB_TERMS, Code.JOB_OFFER, Code.JOB_SIGNER}
@@ -36,6 +37,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
         | {Code.STATEMENT_WINDOW, Code.STATEMENT_SPLIT, Code.STATEMENT_NOT_RECOMPUTED, Code.STATEMENT_SCHEME}
         | {Code.REWARD_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN, Code.CHAIN_STATUS}
     ),
+    "summaries": frozenset({Code.SUMMARY, Code.SUMMARY_OVERDUE, Code.SUMMARY_NOT_RECOMPUTED}),
     "payouts": frozenset(
         {Code.PAYOUT_PROOF, Code.PAYOUT_TWICE, Code.PAYOUT_REVERSAL, Code.PAYOUT_CLAIMED, Code.OVERPAID}
     ),

@@ -7,8 +7,8 @@ export interface JsonObject {
   [name: string]: Json;
 }
 
-// Deeper nesting than this is refused, as every reader must somewhere; the deepest content in use has 4 levels.
-const MAX_DEPTH = 500;
+// So many arrays and objects may stand inside one another (SPEC.md, "Encoding"); the deepest content in use has 5.
+const MAX_DEPTH = 64;
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const SPACE = /[ \t\n\r]*/y;
@@ -43,7 +43,6 @@ class Reader {
   }
 
   private value(depth: number): Json {
-    must(depth <= MAX_DEPTH, "JSON is nested too deep");
     this.space();
     const letter = this.text[this.at];
     if (letter === "{") return this.object(depth);
@@ -59,6 +58,7 @@ class Reader {
   }
 
   private object(depth: number): JsonObject {
+    must(depth < MAX_DEPTH, "JSON is nested too deep");
     // Without a prototype, so that "__proto__" is a name like any other.
     const fields = Object.create(null) as JsonObject;
     this.at++;
@@ -76,6 +76,7 @@ class Reader {
   }
 
   private array(depth: number): Json[] {
+    must(depth < MAX_DEPTH, "JSON is nested too deep");
     const items: Json[] = [];
     this.at++;
     if (this.next("]")) return items;

@@ -14,6 +14,10 @@ from nips.errors import InvalidPoolEvent
 from nips.nip01 import MAX_SAFE_INTEGER, Event
 
 VERSION = 1
+# So many arrays and objects may stand inside one another: every reader stops somewhere, all of them at one place.
+MAX_DEPTH = 64
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS = re.compile(r"[\[\]{}]")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,99}")
@@ -46,8 +50,22 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def _is_too_deep(text: str) -> bool:
+    """Whether JSON text is nested deeper than MAX_DEPTH. Of text that is no JSON it may say either."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
 def decode_content(text: str) -> dict[str, Any]:
     """The fields of a pool event's content. Raises InvalidPoolEvent, UnknownVersion."""
+    if _is_too_deep(text):
+        raise InvalidPoolEvent(f"the content is nested more than {MAX_DEPTH} deep")
     try:
         value = _DECODER.decode(text)
         # Half of a surrogate pair can be written as an escape but has no UTF-8 form: readers would differ over it.

@@ -11,7 +11,7 @@ from nips.errors import InvalidPoolEvent
 from nips.nip01 import MAX_SAFE_INTEGER, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.alts import alt_tag
-from nips.pool.chain import Head, Link, link_of
+from nips.pool.chain import Head, Link, link_of, parse_lane
 from nips.pool.content import (
     decode_content,
     encode_content,
@@ -207,7 +207,7 @@ def _rejects(values: Sequence[object]) -> tuple[Refused, ...]:
         if type(value) is not list or len(value) != 2:
             raise InvalidPoolEvent("a reject is [code, count]")
         fields = {"code": value[0], "count": value[1]}
-        rejects.append(Refused(read_int(fields, "code"), read_int(fields, "count", 1)))
+        rejects.append(Refused(read_int(fields, "code", -MAX_SAFE_INTEGER), read_int(fields, "count", 1)))
     if any(old.code >= new.code for old, new in pairwise(rejects)):
         raise InvalidPoolEvent("rejects are sorted by code, none twice")
     return tuple(rejects)
@@ -245,6 +245,8 @@ def _rows(event: VerifiedEvent, values: Sequence[object]) -> tuple[SummaryRow, .
             raise InvalidPoolEvent("a row's rejects must be an array")
         count = read_int({"shares": shares}, "shares")
         rows.append(SummaryRow(miners[number], worker, parse_work(work, "work"), count, _rejects(rejects), _best(best)))
+        if not count and not rejects:
+            raise InvalidPoolEvent("a row has shares or rejects")
         if (count > 0) != (rows[-1].best_bits > 0):
             raise InvalidPoolEvent("a row has a best share exactly when it has shares")
     if len(named) != len(miners):
@@ -255,6 +257,9 @@ def _rows(event: VerifiedEvent, values: Sequence[object]) -> tuple[SummaryRow, .
 def _heads(fields: dict[str, Any]) -> dict[str, Head]:
     heads = {}
     for name, head in read_dict(fields, "heads").items():
+        edge, _, number = name.partition("/")
+        parse_id(edge, "an edge in heads")
+        parse_lane(number)
         if type(head) is not list or len(head) != 2:
             raise InvalidPoolEvent("heads must map <edge>/<lane> to [seq, id]")
         heads[name] = Head(read_int({"seq": head[0]}, "seq"), parse_id(head[1], "a head"))

@@ -26,6 +26,8 @@ def summary(log: ExampleLog) -> Json:
     made.set("heads", {}, "no lane")
     made.set("heads", {f"{EDGE.pubkey}/0": [1]}, "a head without an id")
     made.set("rows", [[2, *row[1:]]], "a row of a miner without a tag")
+    made.set("heads", {f"{EDGE.pubkey}/00": [1, "00" * 32]}, "a head of no lane")
+    made.set("rows", [[*row[:2], "0", 0, [], ""], [1, *row[1:]]], "a row without shares or rejects")
     made.set("rows", [row, row, [1, *row[1:]]], "a row twice")
     made.set("rows", [[1, *row[1:]], row], "rows not sorted")
     made.set("rows", [row[:5], [1, *row[1:]]], "a row of five")

@@ -72,6 +72,7 @@ class Breaker:
         self.text("an integer beyond 2^53 - 1", '{"v":1', '{"v":1,"x":9007199254740992')
         self.text("a control character in a string", '{"v":1', '{"v":1,"x":"\x01"')
         self.text("a lone surrogate", '{"v":1', '{"v":1,"x":"\\ud800"')
+        self.text("nested 65 deep", '{"v":1', '{"v":1,"x":' + "[" * 64 + "]" * 64)
 
     def link(self) -> None:
         """What every event of a chain refuses."""

@@ -4,8 +4,8 @@
 
 import { Malformed, must } from "./bytes.js";
 
-// Deeper nesting than this is refused, as every reader must somewhere; the deepest content in use has 4 levels.
-const MAX_DEPTH = 500;
+// So many arrays and objects may stand inside one another (SPEC.md, "Encoding"); the deepest content in use has 5.
+const MAX_DEPTH = 64;
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const SPACE = /[ \t\n\r]*/y;
@@ -40,7 +40,6 @@ class Reader {
   }
 
           value(depth ) {
-    must(depth <= MAX_DEPTH, "JSON is nested too deep");
     this.space();
     const letter = this.text[this.at];
     if (letter === "{") return this.object(depth);
@@ -56,6 +55,7 @@ class Reader {
   }
 
           object(depth ) {
+    must(depth < MAX_DEPTH, "JSON is nested too deep");
     // Without a prototype, so that "__proto__" is a name like any other.
     const fields = Object.create(null) ;
     this.at++;
@@ -73,6 +73,7 @@ class Reader {
   }
 
           array(depth ) {
+    must(depth < MAX_DEPTH, "JSON is nested too deep");
     const items = [];
     this.at++;
     if (this.next("]")) return items;

@@ -29,7 +29,7 @@ def body_of(archive):
 
 
 def test_vectors(check_vectors, log):
-    (archive,) = check_vectors("archive", parse_archive, 1, 23)
+    (archive,) = check_vectors("archive", parse_archive, 1, 24)
     assert archive.events == 9
     assert archive.stream.size == sum(map(len, log.archive_lines))
     assert (

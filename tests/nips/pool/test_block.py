@@ -31,7 +31,7 @@ def body_of(block):
 
 
 def test_vectors(check_vectors, log):
-    (block,) = check_vectors("block", parse_block, 1, 23)
+    (block,) = check_vectors("block", parse_block, 1, 24)
     assert body_of(block) == log.block
     assert int(block.block, 16) <= target_from_bits(BLOCK_BITS)
     assert block.block == hashlib.sha256(hashlib.sha256(block.header).digest()).digest()[::-1].hex()

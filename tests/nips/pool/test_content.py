@@ -35,6 +35,14 @@ values = st.recursive(
 anything = values | st.floats() | st.binary() | st.integers()
 
 
+def nested(depth):
+    """Content of that depth, and beside it much that is shallow, with brackets in strings."""
+    inner = "1"
+    for level in range(depth - 1):
+        inner = f"[{inner}]" if level % 2 else f'{{"]\\"}}":{inner}}}'
+    return '{"v":1,"a":' + inner + ',"b":[' + '["]}\\\\",{}],' * 100 + "0]}"
+
+
 @given(st.dictionaries(clean.filter(lambda name: name != "v"), values))
 def test_decode_encode(fields):
     text = encode_content(fields)
@@ -80,6 +88,8 @@ def test_decode_encode(fields):
         '{"v":1,"\\udfff":1}',
         '{"v":1,"a":"\\ude00\\ud83d"}',
         '{"v":1,"a":' + "[" * 100_000,
+        nested(65),
+        nested(200),
     ],
 )
 def test_refused(text):
@@ -91,6 +101,14 @@ def test_refused(text):
 def test_unknown_versions(version):
     with pytest.raises(UnknownVersion):
         decode_content(f'{{"v":{version}}}')
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 63, 64])
+def test_nesting_that_is_allowed(depth):
+    value = decode_content(nested(depth))["a"]
+    for _ in range(depth - 1):
+        (value,) = value if isinstance(value, list) else value.values()
+    assert value == 1
 
 
 def test_allowed():

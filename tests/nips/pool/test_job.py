@@ -38,7 +38,7 @@ def body_of(job):
 
 
 def test_vectors(check_vectors, log):
-    (job,) = check_vectors("job", parse_job, 1, 32)
+    (job,) = check_vectors("job", parse_job, 1, 33)
     assert job == log.job
     assert job.signer == EDGE.pubkey
     assert (job.pool, job.height, job.offer) == (POOL, 201, "main")

@@ -30,7 +30,7 @@ def body_of(payout):
 
 
 def test_vectors(check_vectors, log):
-    (payout,) = check_vectors("payout", parse_payout, 1, 25)
+    (payout,) = check_vectors("payout", parse_payout, 1, 26)
     assert body_of(payout) == log.payout
     assert payout.to == log.events["profile"].id
     assert payout.signer == ZAPPER.pubkey

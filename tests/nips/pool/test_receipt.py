@@ -101,7 +101,7 @@ def test_record_vectors(vectors, log):
 
 
 def test_vectors(check_vectors, log):
-    empty, receipt = check_vectors("receipt", parse_receipt, 2, 41)
+    empty, receipt = check_vectors("receipt", parse_receipt, 2, 42)
     assert (empty.count, empty.records(), empty.link, empty.work) == (0, [], FIRST, 0)
     assert receipt.records() == log.records
     assert receipt.count == 6

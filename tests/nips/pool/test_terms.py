@@ -60,7 +60,7 @@ bodies = st.builds(
 
 
 def test_vectors(check_vectors, log):
-    terms, revoking, offering = check_vectors("terms", parse_terms, 3, 53)
+    terms, revoking, offering = check_vectors("terms", parse_terms, 3, 54)
     assert offering.body == EVERY_OFFER
     assert revoking.body.closed == {
         f"{EDGE.pubkey}/0": Head(1, log.events["receipt"].id),

@@ -46,8 +46,9 @@ from accounting.validations import check_books, check_transaction
 from accounting.wanted import Wanted
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
+from nips.pool.statement import Statement
 from nips.pool.summary import Summary, SummaryBody
-from nips.pool.terms import Terms
+from nips.pool.terms import PERIOD_SCHEMES, Terms
 
 # What went wrong stays on show until so much newer trouble came: enough to see what happened, bounded.
 MAX_TROUBLES = 200
@@ -207,7 +208,7 @@ class Fold:
                 self.blocks[fact.block.block] = _slim(fact)
             case StatementSeen(statement):
                 try:
-                    self._post(self.ledger.book_statement(statement))
+                    self._post(self.ledger.book_statement(statement, by_share=self._pays_by_share(statement)))
                 except Unbalanced as error:
                     self.violations.append(str(error))
             case StatusSeen(status):
@@ -226,6 +227,13 @@ class Fold:
                 self.ledger.grade(payout.payout_id, grade)
             case Reopened(reason):
                 self.reopened = reason
+
+    def _pays_by_share(self, statement: Statement) -> bool:
+        """By its block's own terms, which are known before it is booked, whatever was read first."""
+        if not statement.reward.block:
+            return True
+        seen = self.blocks.get(statement.reward.block)
+        return seen is not None and seen.terms.body.offers[seen.offer].scheme in PERIOD_SCHEMES
 
     # At rest
 

@@ -10,11 +10,17 @@ A debit is positive, a credit negative; every transaction sums to zero, so the b
     miner:<hex>:paid      paid by payout records, ever (credit)
     miner:<hex>:fees      network fees this miner bore, where the terms say so (credit)
     fee:pending, fee      the pool's part of the same rewards (credit)
+    luck:pending, luck    rewards of blocks whose offer pays by share (credit), what such shares were paid (debit)
     treasury              network fees the pool bore (debit)
     network fees          the same, gone (credit)
 
 A reward's state decides its postings, and a change of state posts the difference: so an orphan undoes exactly what its
 statement did, at whatever depth it comes. Statements' rows are on a shelf: such a change asks for them, little else.
+A reward arrives with the value its statement told, since a block's hash covers its coinbase; a statement that told it
+wrong is made void, another takes its place, and what was paid too much by the first is owed less afterwards.
+
+An offer that pays by share (pps, fpps) has statements of periods, payable at once out of the pool's luck, where the
+rewards of its blocks go.
 """
 
 import json
@@ -82,8 +88,19 @@ def miner_account(miner: str, part: str) -> str:
     return f"miner:{miner}:{part}"
 
 
-def reward_position(statement: Statement, state: str) -> dict[str, int]:
-    """account -> msat that a reward in that state stands for; nothing once orphaned or void.
+def reward_key(statement: Statement) -> str:
+    """What no two statements that stand may share: the block, or of an offer the period."""
+    return statement.reward.block or f"period to {statement.reward.found_ms} of {statement.offer}"
+
+
+def first_state(statement: Statement) -> str:
+    """A block's reward has to mature; a period's rows are payable at once."""
+    return PENDING if statement.reward.block else MATURED
+
+
+def reward_position(statement: Statement, state: str, *, by_share: bool = False) -> dict[str, int]:
+    """account -> msat that a reward in that state stands for; nothing once orphaned or void. `by_share`: its offer pays
+    by share, and the pool carries the luck.
 
     Raises Unbalanced.
     """
@@ -91,14 +108,18 @@ def reward_position(statement: Statement, state: str) -> dict[str, int]:
     if split != statement.reward.gross_msat:
         raise Unbalanced(statement.id, statement.reward.gross_msat, split)
     if state == PENDING:
-        asset, part, fee = "reward:pending", "pending", "fee:pending"
+        asset, part, rest = "reward:pending", "pending", "luck:pending" if by_share else "fee:pending"
     elif state == MATURED:
-        asset, part, fee = "reward:matured", "owed", "fee"
+        asset, part, rest = (
+            "reward:matured" if statement.reward.block else "luck",
+            "owed",
+            "luck" if by_share else "fee",
+        )
     else:
         return {}
     position = {miner_account(row.miner, part): -row.msat for row in statement.rows}
     position[asset] = statement.reward.gross_msat
-    position[fee] = -statement.fee_msat
+    position[rest] = position.get(rest, 0) - statement.fee_msat
     return position
 
 
@@ -113,12 +134,19 @@ class BookedReward:
     """A statement in the books and where its reward stands: pending, matured, orphaned or void.
 
     Of the statement the rows and heads are left out here; `rows` is how many there are. `number` counts statements.
+    `by_share`: the offer pays by share.
     """
 
     statement: Statement
     number: int
     rows: int = 0
     state: str = PENDING
+    by_share: bool = False
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a block's, not a period's."""
+        return bool(self.statement.reward.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +182,7 @@ class Ledger:
     rewards: dict[str, BookedReward] = field(default_factory=dict)
     payouts: dict[str, BookedPayout] = field(default_factory=dict)
     shelves: Shelves = field(default_factory=MemoryShelves)
-    _by_block: dict[str, str] = field(default_factory=dict)
+    _by_key: dict[str, str] = field(default_factory=dict)
     _applied: dict[str, dict[str, int]] = field(default_factory=dict)
     _touched: dict[str, BookedReward] = field(default_factory=dict)
     _touched_payouts: list[BookedPayout] = field(default_factory=list)
@@ -183,7 +211,7 @@ class Ledger:
         statement = reward.statement
         self.rewards[statement.id] = reward
         if reward.state != VOID:
-            self._by_block[statement.reward.block] = statement.id
+            self._by_key[reward_key(statement)] = statement.id
 
     def _enter_payout(self, booked: BookedPayout) -> None:
         payout = self._slim(booked.payout)
@@ -199,7 +227,7 @@ class Ledger:
 
     def statement_of(self, block: str) -> str | None:
         """The statement of a block's reward that is not void, by id."""
-        return self._by_block.get(block)
+        return self._by_key.get(block)
 
     def rewards_of(self, miner: str) -> list[BookedReward]:
         """The newest rewards that a miner has a row in, MAX_OF_MINER at most, oldest first."""
@@ -225,23 +253,25 @@ class Ledger:
             as_of=as_of,
         )
 
-    def book_statement(self, statement: Statement) -> Transaction | None:
-        """Book a split as pending. None if it is booked already, or its reward has another statement not void.
+    def book_statement(self, statement: Statement, *, by_share: bool = False) -> Transaction | None:
+        """Book a split: a block's as pending, a period's as payable. None if it is booked already, or its reward has
+        another statement not void. `by_share`: its offer pays by share.
 
         Raises Unbalanced.
         """
-        if statement.id in self.rewards or statement.reward.block in self._by_block:
+        if statement.id in self.rewards or reward_key(statement) in self._by_key:
             return None
-        position = reward_position(statement, PENDING)
+        state = first_state(statement)
+        position = reward_position(statement, state, by_share=by_share)
         slim = replace(statement, rows=(), window=Window(statement.window.from_ms, statement.window.work, {}))
         self.statements[statement.id] = statement
-        reward = BookedReward(slim, len(self.rewards), len(statement.rows))
+        reward = BookedReward(slim, len(self.rewards), len(statement.rows), state, by_share)
         self._enter_reward(reward)
         self._keep_reward(reward)
         for row in statement.rows:
             newest: list[str] = self._by_miner.get(row.miner, [])
             self._by_miner[row.miner] = [*newest[1 - MAX_OF_MINER :], statement.id]
-        text = f"block {statement.reward.block} at height {statement.reward.height} split"
+        text = f"{_named(statement)} split"
         return self._post(Transaction(statement.id, statement.created_at, text, difference({}, position)))
 
     def book_status(self, status: RewardStatus) -> Transaction | None:
@@ -250,15 +280,16 @@ class Ledger:
         if reward is None:
             return None
         state = REWARD_STATES.get((reward.state, status.status))
-        if state is None:
+        if state is None or not (reward.is_block or state == VOID):
             return None
-        whole = self.statements[status.statement]
-        moved = difference(reward_position(whole, reward.state), reward_position(whole, state))
+        whole, by_share = self.statements[status.statement], reward.by_share
+        before = reward_position(whole, reward.state, by_share=by_share)
+        moved = difference(before, reward_position(whole, state, by_share=by_share))
         reward.state = state
         self._keep_reward(reward)
         if state == VOID:
-            del self._by_block[reward.statement.reward.block]
-        text = f"reward of block {reward.statement.reward.block} {state}"
+            del self._by_key[reward_key(reward.statement)]
+        text = f"reward of {_named(reward.statement)} {state}"
         return self._post(Transaction(status.id, status.created_at, text, moved))
 
     def book_payout(self, payout: Payout, *, miner_bears_fee: bool) -> Transaction | None:
@@ -340,6 +371,11 @@ class Ledger:
         for account, msat in transaction.postings:
             self.accounts[account] = self.accounts.get(account, 0) + msat
         return transaction
+
+
+def _named(statement: Statement) -> str:
+    reward = statement.reward
+    return f"block {reward.block} at height {reward.height}" if reward.block else reward_key(statement)
 
 
 def _line(*values: Any) -> str:

@@ -59,7 +59,7 @@ async def due_statuses(
     due: list[Due] = []
     as_it_was = False
     for booked in sorted(rewards, key=lambda each: (each.statement.reward.height, each.number), reverse=True):
-        maturity = None if booked.state == VOID else maturity_of(booked)
+        maturity = maturity_of(booked) if booked.is_block and booked.state != VOID else None
         if maturity is None:
             continue
         reward = booked.statement.reward

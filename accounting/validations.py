@@ -5,7 +5,7 @@ AFTER_EACH costs as much as the transaction has postings; WHOLE goes through eve
 
 from collections.abc import Callable, Iterator
 
-from accounting.ledger import PENDING, Ledger, Transaction
+from accounting.ledger import PENDING, BookedReward, Ledger, Transaction
 from nips.pool.statement import MATURED
 
 
@@ -33,12 +33,30 @@ def books_balance(ledger: Ledger) -> Iterator[str]:
 
 
 def rewards_stand_in_the_books(ledger: Ledger) -> Iterator[str]:
-    """The reward accounts hold the gross of the rewards in that state, no more and no less."""
+    """The reward accounts hold the gross of the blocks in that state, no more and no less."""
     for state, account in ((PENDING, "reward:pending"), (MATURED, "reward:matured")):
-        gross = sum(reward.statement.reward.gross_msat for reward in ledger.rewards.values() if reward.state == state)
+        gross = sum(_gross(reward) for reward in ledger.rewards.values() if reward.state == state and reward.is_block)
         held = ledger.accounts.get(account, 0)
         if gross != held:
             yield f"{account} holds {held} msat, its rewards are worth {gross}"
+
+
+def luck_is_blocks_less_shares(ledger: Ledger) -> Iterator[str]:
+    """The pool's luck holds what blocks of offers that pay by share brought, less what the shares were paid."""
+    won, paid = {PENDING: 0, MATURED: 0}, 0
+    for reward in ledger.rewards.values():
+        if reward.is_block and reward.by_share and reward.state in won:
+            won[reward.state] += reward.statement.fee_msat
+        elif not reward.is_block and reward.state == MATURED:
+            paid += _gross(reward) - reward.statement.fee_msat
+    for account, luck in (("luck:pending", won[PENDING]), ("luck", won[MATURED] - paid)):
+        held = -ledger.accounts.get(account, 0)
+        if held != luck:
+            yield f"{account} holds {held} msat, its blocks less its shares are {luck}"
+
+
+def _gross(reward: BookedReward) -> int:
+    return reward.statement.reward.gross_msat
 
 
 def payouts_stand_in_the_books(ledger: Ledger) -> Iterator[str]:
@@ -67,6 +85,7 @@ AFTER_EACH: tuple[Callable[[Ledger, Transaction], Iterator[str]], ...] = (
 )
 WHOLE: tuple[Callable[[Ledger], Iterator[str]], ...] = (
     rewards_stand_in_the_books,
+    luck_is_blocks_less_shares,
     payouts_stand_in_the_books,
     nobody_is_overpaid,
     books_balance,

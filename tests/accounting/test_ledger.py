@@ -1,11 +1,21 @@
 """Double entry: whatever comes, in whatever interleaving, the books sum to zero and balances follow the events."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.ledger import Ledger, Posting, Transaction, Unbalanced, replay
-from accounting.validations import check_books, check_transaction
+from accounting.ledger import PENDING, Ledger, Posting, Transaction, Unbalanced, replay
+from accounting.validations import (
+    AFTER_EACH,
+    WHOLE,
+    books_balance,
+    check_books,
+    check_transaction,
+    transaction_balances,
+)
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Link
 from nips.pool.payout import Payout
@@ -29,6 +39,23 @@ def statement(number: int, rows: list[int], fee: int, gross: int | None = None, 
         link=Link(0, None),
         created_at=1,
     )
+
+
+@dataclass(frozen=True)
+class Period:
+    """What the ledger asks of a period's reward."""
+
+    found_ms: int
+    gross_msat: int
+    block: ClassVar[str] = ""
+    height: ClassVar[int] = 0
+
+    def to_json(self):
+        return {"type": "period", "to_ms": self.found_ms, "gross_msat": self.gross_msat}
+
+
+def period(number: int, rows: list[int]) -> Statement:
+    return replace(statement(500 + number, rows, 0), reward=Period(1000 * number, sum(rows)), offer="shares")
 
 
 def status(of: Statement, said: str) -> RewardStatus:
@@ -144,6 +171,80 @@ def test_the_validations_see_what_is_wrong():
     assert any("more than matured" in text for text in check_books(overpaid))
 
 
+def test_a_correction_after_a_payout_is_owed_less():
+    """The first statement told more than the block's coinbase has, and its rows were paid before that was seen."""
+    ledger, wrong = Ledger(), statement(1, [100], 0)
+    ledger.book_statement(wrong)
+    ledger.book_status(status(wrong, "matured"))
+    ledger.book_payout(payout("one", MINERS[0], 100), miner_bears_fee=False)
+    ledger.book_status(status(wrong, "void"))
+    assert figures(ledger, MINERS[0]) == (0, 0, 100, -100)
+    right = statement(2, [90], 0, block=1)
+    ledger.book_statement(right)
+    ledger.book_status(status(right, "matured"))
+    assert figures(ledger, MINERS[0]) == (0, 90, 100, -10)
+    assert ledger.accounts["reward:matured"] == 90
+    later = statement(3, [30], 0)
+    ledger.book_statement(later)
+    ledger.book_status(status(later, "matured"))
+    assert figures(ledger, MINERS[0]) == (0, 120, 100, 20)
+    assert check_books(ledger) == []
+
+
+def test_two_blocks_at_one_height_are_two_rewards():
+    ledger, ours, theirs = Ledger(), statement(1, [60], 1), statement(2, [0, 60], 1)
+    assert ours.reward.height == theirs.reward.height
+    for split in (ours, theirs):
+        ledger.book_statement(split)
+    assert ledger.accounts["reward:pending"] == 122
+    ledger.book_status(status(theirs, "orphaned"))
+    ledger.book_status(status(ours, "matured"))
+    assert ledger.balance(MINERS[0], None).owed_msat == 60
+    assert ledger.balance(MINERS[1], None).pending_msat == 0
+    assert ledger.accounts["reward:pending"] == 0
+    assert check_books(ledger) == []
+
+
+def test_an_offer_that_pays_by_share_pays_out_of_the_pools_luck():
+    ledger, shares, block = Ledger(), period(1, [60, 39]), statement(1, [], 500)
+    ledger.book_statement(shares, by_share=True)
+    assert figures(ledger, MINERS[0]) == (0, 60, 0, 60), "payable at once"
+    assert ledger.accounts["luck"] == 99
+    assert ledger.book_status(status(shares, "orphaned")) is None, "no block, no orphan"
+    ledger.book_statement(block, by_share=True)
+    assert ledger.accounts["luck:pending"] == -500
+    ledger.book_status(status(block, "matured"))
+    assert (ledger.accounts["luck:pending"], ledger.accounts["luck"]) == (0, -401)
+    assert "fee" not in ledger.accounts
+    assert check_books(ledger) == []
+    assert ledger.book_statement(period(2, [5]), by_share=True) is not None
+    assert ledger.book_statement(replace(period(2, [7]), id="ab" * 32), by_share=True) is None, "the same period"
+    assert ledger.book_status(status(shares, "void")) is not None
+    assert ledger.accounts["luck"] == -495
+    assert ledger.book_statement(replace(shares, id="ac" * 32), by_share=True) is not None
+    assert check_books(ledger) == []
+
+
+def test_the_books_thawed_are_the_books_that_were_kept():
+    ledger, shares, block = Ledger(), period(1, [60, 39]), statement(1, [9], 500)
+    for split in (shares, block):
+        ledger.book_statement(split, by_share=split is shares)
+    ledger.book_payout(payout("one", MINERS[0], 50), miner_bears_fee=False)
+    thawed = Ledger(shelves=ledger.shelves)
+    thawed.thaw(dict(ledger.accounts))
+    assert list(thawed.dump()) == list(ledger.dump())
+    for each in (ledger, thawed):
+        assert each.book_statement(replace(shares, id="ab" * 32)) is None
+        assert each.book_status(status(shares, "void")) is not None
+        assert all("more than matured" in text for text in check_books(each))
+    assert list(thawed.dump()) == list(ledger.dump())
+
+
+def test_the_balance_checks_run_last():
+    assert AFTER_EACH[-1] is transaction_balances
+    assert WHOLE[-1] is books_balance
+
+
 SPLITS = st.lists(
     st.tuples(
         st.lists(st.integers(0, 10**15), min_size=0, max_size=4),
@@ -164,8 +265,11 @@ def test_sats_are_conserved_and_the_interleaving_of_chains_changes_nothing(split
     """The accounting chain in its order, the payouts in theirs; merged at random they give the same books."""
     accounting = []
     for number, (rows, fee, said) in enumerate(splits):
-        split = statement(number + 1, rows, fee)
-        accounting.append(lambda ledger, split=split: ledger.book_statement(split))
+        by_share = bool(number % 3)
+        split = period(number, rows) if number % 3 == 1 else statement(number + 1, rows, fee)
+        accounting.append(
+            lambda ledger, split=split, by_share=by_share: ledger.book_statement(split, by_share=by_share)
+        )
         accounting += [lambda ledger, split=split, word=word: ledger.book_status(status(split, word)) for word in said]
     paying = [
         lambda ledger, n=n, p=p: ledger.book_payout(payout(str(n), p[0], p[1], p[2]), miner_bears_fee=p[3])
@@ -191,6 +295,8 @@ def test_sats_are_conserved_and_the_interleaving_of_chains_changes_nothing(split
     assert replay(posted) == {account: msat for account, msat in straight.accounts.items() if msat}
     assert [text for text in check_books(straight) if "more than matured" not in text] == []
     live = [reward for reward in straight.rewards.values() if reward.state in ("pending", "matured")]
-    gross = sum(reward.statement.reward.gross_msat for reward in live)
+    gross = sum(reward.statement.reward.gross_msat for reward in live if reward.is_block)
     held = sum(straight.accounts.get(name, 0) for name in ("reward:pending", "reward:matured"))
     assert held == gross
+    assert all(reward.is_block for reward in straight.rewards.values() if reward.state == PENDING)
+    assert list(mixed.dump()) == list(straight.dump())

@@ -1,5 +1,6 @@
 """Double entry: whatever comes, in whatever interleaving, the books sum to zero and balances follow the events."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -230,7 +231,7 @@ def test_the_books_thawed_are_the_books_that_were_kept():
     for split in (shares, block):
         ledger.book_statement(split, by_share=split is shares)
     ledger.book_payout(payout("one", MINERS[0], 50), miner_bears_fee=False)
-    thawed = Ledger(shelves=ledger.shelves)
+    thawed = Ledger(shelves=deepcopy(ledger.shelves))
     thawed.thaw(dict(ledger.accounts))
     assert list(thawed.dump()) == list(ledger.dump())
     for each in (ledger, thawed):

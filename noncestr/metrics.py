@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from noncestr.openmetrics import Family, exposition
 from noncestr.orders import LaneReport
+from noncestr.relay_health import down_ms
 from relay_bridge.service import RelayStatus
 from zapper.config import ZapperStatus
 
@@ -42,6 +43,7 @@ class Facts:
     lanes: Sequence[LaneReport]
     relays: Sequence[RelayStatus]
     relay_counts: Mapping[str, int]
+    alarms: Mapping[str, int]
     zapper: ZapperStatus
     payouts: Mapping[str, PayoutCount]
 
@@ -108,19 +110,33 @@ def _relays(facts: Facts) -> Iterable[Family]:
     backlog = _gauge("relay_backlog", "Events the relay has not answered yet.")
     published = _counter("relay_published", "Events the relay accepted.")
     refused = _counter("relay_refused", "Events the relay refused for good.")
+    too_large = _counter("relay_refused_by_size", "Of these, events larger than it takes.")
+    refilled = _counter("relay_refilled", "Events the relay had lost and was sent again.")
     received = _counter("relay_received", "Verified events the relay sent, repeats included.")
+    unwanted = _counter("relay_unwanted", "Events of the relay that the reader's terms do not allow.")
+    down = _gauge("relay_down_seconds", "For how long the relay is away; 0 while it is connected.", "seconds")
+    complaints = _gauge("relay_complaints", "What makes the relay less fit for its role; /healthz says what.")
     bad = _counter("relay_bad", "Frames and events of the relay that were dropped.")
     for relay in facts.relays:
         connected.add(int(relay.connected), relay=relay.url)
         backlog.add(relay.backlog, relay=relay.url)
         published.add(relay.published, relay=relay.url)
         refused.add(relay.refused, relay=relay.url)
+        too_large.add(relay.refused_by_size, relay=relay.url)
+        refilled.add(relay.refilled, relay=relay.url)
         received.add(relay.received, relay=relay.url)
         bad.add(relay.bad, relay=relay.url)
+        unwanted.add(relay.unwanted, relay=relay.url)
+        down.add(down_ms(relay, facts.now_ms) / 1000, relay=relay.url)
+        complaints.add(len(relay.complaints), relay=relay.url)
+    alarms = _counter("log_alarms", "Forks and unfilled gaps of chains that a reader of this process met.")
+    for what in ("forks", "gaps"):
+        alarms.add(facts.alarms.get(what, 0), what=what)
     served = _counter("embedded_relay", "What the embedded relay did, by what.")
     for what, times in sorted(facts.relay_counts.items()):
         served.add(times, what=what)
-    return connected, backlog, published, refused, received, bad, served
+    relays = (connected, backlog, published, refused, too_large, refilled, received, bad, unwanted, down, complaints)
+    return *relays, alarms, served
 
 
 def _ledger(facts: Facts) -> Iterable[Family]:

@@ -22,7 +22,7 @@ _LIVE_POOL: Final = ("hashrate_hs", "miners", "workers", "height", "blocks_found
 class Parts:
     """The running parts of a pool, each as a question. `payouts`: the zapper's payouts by state; `lanes`: the
     watermarks of all lanes; `reports`: the lanes of this pool's own edge; `advice`: what to tell a miner (hex key) that
-    can't be paid (`stratum_edge.ports.Payability`).
+    can't be paid (`stratum_edge.ports.Payability`); `alarms`: forks and gaps of chains that the bridge told readers of.
     """
 
     edge: Callable[[], EdgeStatus]
@@ -34,6 +34,7 @@ class Parts:
     lanes: Callable[[], list[dict[str, Any]]]
     advice: Callable[[str], Awaitable[str | None]]
     now_ms: Callable[[], int]
+    alarms: Callable[[], Mapping[str, int]] = dict
 
 
 class ReadApi(PoolReadModel):
@@ -41,7 +42,15 @@ class ReadApi(PoolReadModel):
 
     def __init__(self, reads: Reads, parts: Parts) -> None:
         super().__init__(
-            reads, parts.edge, parts.relays, parts.zapper, parts.relay_counts, parts.advice, lanes=parts.lanes
+            reads,
+            parts.edge,
+            parts.relays,
+            parts.zapper,
+            parts.relay_counts,
+            parts.advice,
+            lanes=parts.lanes,
+            alarms=parts.alarms,
+            now_ms=parts.now_ms,
         )
         self._reads = reads
         self._parts = parts
@@ -122,6 +131,7 @@ class ReadApi(PoolReadModel):
                 lanes=parts.reports(),
                 relays=parts.relays(),
                 relay_counts=parts.relay_counts(),
+                alarms=parts.alarms(),
                 zapper=parts.zapper(),
                 payouts=await parts.payouts(),
             )

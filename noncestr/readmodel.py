@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
+from noncestr.relay_health import relay_health
 from relay_bridge.service import RelayStatus
 from stratum_edge.status import EdgeStatus
 from zapper.config import ZapperStatus
@@ -43,8 +44,11 @@ class PoolReadModel:
         relay_counts: Callable[[], Mapping[str, int]],
         advice: Callable[[str], Awaitable[str | None]] = _no_advice,
         lanes: Callable[[], list[dict[str, Any]]] = list,
+        alarms: Callable[[], Mapping[str, int]] = dict,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`lanes`: the open lanes' watermarks. `relay_counts`: what the embedded relay took, refused and could not
+        """`lanes`: the open lanes' watermarks. `alarms`: what was seen of chains, by what; `now_ms`: Unix ms.
+        `relay_counts`: what the embedded relay took, refused and could not
         read; empty without one. `advice`: what to tell a miner (hex key) that can't be paid
         (`stratum_edge.ports.Payability`).
         """
@@ -55,6 +59,8 @@ class PoolReadModel:
         self._relay_counts = relay_counts
         self._advice = advice
         self._lanes = lanes
+        self._alarms = alarms
+        self._now_ms = now_ms
 
     async def pool(self) -> dict[str, Any]:
         """The books, and the edge now: connections, shares refused by Stratum code, lines it could not
@@ -98,15 +104,16 @@ class PoolReadModel:
         return ""
 
     async def health(self) -> dict[str, Any]:
-        """Well when the books are, shares can be stored, a relay is connected, and payouts are neither blocked nor
-        unknown for long.
+        """Well when the books are, shares can be stored, a relay of the log is connected, and payouts are neither
+        blocked nor unknown for long.
         """
         books = await self._books.health()
-        edge, relays, zapper = self._edge(), self._relays(), self._zapper()
+        edge, zapper = self._edge(), self._zapper()
+        relays = relay_health(self._relays(), self._alarms(), self._now_ms())
         well = {
             "accounting": bool(books["ok"]),
             "edge": not edge.stalled,
-            "relays": any(relay.connected for relay in relays),
+            "relays": bool(relays["ok"]),
             "zapper": not zapper.blocked and not zapper.alerts,
         }
         return {
@@ -114,21 +121,7 @@ class PoolReadModel:
             "parts": {
                 "accounting": {"ok": well["accounting"], **books["parts"]},
                 "edge": {"ok": well["edge"], "stalled": edge.stalled, "unpublished": edge.unpublished},
-                "relays": {
-                    "ok": well["relays"],
-                    "each": [
-                        {
-                            "url": relay.url,
-                            "connected": relay.connected,
-                            "last_error": relay.last_error,
-                            "published": relay.published,
-                            "refused": relay.refused,
-                            "bad": relay.bad,
-                            "backlog": relay.backlog,
-                        }
-                        for relay in relays
-                    ],
-                },
+                "relays": relays,
                 "zapper": {
                     "ok": well["zapper"],
                     "blocked": zapper.blocked,

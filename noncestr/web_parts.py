@@ -63,6 +63,7 @@ async def open_read_api(
             lanes=lanes,
             advice=_no_advice if payability is None else payability.advice,
             now_ms=accounting.clock.now_ms,
+            alarms=lambda: bridge.alarms,
         ),
     )
 

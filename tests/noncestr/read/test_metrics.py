@@ -16,7 +16,7 @@ EDGE = EdgeStatus(
     sessions=3, miners=2, workers=2, hashrate_hs=5, accepted=9, rejected={23: 1, 21: 2}, bad_lines=4, height=7, job="a",
     batch_seq=1, batch_id="b", unpublished=1, stalled=False, blocks={"accepted": 1}, node_lost_s=2.5,
 )  # fmt: skip
-RELAY = RelayStatus("ws://a", True, "", 11, 1, 12, 2, 3)
+RELAY = RelayStatus("ws://a", True, "", 11, 1, 12, 2, 3, refused_by_size=1, refilled=6, unwanted=7, complaints=("x",))
 TOTALS = {"pending_msat": 1, "matured_msat": 2, "owed_msat": 3, "paid_msat": 4, "fee_msat": 5}
 
 
@@ -39,6 +39,7 @@ def facts(**changes: object) -> Facts:
         payout_records=9,
         lanes=[LaneReport(0, 1, 0, {}, EDGE), LaneReport(1, 2, 1, {}, replace(EDGE, accepted=1, blocks={}))],
         relays=[RELAY],
+        alarms={"gaps": 2},
         relay_counts={"events_stored": 5},
         zapper=ZapperStatus(why_unpaid={MINER: "no address"}, unknown=("p1",)),
         payouts={"settled": PayoutCount(4, 1), "sending": PayoutCount(2, 40_000), "failed": PayoutCount(1, 2)},
@@ -69,6 +70,9 @@ def test_every_part_is_told(read) -> None:
         11,
         1,
     ]
+    more = ("refused_by_size", "refilled", "unwanted", "down_seconds", "complaints")
+    assert [found[f"noncestr_relay_{name}"][relay] for name in more] == [1, 6, 7, 0, 1]
+    assert found["noncestr_log_alarms"] == {(("what", "forks"),): 0, (("what", "gaps"),): 2}
     assert found["noncestr_ledger_msat"][(("account", "owed"),)] == 3
     assert found["noncestr_ledger_statements"] == {(): 8}
     assert found["noncestr_ledger_findings"] == {(("grade", "contradicted"),): 1}

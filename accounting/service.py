@@ -19,9 +19,11 @@ import anyio
 from anyio.abc import TaskStatus
 
 from accounting import ownchain
+from accounting.adapters.database import StoreError
 from accounting.adapters.intake import RETRY_S, Intake
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
-from accounting.adapters.store import AccountingStore, StoredView, StoreError, open_store
+from accounting.adapters.postgres_database import PostgresPlace
+from accounting.adapters.store import AccountingStore, StoredView, StorePlace, open_store
 from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
@@ -97,7 +99,9 @@ class Accounting:
         store_path: Path,
         clock: Clock,
         config: AccountingConfig | None = None,
+        database: PostgresPlace | None = None,
     ) -> None:
+        """`store_path`: the ledger's file, the kept fold's beside it; with a `database` the ledger itself is there."""
         self.pool = pool
         self.clock = clock
         self.chain = chain
@@ -105,6 +109,7 @@ class Accounting:
         self._signer = signer
         self._feed = feed
         self._store_path = store_path
+        self._store_place: StorePlace = database or store_path
         self._config = config or AccountingConfig()
         self.own = OwnChain(signer, pool)
         self._retry_ms = 0
@@ -172,7 +177,7 @@ class Accounting:
 
         Raises StoreError for a file that can't be used, UnsupportedOffer for stored terms this version can't account.
         """
-        async with open_store(self._store_path, self.pool, self._signer.pubkey) as store:
+        async with open_store(self._store_place, self.pool, self._signer.pubkey) as store:
             with closing(open_kept_shelves(fold_path(self._store_path), codec_of, form())) as shelves:
                 self._shelves = shelves
                 self._issuer = Issuer(self.pool, _Desk(self, store), self.chain)
@@ -210,7 +215,7 @@ class Accounting:
             position, newest = await store.newest()
             # Not in a thread: who asks for a balance meanwhile reads the same shelves, and they are for one thread.
             shelves.keep(position, newest, fold.freeze())
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             self._trouble(f"the fold could not be kept: {error}")
 
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
@@ -238,12 +243,13 @@ class Accounting:
             while True:
                 try:
                     if self._amid:
-                        # A step ended half done: what the disk has is taken up again.
+                        # A step ended half done: what the disk has is taken up again, once it answers.
+                        await store.ready()
                         await self._load(store, trusted=True)
                     await self._step(store, events)
                     break
                 except (sqlite3.Error, StoreError) as error:
-                    self._trouble(f"the disk failed: {error}")
+                    self._trouble(f"the disk failed, or the database: {error}")
                 except Exception as error:  # whatever it was, the next event is still to be booked
                     self._trouble(f"a step failed: {error!r}")
                     logger.exception("a step failed")

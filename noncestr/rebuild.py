@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 
 from accounting import ownchain
+from accounting.adapters.database import StoreError
 from accounting.adapters.intake import NAME as READER
-from accounting.adapters.store import AccountingStore, StoreError, open_store
+from accounting.adapters.store import AccountingStore, open_store
 from accounting.fold import Fold
 from accounting.loading import load_fold
 from accounting.service import fold_path

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from accounting.adapters.database import StoreError
 from accounting.adapters.shelf import CACHE_KIB, SqliteShelf
-from accounting.adapters.store import StoreError
 from accounting.freeze import Codec
 
 _KEPT = """CREATE TABLE IF NOT EXISTS kept (

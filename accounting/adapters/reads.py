@@ -1,15 +1,15 @@
-"""The accounting's SQLite file, read only, for questions that memory has no answer to. Never waited for by a writer."""
+"""The accounting's store, read only, for questions that memory has no answer to. Never waited for by a writer."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import aiosqlite
-import anyio
 import msgspec
 
+from accounting.adapters.database import Database, Row
+from accounting.adapters.postgres_database import open_postgres
+from accounting.adapters.sqlite_database import open_sqlite
+from accounting.adapters.store import StorePlace
 from accounting.adapters.stored_entries import StoredEntries
 from accounting.ledger import miner_account
 from nips.nip01 import VerifiedEvent
@@ -20,47 +20,49 @@ MAX_EVENTS = 200
 
 
 class StoredReads:
-    """`accounting.reads.History` on the file. Opened by `open_reads`."""
+    """`accounting.reads.History` on the store. Opened by `open_reads`."""
 
-    def __init__(self, connection: aiosqlite.Connection, pool: str) -> None:
-        self._db = connection
+    def __init__(self, database: Database, pool: str) -> None:
+        self._db = database
         # The pool's address, and the books entry by entry.
         self.pool = pool
         self.entries = StoredEntries(self)
 
-    async def fetch(self, query: str, *values: object) -> Iterable[Sequence[Any]]:
+    async def fetch(self, query: str, *values: object) -> Sequence[Row]:
         """The rows of a query, `?` for values."""
-        return await self._db.execute_fetchall(query, values)
+        return await self._db.fetch(query, *values)
 
     async def summaries_after(self, seq: int) -> list[tuple[int, VerifiedEvent]]:
         """The next summaries and parts of our chain by their numbers, MAX_EVENTS at most."""
-        rows = await self._db.execute_fetchall(
+        rows = await self._db.fetch(
             "SELECT seq, raw FROM own_chain JOIN events USING (id) WHERE seq > ? AND kind IN (?, ?)"
             " ORDER BY seq LIMIT ?",
-            (seq, SUMMARY, STATEMENT_PART, MAX_EVENTS),
+            seq,
+            SUMMARY,
+            STATEMENT_PART,
+            MAX_EVENTS,
         )
         return [(int(number), msgspec.json.decode(raw, type=VerifiedEvent)) for number, raw in rows]
 
     async def rewards_of(self, miner: str, before: tuple[int, str] | None, limit: int) -> list[str]:
         """The ids of statements with a row of this miner, by (height, id) from the newest down."""
         height, statement = before or (1 << 62, "")
-        rows = await self._db.execute_fetchall(
+        rows = await self._db.fetch(
             "SELECT rewards.statement FROM postings JOIN rewards ON rewards.statement = postings.transaction_id"
             " WHERE postings.account = ? AND (rewards.height, rewards.statement) < (?, ?)"
             " ORDER BY rewards.height DESC, rewards.statement DESC LIMIT ?",
-            (miner_account(miner, "pending"), height, statement, limit),
+            miner_account(miner, "pending"),
+            height,
+            statement,
+            limit,
         )
         return [str(found) for (found,) in rows]
 
 
 @asynccontextmanager
-async def open_reads(path: Path) -> AsyncIterator[StoredReads]:
-    """Open the file of an accounting that runs (it has been made). Raises sqlite3.Error."""
-    db = await aiosqlite.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    try:
-        rows = list(await db.execute_fetchall("SELECT pool FROM identity"))
-        yield StoredReads(db, str(rows[0][0]))
-    finally:
-        # The connection has a thread of its own: it ends also when we are cancelled.
-        with anyio.CancelScope(shield=True):
-            await db.close()
+async def open_reads(place: StorePlace) -> AsyncIterator[StoredReads]:
+    """Open the store of an accounting that runs (it has been made). Raises StoreError."""
+    opened = open_sqlite(place, read_only=True) if isinstance(place, Path) else open_postgres(place, alone=False)
+    async with opened as database:
+        rows = await database.fetch("SELECT pool FROM identity")
+        yield StoredReads(database, str(rows[0][0]))

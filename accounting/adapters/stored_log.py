@@ -1,4 +1,4 @@
-"""The log in the accounting's file, for whoever reads it from outside: archives are made of it while the pool runs.
+"""The log in the accounting's store, for whoever reads it from outside: archives are made of it while the pool runs.
 
 It is read in a transaction of its own and never held up by, nor holds up, the accounting. The one thing written from
 outside is the request to announce an archive: only the accounting itself signs in its chain.
@@ -6,12 +6,17 @@ outside is the request to announce an archive: only the accounting itself signs 
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
-from accounting.adapters.store import ANNOUNCING_VERSION, StoreError
+from accounting.adapters.database import Row, StoreError, StoreFailed
+from accounting.adapters.postgres_reading import PostgresReading
+from accounting.adapters.schema import ANNOUNCING_VERSION
+from accounting.adapters.store import StorePlace
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress, parse_address
 from nips.pool.archive import ArchiveBody
@@ -21,26 +26,83 @@ from nips.pool.kinds import TERMS
 BUSY_S = 30
 
 
-class StoredLog:
-    """Opened by its constructor, closed as a context manager. Raises StoreError for a file that can't be read."""
+class _Reading(Protocol):
+    """A connection for one thread, without a loop. Raises StoreError."""
 
+    def rows(self, query: str, *values: object) -> Iterator[Row]:
+        """The rows of a query, as they are asked for."""
+
+    def version(self) -> int:
+        """The number of the last migration."""
+
+    def begin(self) -> None:
+        """From now on all is read as it stands now."""
+
+    def end(self) -> None:
+        """No more."""
+
+    def write(self, query: str, *values: object) -> None:
+        """Run one statement, committed by itself; not between `begin` and `end`."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class _SqliteReading:
     def __init__(self, path: Path) -> None:
+        self._path = path
         if not path.is_file():
             raise StoreError(path, "there is no ledger")
-        self._path = path
+        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+
+    def rows(self, query: str, *values: object) -> Iterator[Row]:
         try:
-            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-            self._version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-            rows = self._db.execute("SELECT pool, signer FROM identity").fetchall()
+            yield from self._db.execute(query, values)
         except sqlite3.Error as error:
-            raise StoreError(path, str(error)) from error
-        if not rows:
-            raise StoreError(path, "it holds no books yet")
+            raise StoreError(self._path, str(error)) from error
+
+    def version(self) -> int:
+        return int(next(self.rows("PRAGMA user_version"))[0])
+
+    def begin(self) -> None:
+        self.write("BEGIN")
+
+    def end(self) -> None:
+        self.write("COMMIT")
+
+    def write(self, query: str, *values: object) -> None:
+        try:
+            self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise StoreError(self._path, str(error)) from error
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class StoredLog:
+    """Opened by its constructor, closed as a context manager. Raises StoreError for a store that can't be read."""
+
+    def __init__(self, place: StorePlace) -> None:
+        self._place = place
+        with ExitStack() as opened:
+            self._db: _Reading = _SqliteReading(place) if isinstance(place, Path) else PostgresReading(place)
+            opened.callback(self._db.close)
+            try:
+                self._version = self._db.version()
+                rows = list(self._db.rows("SELECT pool, signer FROM identity"))
+            except StoreFailed:
+                raise
+            except StoreError as error:
+                raise StoreError(place, f"it holds no books: {error.reason}") from error
+            if not rows:
+                raise StoreError(place, "it holds no books yet")
+            opened.pop_all()
         self.pool: PoolAddress = parse_address(rows[0][0])
         self.signer = str(rows[0][1])
 
     def __enter__(self) -> "StoredLog":
-        self._db.execute("BEGIN")
+        self._db.begin()
         return self
 
     def __exit__(
@@ -63,33 +125,31 @@ class StoredLog:
 
     def bounds(self) -> tuple[int, int] | None:
         """The oldest and the newest created_at; None for an empty log."""
-        oldest, newest = self._db.execute("SELECT min(created_at), max(created_at) FROM events").fetchone()
+        oldest, newest = next(self._db.rows("SELECT min(created_at), max(created_at) FROM events"))
         return None if oldest is None else (int(oldest), int(newest))
 
     def _events(self, query: str, *values: object) -> Iterator[VerifiedEvent]:
-        for (raw,) in self._db.execute(query, values):
+        for (raw,) in self._db.rows(query, *values):
             yield msgspec.json.decode(raw, type=VerifiedEvent)
 
     def request_announcement(self, body: ArchiveBody) -> None:
         """Ask the accounting to announce an archive: it does so at once if it runs, else when it is started next.
 
-        Raises StoreError for a file of an older version: the pool must have been started once with this one.
+        Raises StoreError for a store of an older version: the pool must have been started once with this one.
         """
         if self._version < ANNOUNCING_VERSION:
-            raise StoreError(self._path, "it is of an older version: start the pool once, then announce")
-        try:
-            self._db.execute("COMMIT")
-            self._db.execute(
-                "INSERT OR IGNORE INTO archives (stream, body) VALUES (?, ?)",
-                (body.stream.sha256, msgspec.json.encode(body)),
-            )
-            self._db.execute("BEGIN")
-        except sqlite3.Error as error:
-            raise StoreError(self._path, str(error)) from error
+            raise StoreError(self._place, "it is of an older version: start the pool once, then announce")
+        self._db.end()
+        self._db.write(
+            "INSERT INTO archives (stream, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            body.stream.sha256,
+            msgspec.json.encode(body),
+        )
+        self._db.begin()
 
     def announced(self, stream: str) -> str | None:
         """The id of the 4220 that announces the archive with that hash of its lines, once it is signed."""
-        self._db.execute("COMMIT")
-        row = self._db.execute("SELECT event FROM archives WHERE stream = ?", (stream,)).fetchone()
-        self._db.execute("BEGIN")
-        return None if row is None or row[0] is None else str(row[0])
+        self._db.end()
+        rows = list(self._db.rows("SELECT event FROM archives WHERE stream = ?", stream))
+        self._db.begin()
+        return None if not rows or rows[0][0] is None else str(rows[0][0])

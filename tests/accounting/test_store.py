@@ -9,7 +9,9 @@ import textwrap
 import anyio
 import pytest
 
-from accounting.adapters.store import MIGRATIONS, StoredView, StoreError, open_store
+from accounting.adapters.database import StoreError
+from accounting.adapters.schema import MIGRATIONS
+from accounting.adapters.store import StoredView, open_store
 from accounting.ledger import Ledger
 from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
@@ -26,8 +28,8 @@ def event(head=None, mark="00", said="matured"):
     return KEY.sign(build_status(POOL, next_link(head), mark * 32, said, 1000))
 
 
-async def test_events_and_checks_survive_in_order(tmp_path):
-    path = tmp_path / "ledger.sqlite"
+async def test_events_and_checks_survive_in_order(store_place):
+    path = store_place
     events = [event(mark=f"{number:02x}") for number in range(20)]
     async with open_store(path, POOL, KEY.pubkey) as store:
         await store.add_events(events[:15])
@@ -43,8 +45,8 @@ async def test_events_and_checks_survive_in_order(tmp_path):
         assert [one async for one in store.replay() if one.checked] == []
 
 
-async def test_our_chain_is_kept_until_it_is_published(tmp_path):
-    path = tmp_path / "ledger.sqlite"
+async def test_our_chain_is_kept_until_it_is_published(store_place):
+    path = store_place
     first = event()
     second = event(Head(0, first.id), "01")
     async with open_store(path, POOL, KEY.pubkey) as store:
@@ -59,8 +61,8 @@ async def test_our_chain_is_kept_until_it_is_published(tmp_path):
         assert await store.stated() == {"b1"}
 
 
-async def test_neither_a_second_statement_of_a_reward_nor_a_fork_gets_in(tmp_path):
-    async with open_store(tmp_path / "ledger.sqlite", POOL, KEY.pubkey) as store:
+async def test_neither_a_second_statement_of_a_reward_nor_a_fork_gets_in(store_place):
+    async with open_store(store_place, POOL, KEY.pubkey) as store:
         first = event()
         await store.add_own(first, block="b1")
         with pytest.raises(StoreError):
@@ -76,12 +78,12 @@ async def test_neither_a_second_statement_of_a_reward_nor_a_fork_gets_in(tmp_pat
         assert await store.stated() == {"b1"}
 
 
-async def test_views_and_books(tmp_path):
+async def test_views_and_books(store_place):
     ledger = Ledger()
     body = PayoutBody("one", "bb" * 32, 50, 3, "cc" * 32, "cashu", {})
     payout = parse_payout(KEY.sign(build_payout(POOL, next_link(None), body, 1000)))
     transaction = ledger.book_payout(payout, miner_bears_fee=False)
-    async with open_store(tmp_path / "ledger.sqlite", POOL, KEY.pubkey) as store:
+    async with open_store(store_place, POOL, KEY.pubkey) as store:
         await store.add_views({"34214:x": StoredView(5, "a")})
         await store.add_views({"34214:x": StoredView(6, "b")})
         assert await store.views() == {"34214:x": StoredView(6, "b")}
@@ -120,8 +122,8 @@ async def test_another_pools_a_newer_and_a_damaged_file_are_refused(tmp_path):
             pass
 
 
-async def test_a_cancelled_write_leaves_nothing_and_the_next_one_stands(tmp_path):
-    async with open_store(tmp_path / "ledger.sqlite", POOL, KEY.pubkey) as store:
+async def test_a_cancelled_write_leaves_nothing_and_the_next_one_stands(store_place):
+    async with open_store(store_place, POOL, KEY.pubkey) as store:
         with anyio.move_on_after(0):
             await store.add_own(event(), block="b1")
         assert await store.chain() == {}

@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from accounting import service
+from accounting.adapters.database import StoreError
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
-from accounting.adapters.store import StoreError
 from accounting.fold import CODEC, Fold, codec_of, form
 from accounting.freeze import Unreadable
 from accounting.service import fold_path

@@ -7,6 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from accounting.adapters.postgres_database import PostgresPlace
+from accounting.adapters.store import StorePlace
 from accounting.ports import Held
 from accounting.service import Accounting, AccountingConfig
 from nips.keys import SecretKey
@@ -289,8 +291,17 @@ class Pool:
     chain: FakeChain
     clock: FakeClock
     path: Path
+    # Where the ledger is, if not in the file.
+    database: PostgresPlace | None = None
+
+    def place(self, path: Path | None = None) -> StorePlace:
+        """Where the ledger is; with `path` the one of another start, which knows nothing yet."""
+        if self.database is None:
+            return path or self.path
+        return self.database if path is None else self.database.beside(path.stem)
 
     def accounting(self, path: Path | None = None) -> Accounting:
+        place = self.place(path)
         return Accounting(
             pool=self.log.pool,
             signer=self.log.accounting,
@@ -298,6 +309,7 @@ class Pool:
             chain=self.chain,
             store_path=path or self.path,
             clock=self.clock,
+            database=None if isinstance(place, Path) else place,
             config=AccountingConfig(balance_interval_s=15, statistics_interval_s=15, tick_s=0.01),
         )
 
@@ -325,5 +337,6 @@ def new_log() -> Callable[[], LogBuilder]:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Pool:
-    return Pool(LogBuilder(), FakeRelay(), FakeChain(), FakeClock(), tmp_path / "ledger.sqlite")
+def pool(store_place: StorePlace, tmp_path: Path) -> Pool:
+    database = None if isinstance(store_place, Path) else store_place
+    return Pool(LogBuilder(), FakeRelay(), FakeChain(), FakeClock(), tmp_path / "ledger.sqlite", database)

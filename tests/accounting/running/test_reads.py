@@ -44,7 +44,7 @@ async def reading(pool, eventually, tmp_path):
         pool.log.payout("two", pool.log.bob, 2_000_000)
         pool.tell()
         await eventually(lambda: accounting.balance(pool.log.bob).paid_msat)
-        async with open_reads(accounting._store_path) as history:
+        async with open_reads(pool.place()) as history:
             yield accounting, Reads(accounting, history)
         tasks.cancel_scope.cancel()
 

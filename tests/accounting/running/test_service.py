@@ -394,7 +394,7 @@ async def test_hours_are_summed_up_once_over_restarts(pool, eventually):
     assert sum(summary.shares for summary in found) == 9
     assert [summary.rejects for summary in found] == [(), ((23, 1),), ((23, 2),), ()]
     # The same again from the file, from the relays alone, and one hour later.
-    for path in (pool.path, pool.path.with_name("fresh.sqlite")):
+    for path in (None, pool.path.with_name("fresh.sqlite")):
         async with anyio.create_task_group() as tasks:
             accounting = pool.accounting(path)
             await tasks.start(accounting.run)
@@ -440,7 +440,7 @@ async def test_an_archive_is_announced_once(pool, eventually):
         await eventually(lambda: pool.relay.of_kind(STATEMENT))
 
         def request() -> None:
-            with StoredLog(pool.path) as log:
+            with StoredLog(pool.place()) as log:
                 assert (log.pool, log.signer) == (pool.log.pool, pool.log.accounting.pubkey)
                 log.request_announcement(body)
                 log.request_announcement(body)
@@ -451,7 +451,7 @@ async def test_an_archive_is_announced_once(pool, eventually):
         await stop(tasks)
     (event,) = pool.relay.of_kind(ARCHIVE)
     archive = parse_archive(event)
-    with StoredLog(pool.path) as log:
+    with StoredLog(pool.place()) as log:
         name = log.announced(body.stream.sha256)
     assert (archive.id, archive.stream, archive.heads, archive.urls) == (name, body.stream, body.heads, body.urls)
     async with anyio.create_task_group() as tasks:

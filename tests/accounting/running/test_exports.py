@@ -38,8 +38,9 @@ async def test_the_exports_are_the_ledger_to_the_msat_whatever_the_pages(pool, e
         log.payout("one", log.bob, 1_234_567)
         log.payout("one back", log.bob, -1_000, reverses="one")
         pool.tell()
-        await eventually(lambda: accounting.balance(log.bob).paid_msat == 1_233_567)
-        async with open_reads(accounting._store_path) as reads:
+        # Folded, and written.
+        await eventually(lambda: accounting.balance(log.bob).paid_msat == 1_233_567 and not accounting._amid)
+        async with open_reads(pool.place()) as reads:
             assert reads.pool == str(log.pool)
             text = "".join([piece async for piece in beancount_text(read_entries(reads.entries), "books")])
             years = [year_bounds(year) for year in (2023, 2024)]

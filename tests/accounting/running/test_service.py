@@ -325,7 +325,7 @@ async def test_views_go_out_on_change_and_not_more_often_than_set(pool, eventual
     accounting = pool.accounting()
     async with anyio.create_task_group() as tasks:
         await tasks.start(accounting.run)
-        await eventually(lambda: len(pool.relay.of_kind(BALANCE)) == 2)
+        await eventually(lambda: len(pool.relay.of_kind(BALANCE)) == 2 and pool.relay.of_kind(STATEMENT))
         balance = json.loads(pool.relay.of_kind(BALANCE)[0].content)
         assert balance["pending_msat"] == (GROSS - FEE) // 2
         assert balance["as_of"] == [0, pool.relay.of_kind(STATEMENT)[0].id]

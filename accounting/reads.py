@@ -5,11 +5,12 @@ Everything here can be computed from the log by anybody; history begins where ou
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from accounting.book_pages import BookPages, RewardHistory, block_bits
+from accounting.entries import BookEntries, read_entries
 from accounting.hours import Hours, MinerCount, uncounted
 from accounting.ledger import miner_account
 from accounting.paging import Page, Place
@@ -18,6 +19,7 @@ from accounting.schemes import pplns
 from accounting.schemes.estimates import chance_ppm, daily_msat, effort_ppm, expected_ms, luck_ppm, pending_msat
 from accounting.service import Accounting
 from accounting.statistics import BUCKET_MS, SHORTEST_MS, SPANS_MS
+from accounting.tax_csv import tax_csv, year_bounds
 from accounting.window import Counted, Selection, count_window
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
@@ -45,6 +47,10 @@ _npub = lru_cache(MAX_NPUBS)(encode_npub)
 
 class History(RewardHistory, Protocol):
     """The stored log and books."""
+
+    @property
+    def entries(self) -> BookEntries:
+        """The books entry by entry."""
 
     async def summaries_after(self, seq: int) -> list[tuple[int, VerifiedEvent]]:
         """The next summaries and parts of our chain by their numbers, some at a time."""
@@ -236,6 +242,12 @@ class Reads:
             if balance.owed_msat or balance.pending_msat:
                 rows.append((balance.owed_msat, balance.pending_msat, name))
         return await self._flat(rows, "owed_msat", "pending_msat")
+
+    def taxes(self, pubkey: str, year: int) -> AsyncIterator[str]:
+        """A miner's year as CSV (accounting.tax_csv). Raises ValueError for a year that is none."""
+        from_s, before_s = year_bounds(year)
+        entries = read_entries(self._history.entries, miner=pubkey, from_s=from_s, before_s=before_s)
+        return tax_csv(entries, pubkey)
 
     async def totals(self) -> list[dict[str, Any]]:
         """What matured for each miner, ever, and what was paid, the most first."""

@@ -1,6 +1,6 @@
 """Fakes of the ports: a pool of fixed answers and a relay gate that echoes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.responses import JSONResponse, Response
@@ -79,6 +79,11 @@ class FakeReadModel:
 
     async def totals(self) -> Sequence[dict[str, Any]]:
         return self._list("totals")
+
+    async def taxes(self, pubkey_hex: str, year: int) -> AsyncIterator[str]:
+        yield "time,type,msat\r\n"
+        for row in self._list(f"taxes {pubkey_hex} {year}"):
+            yield f"{row['time']},{row['type']},{row['msat']}\r\n"
 
     async def live(self) -> dict[str, Any]:
         lists = {name: [*self._list(name)] for name in ("blocks", "statements", "payouts")}

@@ -1,6 +1,6 @@
 """What the web server asks of the rest of the pool. `client_web.fakes` has a fake of each."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from starlette.responses import Response
@@ -69,6 +69,9 @@ class ReadModel(Protocol):
 
     async def balances(self) -> Sequence[dict[str, Any]]:
         """What is owed and pending, of everybody."""
+
+    def taxes(self, pubkey_hex: str, year: int) -> AsyncIterator[str]:
+        """A miner's year as CSV, piece by piece."""
 
     async def totals(self) -> Sequence[dict[str, Any]]:
         """What was earned and paid, of everybody."""

@@ -1,6 +1,6 @@
 """What the read API asks: the books' lists and series, the live numbers, the metrics (`client_web.ports.ReadModel`)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -102,6 +102,10 @@ class ReadApi(PoolReadModel):
     async def balances(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
         return await self._reads.balances()
+
+    def taxes(self, pubkey_hex: str, year: int) -> AsyncIterator[str]:
+        """See `ReadModel`."""
+        return self._reads.taxes(pubkey_hex, year)
 
     async def totals(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""

@@ -11,6 +11,7 @@ from accounting.adapters.postgres_database import open_postgres
 from accounting.adapters.sqlite_database import open_sqlite
 from accounting.adapters.store import StorePlace
 from accounting.adapters.stored_entries import StoredEntries
+from accounting.entries import BookEntries
 from accounting.ledger import miner_account
 from nips.nip01 import VerifiedEvent
 from nips.pool.kinds import STATEMENT_PART, SUMMARY
@@ -26,7 +27,7 @@ class StoredReads:
         self._db = database
         # The pool's address, and the books entry by entry.
         self.pool = pool
-        self.entries = StoredEntries(self)
+        self.entries: BookEntries = StoredEntries(self)
 
     async def fetch(self, query: str, *values: object) -> Sequence[Row]:
         """The rows of a query, `?` for values."""

@@ -1,5 +1,6 @@
 """How often one address may ask, and who that is."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -25,9 +26,9 @@ class Limit:
 # A page asks some questions when it opens and one every few seconds; a script that reads a history page by page is
 # served, one that knows no pause is not.
 READ: Final = Limit("read", 10, 60)
-# Lists of everybody are reckoned anew each time, a tenth of a second in a pool of 10,000.
+# Lists of everybody, and a year of a miner, are reckoned anew each time, a tenth of a second in a pool of 10,000.
 FLAT: Final = Limit("flat", 0.2, 5)
-FLAT_PATHS: Final = ("/api/v1/balance", "/api/v1/total")
+FLAT_PATHS: Final = re.compile(r"/api/v1/(balance|total|miners/[^/]*/taxes\.csv)")
 # Addresses remembered, some 300 bytes each. When so many ask within a bucket's time, the others share one.
 MAX_ADDRESSES: Final = 10_000
 _OTHERS: Final = "others"
@@ -127,7 +128,7 @@ class ApiGate:
         address = self.address(scope)
         now = self._now_ms()
         wait = self._read.take(address, now)
-        if not wait and scope["path"] in FLAT_PATHS:
+        if not wait and FLAT_PATHS.fullmatch(scope["path"]):
             wait = self._flat.take(address, now)
         if wait:
             await _too_often(send, wait)

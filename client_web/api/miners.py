@@ -3,13 +3,14 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from client_web.api import models
-from client_web.api.answers import Refused, answer, page, read_cursor, read_key
+from client_web.api.answers import PUBLIC, Refused, answer, page, read_cursor, read_key
 from client_web.api.parameters import DEFAULT_PAGE, Cursor, Limit, Miner
-from client_web.api.routes import add
+from client_web.api.routes import add, add_text
 from client_web.ports import ReadModel
+from nips.nip19 import encode_npub
 
 Spans = Annotated[
     Literal["24h", "7d", "31d", "400d"],
@@ -18,6 +19,10 @@ Spans = Annotated[
         " miner's hours are kept for 31 days, fewer in a pool of many miners (500,000 in all)."
     ),
 ]
+CSV = "text/csv; charset=utf-8"
+# Bitcoin's first, and one that dates can still be reckoned in.
+FIRST_YEAR, LAST_YEAR = 2009, 9998
+Year = Annotated[int, Query(ge=FIRST_YEAR, le=LAST_YEAR, description="The year, by UTC.")]
 UNKNOWN = "this pool has credited no share to this key"
 
 
@@ -60,10 +65,21 @@ def miners_router(model: ReadModel) -> APIRouter:
         before = read_cursor(cursor)
         return page(request, await model.payouts(await known(npub), before, limit))
 
+    async def taxes(request: Request, npub: Miner, year: Year) -> Response:
+        """A miner's year as a table (CSV): what it earned, what was taken back, what it was paid, by date and in msat,
+        each with the event, block or payout that proves it.
+        """
+        pubkey = await known(npub)
+        headers = {**PUBLIC, "content-disposition": f'attachment; filename="{encode_npub(pubkey)}-{year}.csv"'}
+        if request.method == "HEAD":
+            return Response(media_type=CSV, headers=headers)
+        return StreamingResponse(model.taxes(pubkey, year), media_type=CSV, headers=headers)
+
     add(router, "/miners", miners, models.Miners, 400)
     add(router, "/miners/{npub}", miner, models.MinerDetail, 400, 404)
     add(router, "/miners/{npub}/workers", workers, models.Workers, 400, 404)
     add(router, "/miners/{npub}/hashrate", hashrate, models.Series, 400, 404)
     add(router, "/miners/{npub}/rewards", rewards, models.MinerRewards, 400, 404)
     add(router, "/miners/{npub}/payouts", payouts, models.Payouts, 400, 404)
+    add_text(router, "/miners/{npub}/taxes.csv", taxes, CSV, 400, 404)
     return router

@@ -64,6 +64,21 @@ async def test_flat_lists_are_lists(client: httpx.AsyncClient, miner_key: Secret
     assert [row["earned_msat"] for row in (await client.get("total")).json()] == [1]
 
 
+async def test_a_year_of_a_miner_is_a_table(
+    client: httpx.AsyncClient, miner_key: SecretKey, model: FakeReadModel
+) -> None:
+    npub = encode_npub(miner_key.pubkey)
+    row = {"time": "2026-01-01T00:00:00Z", "type": "earned", "msat": 5}
+    model.lists = {**model.lists, f"taxes {miner_key.pubkey} 2026": [row]}
+    found = await client.get(f"miners/{npub}/taxes.csv", params={"year": 2026})
+    assert found.text.splitlines() == ["time,type,msat", "2026-01-01T00:00:00Z,earned,5"]
+    assert found.headers["content-type"] == "text/csv; charset=utf-8"
+    assert found.headers["content-disposition"] == f'attachment; filename="{npub}-2026.csv"'
+    assert found.headers["access-control-allow-origin"] == "*"
+    head = await client.head(f"miners/{npub}/taxes.csv", params={"year": 2026})
+    assert (head.status_code, head.text) == (200, "")
+
+
 async def test_pages_go_on_where_the_one_before_ended(client: httpx.AsyncClient) -> None:
     first = (await client.get("blocks", params={"limit": 2})).json()
     assert [block["height"] for block in first["items"]] == [103, 102]
@@ -76,6 +91,8 @@ async def test_pages_go_on_where_the_one_before_ended(client: httpx.AsyncClient)
     ("path", "reason"),
     [
         ("blocks?limit=0", "limit"),
+        ("miners/{npub}/taxes.csv", "year"),
+        ("miners/{npub}/taxes.csv?year=1999", "year"),
         ("blocks?limit=101", "limit"),
         ("payouts?limit=x", "limit"),
         ("statements?cursor=1-2", "cursor"),
@@ -95,7 +112,7 @@ async def test_what_cannot_be_read_is_400_and_says_why(client: httpx.AsyncClient
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-@pytest.mark.parametrize("part", ["", "/workers", "/hashrate", "/rewards", "/payouts"])
+@pytest.mark.parametrize("part", ["", "/workers", "/hashrate", "/rewards", "/payouts", "/taxes.csv?year=2026"])
 async def test_an_unknown_miner_is_404_and_a_secret_key_never_repeated(
     client: httpx.AsyncClient, pool_key: SecretKey, part: str
 ) -> None:

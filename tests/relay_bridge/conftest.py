@@ -201,22 +201,22 @@ def keeper() -> Callable[..., Script]:
 
 
 @functools.cache
-def installed_npm() -> str:
-    """Why the npm relay can't run, "" if it can."""
+def installed_npm(folder: Path = NPM) -> str:
+    """Why what is in this folder's package.json can't run, "" if it can: it is installed by its lock file."""
     node, npm = (shutil.which(name, path=f"{_BIN}{os.pathsep}{os.environ['PATH']}") for name in ("node", "npm"))
     if node is None or npm is None:
         return "node or npm is not installed"
-    with (NPM / "package.json").open() as locked:
+    with (folder / "package.json").open() as locked:
         # One of several test processes installs, the others wait for it.
         fcntl.flock(locked, fcntl.LOCK_EX)
-        marker = NPM / "node_modules" / ".installed"
-        lock = (NPM / "package-lock.json").read_bytes()
+        marker = folder / "node_modules" / ".installed"
+        lock = (folder / "package-lock.json").read_bytes()
         if marker.exists() and marker.read_bytes() == lock:
             return ""
         path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             [npm, "ci", "--no-audit", "--no-fund"],
-            cwd=NPM,
+            cwd=folder,
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,

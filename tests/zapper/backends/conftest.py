@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.zapper.backends import rigs
+from tests.zapper.backends import nwc_wallets, rigs
 from tests.zapper.backends.scripted_ledger import ScriptedLedger
 
 NOW_S = 1_800_000_000
@@ -24,13 +25,17 @@ def rig_ledger(make_invoice: Callable[..., str], rig_clock: rigs.RigClock) -> Sc
 
 @pytest.fixture
 def rig_of(
-    rig_ledger: ScriptedLedger, rig_clock: rigs.RigClock, tmp_path: Path
+    rig_ledger: ScriptedLedger, rig_clock: rigs.RigClock, tmp_path: Path, feed: Any
 ) -> Callable[[str], AbstractAsyncContextManager[rigs.Rig]]:
     """rig_of(kind): the wallet and its backend."""
 
     def make(kind: str) -> AbstractAsyncContextManager[rigs.Rig]:
         if kind == "fake":
             return rigs.fake_rig(tmp_path, rig_clock)
+        if kind == "nwc":
+            return nwc_wallets.memory_rig(feed, rig_ledger, rig_clock)
+        if kind == "nwc-sdk":
+            return nwc_wallets.sdk_rig(tmp_path, rig_ledger, rig_clock)
         return rigs.http_rig(kind, rig_ledger, rig_clock)
 
     return make

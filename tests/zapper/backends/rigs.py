@@ -102,9 +102,13 @@ async def fake_rig(folder: Path, clock: RigClock) -> AsyncIterator[FakeRig]:
 
 
 class ScriptedRig(Rig):
-    """A wallet over a scripted ledger."""
+    """A wallet over a scripted ledger. `faults` it can be told to have, and "lie": a wrong preimage to an order it
+    carries out. Of them `silent`: no answer comes, and `pays_anyway`: it carries out what it is told.
+    """
 
     faults: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ("slow",)
+    pays_anyway: tuple[str, ...] = ("lost", "lie")
 
     def __init__(self, ledger: ScriptedLedger, clock: RigClock) -> None:
         self.ledger = ledger

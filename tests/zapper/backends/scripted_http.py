@@ -1,6 +1,7 @@
 """An HTTP/1.1 server that answers as it is told to, one request a connection, in pieces if need be."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import msgspec
 HUGE = 5 * 1024 * 1024
 # What a server may do instead of answering; "lost": it does what it was asked to, and then not answer.
 FAULTS = ("500", "garbage", "huge", "slow", "moved", "cut", "lost")
+_PREIMAGE = re.compile(rb'(preimage":)"[0-9a-f]{64}"', re.IGNORECASE)
 ORDERS = frozenset(("POST", path) for path in ("/v2/router/send", "/v1/xpay", "/api/v1/payments", "/payinvoice"))
 
 
@@ -78,6 +80,9 @@ class ScriptedHttp:
             case "lost":
                 await self.answerer(asked)
                 return b""
+            case "lie":
+                told = await self.answerer(asked)
+                return Told(told.status, re.sub(_PREIMAGE, rb'\g<1>"' + b"11" * 32 + b'"', told.encoded()))
         return await self.answerer(asked)
 
     @staticmethod

@@ -14,7 +14,8 @@ from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclea
 pytestmark = pytest.mark.anyio
 HTTP = ("lnd", "cln", "lnbits", "phoenixd")
 # Wallets that can be told to be slow, wrong or away.
-SCRIPTED = HTTP
+NWC = ("nwc", "nwc-sdk")
+SCRIPTED = (*HTTP, *NWC)
 ALL = ("fake", *SCRIPTED)
 CAP_MSAT = 50_000
 WAIT_S = 60
@@ -159,14 +160,14 @@ async def test_a_payment_nobody_made(rig_of, kind: str) -> None:
         assert await backend.lookup((await rig.invoice()).payment_hash) == NotFound()
 
 
-@pytest.mark.parametrize("kind", HTTP)
+@pytest.mark.parametrize("kind", SCRIPTED)
 async def test_wrong_credentials_prove_nothing(rig_of, kind: str) -> None:
     """Least of all that a payment is not there: the key may have been changed after it was made."""
     async with rig_of(kind) as rig:
         paid, fresh = await rig.invoice(), await rig.invoice()
         async with rig.open() as backend:
             await backend.pay(paid, max_fee_msat=CAP_MSAT)
-        async with rig.open(good=False) as backend:
+        async with rig.open(good=False, impatient=kind == "nwc-sdk") as backend:
             for invoice in (paid, fresh):
                 assert isinstance(await answer_of(backend.lookup(invoice.payment_hash)), Unclear)
                 assert isinstance(await answer_of(backend.pay(invoice, max_fee_msat=CAP_MSAT)), Unclear)
@@ -182,7 +183,7 @@ async def test_whatever_a_broken_wallet_says(rig_of, kind: str) -> None:
             await backend.pay(paid, max_fee_msat=CAP_MSAT)
         for mode in rig.faults:
             rig.fault(mode)
-            async with rig.open(impatient=mode == "slow") as backend:
+            async with rig.open(impatient=mode in rig.silent) as backend:
                 for invoice in (paid, fresh):
                     assert isinstance(await answer_of(backend.lookup(invoice.payment_hash)), Unclear), mode
                     assert isinstance(await answer_of(backend.pay(invoice, max_fee_msat=CAP_MSAT)), Unclear), mode
@@ -194,23 +195,26 @@ async def test_whatever_a_broken_wallet_says(rig_of, kind: str) -> None:
 async def test_an_order_whose_answer_is_broken(rig_of, kind: str) -> None:
     """All is well but the answer to the order: nothing is known until the wallet is asked again."""
     async with rig_of(kind) as rig:
-        for mode in rig.faults:
+        async with rig.open() as backend:
+            # A wallet that has shown that it finds what it paid.
+            await backend.pay(await rig.invoice(), max_fee_msat=CAP_MSAT)
+        for mode in (*rig.faults, "lie"):
             invoice = await rig.invoice()
             rig.fault(mode, only_orders=True)
-            # A patient one first, so that its order is known to go out.
-            async with rig.open(impatient=mode == "slow") as backend:
+            async with rig.open(impatient=mode in rig.silent) as backend:
                 answer = await answer_of(backend.pay(invoice, max_fee_msat=CAP_MSAT))
             assert isinstance(answer, Unclear), mode
             rig.fault("")
             async with rig.open() as backend:
                 known = await answer_of(backend.lookup(invoice.payment_hash))
-                assert isinstance(known, Paid if mode == "lost" else NotFound), mode
-            assert await rig.times_paid(invoice) == (mode == "lost")
+                assert isinstance(known, Paid if mode in rig.pays_anyway else NotFound), mode
+            assert await rig.times_paid(invoice) == (mode in rig.pays_anyway)
 
 
-@pytest.mark.parametrize("kind", SCRIPTED)
+@pytest.mark.parametrize("kind", HTTP)
 async def test_a_fee_above_the_limit_is_not_paid(rig_of, kind: str) -> None:
-    """The node is told the limit; one that takes none is not told to pay what may cost more."""
+    """The node is told the limit; one that takes none is not told to pay what may cost more. (NIP-47
+    has no place for it: the limit is the wallet's.)"""
     async with rig_of(kind) as rig, rig.open() as backend:
         invoice = await rig.invoice()
         if rig.caps:

@@ -13,15 +13,15 @@ from accounting.lanes import LaneKey
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
-from nips.nip01 import VerifiedEvent, make_filter
+from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
-from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Terms
 from nips.pool.views import build_announcement
 from noncestr import __version__
+from noncestr.archived import Archived, kept
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
 from noncestr.citizen_parts import make_citizen
@@ -98,6 +98,7 @@ class Pool:
         self._own_keys = frozenset(signer.pubkey for signer in own)
         # The embedded relay's, if there is one: what other relays lost is filled from it.
         self._log_store: SqliteEventStore | None = None
+        self._archived = Archived(self.address)
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
@@ -132,7 +133,7 @@ class Pool:
             # The terms promise the log for good.
             retention_s=FOREVER_S,
             chain_of=chains_of(self.address, self._speakers),
-            keep=make_filter(authors=sorted(self._own_keys), kinds=LEDGER_KINDS),
+            keep=kept(self._own_keys, self._archived.periods),
             source=None if self._log_store is None else (self.relays[0], self._log_store),
         )
 
@@ -157,6 +158,7 @@ class Pool:
             await terms.open()
             self._terms = terms
             plan = await self._promise(terms, bridge)
+            await enter(looping(self._archived.follow, BridgeFeed(bridge), terms))
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
             around = self._surroundings(chain, terms, bridge, names)

@@ -12,6 +12,7 @@ import anyio
 
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
+from noncestr.archived import Archived, kept
 from noncestr.chains import open_source
 from noncestr.clock import WallClock
 from noncestr.closed_lanes import account_for_closed
@@ -35,7 +36,9 @@ from noncestr.profiles import delegate_profile, relay_list
 from noncestr.promises import REGTEST
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
+from noncestr.standing import chains_of
 from noncestr.terms_follower import TermsFollower
+from relay_bridge.limits import FOREVER_S
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_client import HouseClient
 from stratum_edge.adapters.nip05_names import open_names
@@ -76,6 +79,8 @@ class LoneEdge:
         self._key = load_or_create(data / "keys", "edge")
         self._stratum = place_stratum(config, lan=lan)
         self._edge: EdgePart | None = None
+        self._terms: TermsFollower | None = None
+        self._archived = Archived(pool)
         self._clock = WallClock()
         self._drained = anyio.Event()
 
@@ -92,11 +97,18 @@ class LoneEdge:
                 quorum=self._config.relay.quorum,
                 social=self._config.relay.social,
                 social_quorum=self._config.relay.social_quorum,
+                signer=self._key,
+                # The terms promise the log for good.
+                retention_s=FOREVER_S,
+                chain_of=chains_of(self._pool, self._speakers),
+                keep=kept([self._key.pubkey], self._archived.periods),
             )
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
             terms = TermsFollower(self._data / "terms.json", self._pool, BridgeFeed(bridge))
+            self._terms = terms
             await enter(running(terms.run))
+            await enter(looping(self._archived.follow, BridgeFeed(bridge), terms))
             clock = EdgeClock(self._pool, terms, BridgeFeed(bridge), self._clock, anyio.current_time)
             await enter(looping(clock.watch))
             await enter(looping(watch_cut, bridge, terms, anyio.current_time))
@@ -144,6 +156,14 @@ class LoneEdge:
             await terms.changed(terms.current().id)
 
     # Who we are
+
+    def _speakers(self) -> frozenset[str]:
+        """Whose chains are watched: those of the keys that the terms name, and ours."""
+        try:
+            named = () if self._terms is None else self._terms.current().body.keys
+        except LookupError:
+            named = ()
+        return frozenset({self._key.pubkey, self._pool.pubkey, *(key for key, _ in named)})
 
     def _introduce(self) -> None:
         self._say(f"edge npub: {encode_npub(self._key.pubkey)}")

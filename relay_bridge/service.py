@@ -20,7 +20,7 @@ from relay_bridge.adapters.arrival_store import ArrivalStore, arrivals_path
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
 from relay_bridge.adapters.reading import all_pages, check_page
-from relay_bridge.adapters.refill import Refill
+from relay_bridge.adapters.refill import Keep, Refill
 from relay_bridge.adapters.relay_connection import RelayConnection
 from relay_bridge.adapters.relay_link import RelayLink, open_link
 from relay_bridge.adapters.subscription import Delivered, EndOfStored, Reading, Subscription
@@ -113,7 +113,7 @@ class RelayBridge:
         retention_s: int = 0,
         chain_of: ChainOf | None = None,
         on_alarm: Callable[[Fork | Gap], None] | None = None,
-        keep: Filter | None = None,
+        keep: Sequence[Keep] = (),
         source: tuple[str, EventStore] | None = None,
     ) -> None:
         """`relays` carry the log, that is everything; `social` ones what people follow (see roles). The quorums say how
@@ -124,9 +124,9 @@ class RelayBridge:
         `chain_of` says where an event stands in a chain, if it does: what is missing in one is then looked for at all
         relays, and `on_alarm` hears of forks, and of gaps that no relay fills.
 
-        `keep`: events that every log relay should have, by authors and kinds (of those kinds that people follow, every
-        social one). A relay that lost some is sent them again, out of `source` (URL and store of a relay in this
-        process), or without one out of the other log relays. None: no relay is filled.
+        `keep`: events that every log relay should have (of those kinds that people follow, every social one). A relay
+        that lost some is sent them again, out of `source` (URL and store of a relay in this process), or without one
+        out of the other log relays. None: no relay is filled.
 
         Raises ValueError if there are fewer relays than a quorum.
         """
@@ -149,16 +149,17 @@ class RelayBridge:
         self._store = OutboxStore(outbox_path)
         outbox = Outbox(self._routes, random.random)
         self._publisher = Publisher(self._store, outbox, self._connections)
-        self._refills = [] if keep is None else self._refillers(keep, source)
+        self._refills = [refill for each in keep for refill in self._refillers(each, source)]
         self._inboxes = Counter[str](), Counter[str](), Counter[str]()
         self._tasks: anyio.abc.TaskGroup | None = None
 
-    def _refillers(self, keep: Filter, source: tuple[str, EventStore] | None) -> list[Refill]:
+    def _refillers(self, keep: Keep, source: tuple[str, EventStore] | None) -> list[Refill]:
         log, social = self._log_connections, [each for each in self._connections if each not in self._log_connections]
-        kinds = frozenset(SOCIAL_KINDS if keep.kinds is None else keep.kinds & SOCIAL_KINDS)
+        asked = keep.wanted
+        followed = frozenset(SOCIAL_KINDS if asked.kinds is None else asked.kinds & SOCIAL_KINDS)
         wanted = [
-            (msgspec.structs.replace(keep, kinds=keep.kinds and frozenset(filter(is_kept, keep.kinds))), log),
-            (msgspec.structs.replace(keep, kinds=frozenset(filter(is_kept, kinds))), social),
+            (msgspec.structs.replace(asked, kinds=asked.kinds and frozenset(filter(is_kept, asked.kinds))), log),
+            (msgspec.structs.replace(asked, kinds=frozenset(filter(is_kept, followed))), social),
         ]
         return [
             Refill(
@@ -169,9 +170,10 @@ class RelayBridge:
                 others=log,
                 chain_of=self._chain_of,
                 on_complaint=self._complain,
+                let_go=keep.let_go,
             )
             for asked, relays in wanted
-            if relays
+            if relays and asked.kinds != frozenset()
         ]
 
     def _complain(self, url: str, complaint: str) -> None:

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import anyio
 import asyncpg
 import pytest
 
@@ -26,6 +27,18 @@ START_S = 60
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    """await eventually(condition): until it holds, for what has no event to wait for; fails after a minute."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        with anyio.fail_after(60):
+            while not condition():  # noqa: ASYNC110 - the condition lives in the code under test
+                await anyio.sleep(0.005)
+
+    return wait
 
 
 def _programs() -> Path | None:

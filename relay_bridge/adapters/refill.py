@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
@@ -51,6 +52,22 @@ EVENTS_A_SECOND = 100
 # Ids remembered a relay, of those it refused and of those it took, 100 bytes each.
 REMEMBERED = 20_000
 _DAY = 86_400
+# Whole seconds, the first of a period and the one after its last.
+Periods = Sequence[tuple[int, int]]
+
+
+def _no_periods() -> Periods:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Events that every relay of their role should have: by authors and kinds; but for those of the periods that
+    `let_go` gives now (by created_at, Unix s), which relays may have dropped.
+    """
+
+    wanted: Filter
+    let_go: Callable[[], Periods] = _no_periods
 
 
 class Refill:
@@ -67,9 +84,11 @@ class Refill:
         others: Sequence[RelayConnection] = (),
         chain_of: ChainOf | None = None,
         chance: Callable[[], float] = random.random,
+        let_go: Callable[[], Periods] = _no_periods,
     ) -> None:
-        """`asked`: what every one of these relays should have; `others` are asked for it if there is no `source`, and
-        for the source's own relay. `on_complaint` hears (relay, text) of a relay that can't be filled.
+        """`asked`: what every one of these relays should have, but for the periods of `let_go`; `others` are asked for
+        it if there is no `source`, and for the source's own relay. `on_complaint` hears (relay, text) of a relay that
+        can't be filled.
         """
         self._asked = asked
         self._connections = connections
@@ -78,6 +97,7 @@ class Refill:
         self._others = others
         self._chain_of = chain_of
         self._chance = chance
+        self._let_go = let_go
         self._on_complaint = on_complaint
         # By relay: ids it refuses for good, and some that it has taken from us. Both bounded.
         self._refused: dict[str, set[str]] = {each.url: set() for each in connections}
@@ -154,7 +174,9 @@ class Refill:
             older = await truth.newest(in_span(asked, None, max(drawn, 0)))
             if older is not None:
                 sample += await self._up_to(truth, asked, older)
-        ids = list({event_id for _, event_id in sample} - self._refused[link.url])
+        periods = self._let_go()
+        held = {event_id for second, event_id in sample if _period_of(second, periods) is None}
+        ids = list(held - self._refused[link.url])
         has = {event.id async for page in by_ids(link, _NAME, ids, silence_s=SILENCE_SECONDS) for event in page}
         return not has.issuperset(ids)
 
@@ -183,11 +205,16 @@ class Refill:
     async def _compare(self, link: RelayLink, truth: Truth, asked: Filter) -> list[tuple[int, str]]:
         """(created_at, id) of all that the relay lacks, newest days first."""
         lacking: list[tuple[int, str]] = []
+        periods = self._let_go()
         until = await truth.newest(asked)
         while until is not None and len(lacking) < MOST_MISSING:
-            since = until // _DAY * _DAY
-            lacking += await self._compare_span(link, truth, asked, since, until)
-            until = None if since == 0 else await truth.newest(in_span(asked, None, since - 1))
+            period = _period_of(until, periods)
+            if period is None:
+                since = max([until // _DAY * _DAY, *(end for _, end in periods if end <= until)])
+                lacking += await self._compare_span(link, truth, asked, since, until)
+            else:
+                since = period[0]
+            until = None if since <= 0 else await truth.newest(in_span(asked, None, since - 1))
         return lacking
 
     async def _compare_span(
@@ -240,6 +267,10 @@ class Refill:
     def _order(self, event: VerifiedEvent) -> tuple[int, str, int, str]:
         place = None if self._chain_of is None else self._chain_of(event)
         return (event.created_at, "" if place is None else place.chain, 0 if place is None else place.seq, event.id)
+
+
+def _period_of(second: int, periods: Periods) -> tuple[int, int] | None:
+    return next((period for period in periods if period[0] <= second < period[1]), None)
 
 
 def _remember(known: set[str], more: set[str]) -> None:

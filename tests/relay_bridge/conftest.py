@@ -101,18 +101,6 @@ def scripted() -> Callable[[Script], AbstractAsyncContextManager[str]]:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    """await eventually(condition): until it holds, for what has no event to wait for; fails after 10 s."""
-
-    async def wait(condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(10):
-            while not condition():  # noqa: ASYNC110 - the condition lives in the code under test
-                await anyio.sleep(0.005)
-
-    return wait
-
-
-@pytest.fixture
 def now_s() -> int:
     """Now, for what depends on the wall clock of a relay."""
     return int(time.time())

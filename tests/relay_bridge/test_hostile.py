@@ -17,7 +17,7 @@ from relay_bridge.messages import event_frame, event_json
 from relay_bridge.service import EndOfStored, RelayBridge
 
 pytestmark = pytest.mark.anyio
-WAIT = 30
+WAIT = 60
 KINDS = [kinds.RECEIPT, kinds.ANNOUNCEMENT]
 ASKED = [make_filter(kinds=KINDS)]
 
@@ -153,7 +153,7 @@ async def test_a_hostile_relay_changes_nothing(
             outbox_path=tmp_path / "o.db",
             chain_of=lambda event: where(event) if event.pubkey == mine else None,
             on_alarm=alarms.append,
-            keep=make_filter(authors=[mine], kinds=[kinds.RECEIPT]),
+            keep=[refill.Keep(make_filter(authors=[mine], kinds=[kinds.RECEIPT]))],
             source=(relay.url, relay.store),
         )
         got = []

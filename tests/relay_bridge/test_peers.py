@@ -17,7 +17,7 @@ from relay_bridge.service import EndOfStored, RelayBridge
 
 pytestmark = pytest.mark.anyio
 PEERS = ["ours", "rust-nostr", "npm", *(["strfry"] if "NONCESTR_STRFRY" in os.environ else [])]
-WAIT = 30
+WAIT = 60
 
 
 def where(event) -> Place | None:
@@ -84,7 +84,7 @@ async def test_killed_under_load_and_back(
     monkeypatch.setattr(refill, "SETTLE_SECONDS", 0.2)
     monkeypatch.setattr(refill, "LOOK_SECONDS", 0.5)
     monkeypatch.setattr(refill, "EVENTS_A_SECOND", 1_000)
-    keep = make_filter(authors=[log[0].pubkey], kinds=[kinds.RECEIPT])
+    keep = [refill.Keep(make_filter(authors=[log[0].pubkey], kinds=[kinds.RECEIPT]))]
 
     async def whole(bridge: RelayBridge) -> None:
         with anyio.fail_after(WAIT):

@@ -16,7 +16,7 @@ from relay_bridge.policy import OpenPolicy
 from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
-WAIT = 15
+WAIT = 60
 DAY = 86_400
 KINDS = [kinds.RECEIPT, kinds.STATEMENT, 0, 1]
 
@@ -48,8 +48,8 @@ async def ids_of(server: RelayServer) -> set[str]:
     return {event_id for _, event_id in await server.store.records(make_filter(kinds=KINDS), most=10_000)}
 
 
-def keep(log) -> object:
-    return make_filter(authors=[log[0].pubkey], kinds=KINDS)
+def keep(log, *let_go: tuple[int, int]) -> list[refill.Keep]:
+    return [refill.Keep(make_filter(authors=[log[0].pubkey], kinds=KINDS), lambda: let_go)]
 
 
 @pytest.mark.parametrize("source", ["store", "relay"])
@@ -71,6 +71,33 @@ async def test_an_empty_relay_is_filled(
         stored = other_relay.stats["events_duplicate"]
         await anyio.sleep(0.5)
         assert other_relay.stats["events_duplicate"] == stored
+
+
+@pytest.mark.parametrize("serves", ["negentropy", "pages"])
+async def test_what_was_let_go_is_not_filled_in(
+    tmp_path: Path, filled, other_relay, telling, keeper, running, log, eventually, serves: str
+) -> None:
+    """An archive holds the first day and half of the second: a relay that dropped it has no hole, before and after it
+    it has.
+    """
+    first = min(event.created_at for event in log)
+    let_go = (first // DAY * DAY, first + DAY + 3)
+    due = {event.id for event in log if event.kind != 0 and event.created_at >= let_go[1]}
+    assert 0 < len(due) < len(log) - 1
+    has: dict[str, VerifiedEvent] = {}
+    async with telling(RelayInformation(), keeper(has)) as plain:
+        bridge = RelayBridge(
+            [filled.url, other_relay.url if serves == "negentropy" else plain],
+            outbox_path=tmp_path / "o.db",
+            keep=keep(log, let_go),
+            source=(filled.url, filled.store),
+        )
+        async with running(bridge):
+            await eventually(lambda: bridge.status()[1].refilled == len(due))
+            looks = 2 * refill.LOOK_SECONDS
+            await anyio.sleep(looks)
+            assert bridge.status()[1].refilled == len(due)
+            assert (await ids_of(other_relay) if serves == "negentropy" else set(has)) == due
 
 
 async def test_holes_are_filled_in_the_order_of_chains(

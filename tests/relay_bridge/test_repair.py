@@ -14,7 +14,7 @@ from relay_bridge.messages import event_frame, event_json
 from relay_bridge.service import EndOfStored, RelayBridge
 
 pytestmark = pytest.mark.anyio
-WAIT = 10
+WAIT = 60
 ALL = [make_filter(kinds=[1])]
 
 

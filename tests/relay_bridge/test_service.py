@@ -19,7 +19,7 @@ from relay_bridge.policy import OpenPolicy
 from relay_bridge.service import EndOfStored, RelayBridge, fetch_events
 
 pytestmark = pytest.mark.anyio
-WAIT = 10
+WAIT = 60
 NOWHERE = "ws://127.0.0.1:1"
 
 

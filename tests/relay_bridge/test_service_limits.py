@@ -16,7 +16,7 @@ from relay_bridge.roles import Role
 from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
-WAIT = 10
+WAIT = 60
 KEY = SecretKey(b"\x0a" * 32)
 
 

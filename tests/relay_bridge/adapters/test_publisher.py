@@ -87,7 +87,7 @@ async def test_answers_that_the_disk_refuses_are_written_later(store, sign, monk
         publisher._hear(RELAY, RelayOk(sign().id, True, ""))
         await store.refused.wait()
         store.full = False
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while not (await store.load())[0].accepted:  # noqa: ASYNC110 - the file has no event to wait for
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()

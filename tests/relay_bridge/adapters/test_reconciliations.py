@@ -14,7 +14,7 @@ from relay_bridge.errors import RelayGone, RelayMisbehaved, RequestClosed
 from relay_bridge.messages import encode_client_message, event_json, parse_client_message, parse_relay_message
 
 pytestmark = pytest.mark.anyio
-WAIT = 10
+WAIT = 60
 ASKED = make_filter(kinds=[1])
 
 

@@ -15,7 +15,7 @@ from nips.nip01 import event_id
 from relay_bridge.messages import ClientEvent, encode_client_message, event_json
 
 pytestmark = pytest.mark.anyio
-WAIT = 5
+WAIT = 60
 
 
 # What the relays of others do in another way than NIP-01 has it, or don't do.

@@ -19,7 +19,7 @@ from relay_bridge.policy import OpenPolicy, PoolPolicy
 from relay_bridge.relay import RelayLimits
 
 pytestmark = pytest.mark.anyio
-WAIT = 5
+WAIT = 60
 
 
 async def hear(socket, *names: str) -> list:

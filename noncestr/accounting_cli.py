@@ -16,7 +16,6 @@ from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOpti
 DIFFERENT = 1
 # A running accounting signs within a step or two.
 ANNOUNCE_S: Final = 10.0
-LEDGER: Final = "ledger.sqlite"
 
 accounting_app = typer.Typer(help="The books.", no_args_is_help=True)
 accounting_app.add_typer(export_app, name="export")
@@ -25,6 +24,7 @@ accounting_app.add_typer(export_app, name="export")
 def archive(
     out: Annotated[Path, typer.Option("--out", help="The file to write: JSON lines, gzip.", dir_okay=False)],
     data: DataOption = Path("data"),
+    config: ConfigOption = None,
     begin: Annotated[
         str | None, typer.Option("--from", help="First moment (2026-01-31, or 36h for so long ago); else the log's.")
     ] = None,
@@ -47,8 +47,8 @@ def archive(
 ) -> None:
     """Write the log of a period to one file, and have its hash published, so that relays may let the events go.
 
-    It may run beside the pool: the log is read from data/ledger.sqlite. The accounting itself signs the announcement,
-    at once if it runs, else when it is started next.
+    It may run beside the pool: the log is read from the accounting's books. The accounting itself signs the
+    announcement, at once if it runs, else when it is started next.
     """
     import time  # for this command alone
 
@@ -73,9 +73,10 @@ def archive(
         return
     from accounting.adapters.stored_log import StoredLog
     from accounting.errors import AccountingError
+    from noncestr.ledger_place import ledger_place
 
     try:
-        with StoredLog(data / LEDGER) as log:
+        with StoredLog(ledger_place(read_config(config).accounting, data)) as log:
             made = archive_ledger(log, out, from_s, to_s)
             body = made.body(tuple(url or ()))
             event = None
@@ -135,6 +136,7 @@ def rebuild(
     from accounting.errors import AccountingError
     from nips.pool.address import PoolAddress
     from noncestr.keyfiles import load
+    from noncestr.ledger_place import find_database
     from noncestr.moments import parse_relays
     from noncestr.rebuild import Rebuild
     from noncestr.running import only_one
@@ -146,7 +148,8 @@ def rebuild(
     say = (lambda _line: None) if as_json else typer.echo
     try:
         with only_one(data):
-            work = Rebuild(data, pool, load(keys / "accounting.nsec"), say)
+            database = find_database(loaded.accounting)
+            work = Rebuild(data, pool, load(keys / "accounting.nsec"), say, database)
             done = anyio.run(
                 lambda: work.run(list(archives or ()), urls, timeout_s=timeout, force=force),
                 backend_options=BACKEND_OPTIONS,
@@ -156,13 +159,13 @@ def rebuild(
     if as_json:
         typer.echo(msgspec.json.encode({**asdict(done), "identical": done.identical}))
     else:
-        typer.echo(f"{done.events} events; {done.carried} of our own chain were in the old file only")
+        typer.echo(f"{done.events} events; {done.carried} of our own chain were in the old books only")
         for text in done.violations:
             typer.echo(f"found: {text}")
         for line in done.differences:
             typer.echo(line)
         if done.lost:
-            typer.echo(f"{done.lost} events of the old file are in none of the sources")
+            typer.echo(f"{done.lost} events of the old books are in none of the sources")
         typer.echo(f"the books: {done.lines} lines, sha256 {done.sha256}")
         typer.echo(_verdict(done.before, done.identical, force, done.late))
     if done.before is not None and not done.identical:
@@ -170,11 +173,11 @@ def rebuild(
 
 
 def _verdict(before: str | None, identical: bool, force: bool, late: int) -> str:
-    late_text = f" ({late} events were new to the old file)" if late else ""
+    late_text = f" ({late} events were new to the old books)" if late else ""
     if before is None:
         return "there were no books to compare with: these are in their place"
     if identical:
         return f"identical to those before, byte for byte{late_text}"
     if force:
-        return "they differ from those before, and are in their place; the old file is ledger.before-rebuild.sqlite"
-    return "they differ from those before, which stand; the new file is ledger.rebuilt.sqlite (--force takes it)"
+        return "they differ from those before, and are in their place; the old ones are beside them (before-rebuild)"
+    return "they differ from those before, which stand; the new ones are beside them (rebuilt; --force takes them)"

@@ -39,6 +39,7 @@ from noncestr.joints import ChainHeights
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import LaneWatch, parse_lane
 from noncestr.lanes import LanePlan, close_keys, close_lanes, plan_lanes, wait_for_orphans
+from noncestr.ledger_place import LEDGER, find_database, ledger_place
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
@@ -173,7 +174,8 @@ class Pool:
                 signer=self.keys.accounting,
                 feed=self._gate,
                 chain=ChainHeights(chain),
-                store_path=self.data / "ledger.sqlite",
+                store_path=self.data / LEDGER,
+                database=find_database(self.config.accounting),
                 clock=self.clock,
                 config=AccountingConfig(),
             )
@@ -197,7 +199,7 @@ class Pool:
             read_api = await open_read_api(
                 stack,
                 accounting,
-                ledger=self.data / "ledger.sqlite",
+                ledger=ledger_place(self.config.accounting, self.data),
                 payouts=self.data / "payouts.sqlite",
                 edge=edge,
                 bridge=bridge,

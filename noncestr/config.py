@@ -29,6 +29,7 @@ from noncestr.checks import (
 )
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
+from noncestr.ledger_config import AccountingSection
 from noncestr.social_config import SocialConfig
 
 ENV_PREFIX = "NONCESTR_"
@@ -210,6 +211,7 @@ class Config:
     social: SocialConfig = field(default_factory=SocialConfig)
     web: WebConfig = field(default_factory=WebConfig)
     terms: TermsConfig = field(default_factory=TermsConfig)
+    accounting: AccountingSection = field(default_factory=AccountingSection)
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)

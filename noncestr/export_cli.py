@@ -4,15 +4,17 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
 from noncestr.errors import NoncestrError
-from noncestr.options import BACKEND_OPTIONS, DataOption
+from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, read_config
 
-LEDGER: Final = "ledger.sqlite"
+if TYPE_CHECKING:
+    from accounting.adapters.store import StorePlace
+
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="The file to write, else standard output.", dir_okay=False)
 ]
@@ -21,7 +23,7 @@ export_app = typer.Typer(help="The books as files that other programs read.", no
 
 
 @export_app.command("beancount")
-def beancount(out: OutOption = None, data: DataOption = Path("data")) -> None:
+def beancount(out: OutOption = None, data: DataOption = Path("data"), config: ConfigOption = None) -> None:
     """All books as text for beancount: `bean-check` accepts it and compares every account's balance.
 
     The pool may run meanwhile.
@@ -33,7 +35,7 @@ def beancount(out: OutOption = None, data: DataOption = Path("data")) -> None:
     def text(reads: StoredReads) -> AsyncIterator[str]:
         return beancount_text(read_entries(reads.entries), f"Books of the pool {reads.pool}")
 
-    _write(data, out, text)
+    _write(_ledger(config, data), out, text)
 
 
 @export_app.command("csv")
@@ -42,6 +44,7 @@ def tax_csv(
     year: Annotated[int, typer.Option("--year", help="The year, by UTC.")],
     out: OutOption = None,
     data: DataOption = Path("data"),
+    config: ConfigOption = None,
 ) -> None:
     """A miner's year for its taxes: what it earned, what was taken back, what it was paid, with what proves each."""
     from accounting.adapters.reads import StoredReads
@@ -60,19 +63,24 @@ def tax_csv(
     def text(reads: StoredReads) -> AsyncIterator[str]:
         return csv_text(read_entries(reads.entries, miner=miner, from_s=from_s, before_s=before_s), miner)
 
-    _write(data, out, text)
+    _write(_ledger(config, data), out, text)
 
 
-def _write(data: Path, out: Path | None, text: "Callable[..., AsyncIterator[str]]") -> None:
-    import sqlite3
+def _ledger(config: Path | None, data: Path) -> "StorePlace":
+    from noncestr.ledger_place import ledger_place
 
+    return ledger_place(read_config(config).accounting, data)
+
+
+def _write(ledger: "StorePlace", out: Path | None, text: "Callable[..., AsyncIterator[str]]") -> None:
+    from accounting.adapters.database import StoreError
     from accounting.adapters.reads import open_reads
 
-    if not (data / LEDGER).is_file():
-        raise NoncestrError(f"there are no books in {data}: {LEDGER} is missing")
+    if isinstance(ledger, Path) and not ledger.is_file():
+        raise NoncestrError(f"there are no books in {ledger.parent}: {ledger.name} is missing")
 
     async def write() -> None:
-        async with open_reads(data / LEDGER) as reads:
+        async with open_reads(ledger) as reads:
             if out is None:
                 async for piece in text(reads):
                     sys.stdout.write(piece)
@@ -86,5 +94,5 @@ def _write(data: Path, out: Path | None, text: "Callable[..., AsyncIterator[str]
 
     try:
         anyio.run(write, backend_options=BACKEND_OPTIONS)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, StoreError) as error:
         raise NoncestrError(f"the books could not be exported: {error}") from None

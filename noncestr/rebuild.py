@@ -5,7 +5,6 @@ not touched, and what the accounting signed and no source has yet is carried ove
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
@@ -14,11 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import anyio
 import msgspec
 
 from accounting import ownchain
-from accounting.adapters.database import StoreError
+from accounting.adapters.database import StoreError, StoreFailed, StoreHeld
 from accounting.adapters.intake import NAME as READER
+from accounting.adapters.postgres_database import PostgresPlace
+from accounting.adapters.salvage import salvage
+from accounting.adapters.slots import remove_file, slots_of
 from accounting.adapters.store import AccountingStore, open_store
 from accounting.fold import Fold
 from accounting.loading import load_fold
@@ -31,16 +34,12 @@ from nips.pool.address import PoolAddress
 from nips.pool.kinds import LEDGER_KINDS, PAYOUT
 from noncestr.archive import IDS_A_FILTER, read_archive
 from noncestr.errors import NoncestrError
+from noncestr.ledger_place import LEDGER
 from relay_bridge.adapters.arrival_store import forget_reader
 from relay_bridge.service import fetch_events
 
-LEDGER: Final = "ledger.sqlite"
 RELAY: Final = "relay.sqlite"
 OUTBOX: Final = "outbox.sqlite"
-# What was there before stays beside it.
-BEFORE: Final = "ledger.before-rebuild.sqlite"
-DRAFT: Final = "ledger.rebuilding.sqlite"
-REBUILT: Final = "ledger.rebuilt.sqlite"
 # Events one commit.
 GROUP: Final = 500
 # Lines of difference shown.
@@ -112,12 +111,17 @@ def _from_outbox(data: Path) -> Iterator[VerifiedEvent]:
 class Rebuild:
     """One rebuild. The data folder must be held (noncestr.running.only_one)."""
 
-    def __init__(self, data: Path, pool: PoolAddress, signer: Signer, say: Say) -> None:
+    def __init__(
+        self, data: Path, pool: PoolAddress, signer: Signer, say: Say, database: PostgresPlace | None = None
+    ) -> None:
+        """`database`: where the books are, if not in the data folder."""
         self._data = data
         self._pool = pool
         self._signer = signer
         self._say = say
-        self._draft = data / DRAFT
+        self._slots = slots_of(database or data / LEDGER)
+        # Of our own chain, out of a damaged file.
+        self._salvaged: list[VerifiedEvent] = []
 
     async def run(
         self, archives: Sequence[Path], relays: Sequence[str], *, timeout_s: float, force: bool = False
@@ -125,34 +129,27 @@ class Rebuild:
         """Build the file anew and put it in the old one's place, if the books are the same, or `force`, or there was no
         old one that can be read; else it is left beside it. Raises NoncestrError, StoreError; the old file then stands.
         """
-        self._discard(self._draft)
+        await self._slots.discard()
         try:
             rebuilt = await self._build(archives, relays, timeout_s)
         except BaseException:
-            self._discard(self._draft)
+            with anyio.CancelScope(shield=True):
+                await self._slots.discard()
             raise
-        ledger = self._data / LEDGER
         if not (rebuilt.identical or force or rebuilt.before is None):
-            self._discard(self._data / REBUILT)
-            self._draft.rename(self._data / REBUILT)
+            await self._slots.lay_aside()
             return rebuilt
-        if ledger.exists():
-            self._discard(self._data / BEFORE)
-            os.link(ledger, self._data / BEFORE)
         # What the old file had read and the new one has not is to come again.
         forget_reader(self._data / OUTBOX, READER)
-        # In one step: at no moment is there no ledger, which a start would take for a lost one.
-        os.replace(self._draft, ledger)
-        for rest in ("-wal", "-shm"):
-            ledger.with_name(ledger.name + rest).unlink(missing_ok=True)
+        await self._slots.take()
         # The fold that was kept is of the old file.
-        self._discard(fold_path(ledger))
+        remove_file(fold_path(self._data / LEDGER))
         return rebuilt
 
     async def _build(self, archives: Sequence[Path], relays: Sequence[str], timeout_s: float) -> Rebuilt:
         async with AsyncExitStack() as stack:
             old = await self._open_old(stack)
-            store = await stack.enter_async_context(open_store(self._draft, self._pool, self._signer.pubkey))
+            store = await stack.enter_async_context(open_store(self._slots.draft, self._pool, self._signer.pubkey))
             for path in archives:
                 await self._take(store, read_archive(path), str(path))
             await self._take(store, _from_own_relay(self._data, LEDGER_KINDS), "the pool's own relay")
@@ -178,13 +175,18 @@ class Rebuild:
             )
 
     async def _open_old(self, stack: AsyncExitStack) -> AccountingStore | None:
-        ledger = self._data / LEDGER
-        if not ledger.exists():
+        if not await self._slots.is_there():
             return None
         try:
-            return await stack.enter_async_context(open_store(ledger, self._pool, self._signer.pubkey))
+            return await stack.enter_async_context(open_store(self._slots.ledger, self._pool, self._signer.pubkey))
+        except (StoreHeld, StoreFailed):
+            # It may well be read once that is over.
+            raise
         except StoreError as error:
-            self._say(f"the old file can't be read, nothing is compared: {error}")
+            self._say(f"the old books can't be read, nothing is compared: {error}")
+            if isinstance(self._slots.ledger, Path):
+                self._salvaged = await salvage(self._slots.ledger)
+                self._say(f"{len(self._salvaged)} events of our own chain were saved from them")
             return None
 
     async def _take(self, store: AccountingStore, events: Iterable[VerifiedEvent], where: str) -> None:
@@ -221,7 +223,7 @@ class Rebuild:
         """Lay out our own chain: what the sources have of it, then what only the old file has, to be sent again."""
         signer = self._signer.pubkey
         found = [event async for event in _own(store, signer, self._pool)]
-        kept = [] if old is None else [event async for event in _own(old, signer, self._pool)]
+        kept = self._salvaged if old is None else [event async for event in _own(old, signer, self._pool)]
         known = {event.id for event in found}
         adoption = ownchain.adopt({}, [*found, *(event for event in kept if event.id not in known)])
         if adoption.fork is not None:
@@ -264,10 +266,6 @@ class Rebuild:
                 late += 1
         fold.settle()
         return list(fold.dump()), late, lost
-
-    def _discard(self, path: Path) -> None:
-        for rest in ("", "-wal", "-shm"):
-            path.with_name(path.name + rest).unlink(missing_ok=True)
 
 
 def _proofs(events: Iterable[VerifiedEvent]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio.lowlevel
 
 from accounting.adapters.reads import open_reads
+from accounting.adapters.store import StorePlace
 from accounting.reads import Reads
 from accounting.service import Accounting
 from client_web.adapters.http_server import bind, serve
@@ -36,7 +37,7 @@ async def open_read_api(
     stack: AsyncExitStack,
     accounting: Accounting,
     *,
-    ledger: Path,
+    ledger: StorePlace,
     payouts: Path,
     edge: EdgePart,
     bridge: RelayBridge,
@@ -45,7 +46,7 @@ async def open_read_api(
     lanes: Callable[[], list[dict[str, Any]]],
     payability: Payability | None,
 ) -> ReadApi:
-    """What the API asks. `ledger` is the file of the accounting, which runs; `payouts` the zapper's, if it pays."""
+    """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file."""
     reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)), anyio.lowlevel.checkpoint)
 
     async def counts() -> Mapping[str, PayoutCount]:

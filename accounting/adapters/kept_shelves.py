@@ -11,6 +11,7 @@ from typing import Any
 
 from accounting.adapters.database import StoreError
 from accounting.adapters.shelf import CACHE_KIB, SqliteShelf
+from accounting.adapters.slots import remove_file
 from accounting.freeze import Codec
 
 _KEPT = """CREATE TABLE IF NOT EXISTS kept (
@@ -90,12 +91,6 @@ class KeptShelves:
     def close(self) -> None:
         """Close the file; what was not kept is gone."""
         self._database.close()
-
-
-def remove_file(path: Path) -> None:
-    """Remove an SQLite file and what belongs to it."""
-    for rest in ("", "-wal", "-shm"):
-        path.with_name(path.name + rest).unlink(missing_ok=True)
 
 
 def open_kept_shelves(path: Path, codec_of: Callable[[str], Codec], form: str) -> KeptShelves:

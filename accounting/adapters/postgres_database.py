@@ -234,31 +234,3 @@ async def open_postgres(place: PostgresPlace, *, alone: bool = True) -> AsyncIte
         yield database
     finally:
         await database.close()
-
-
-async def swap(place: PostgresPlace, draft: PostgresPlace, before: PostgresPlace) -> None:
-    """Put the schema of `draft` in the place of the one there is, which stays as `before`: at once, or not at all.
-
-    Nobody may have any of them open. Raises StoreError.
-    """
-    database = PostgresDatabase(place, alone=True)
-    try:
-        await database.start()
-        async with database.transaction() as writer:
-            await writer.execute(f'DROP SCHEMA IF EXISTS "{before.schema}" CASCADE')
-            await writer.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"')
-            await writer.execute(f'ALTER SCHEMA "{place.schema}" RENAME TO "{before.schema}"')
-            await writer.execute(f'ALTER SCHEMA "{draft.schema}" RENAME TO "{place.schema}"')
-    finally:
-        await database.close()
-
-
-async def drop(place: PostgresPlace) -> None:
-    """Remove a schema and all that is in it. Raises StoreError."""
-    database = PostgresDatabase(place, alone=True)
-    try:
-        await database.start()
-        async with database.transaction() as writer:
-            await writer.execute(f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE')
-    finally:
-        await database.close()

@@ -94,7 +94,7 @@ class SqliteDatabase:
             for check in checks:
                 found = (await self.fetch(check))[0][0]
                 if found != "ok":
-                    raise StoreError(self._path, f"the file is damaged: {found}; {REMEDY}")
+                    raise StoreError(self._path, f"the file is damaged: {' '.join(found.split())}; {REMEDY}")
         except StoreFailed as error:
             if isinstance(error.__cause__, sqlite3.OperationalError):
                 # Busy or not ours to read: no damage.

@@ -24,7 +24,8 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
     path.write_text(example_toml(), "utf-8")
     assert load_config(path, {}) == Config()
     assert set(tomllib.loads(example_toml())) == {
-        "pool", "stratum", "edge", "chain", "node", "relay", "social", "web", "terms", "payouts", "demo", "log",
+        "pool", "stratum", "edge", "chain", "node", "relay", "social", "web", "terms", "accounting", "payouts",
+        "demo", "log",
     }  # fmt: skip
 
 

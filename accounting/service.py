@@ -216,7 +216,7 @@ class Accounting:
             # Not in a thread: who asks for a balance meanwhile reads the same shelves, and they are for one thread.
             shelves.keep(position, newest, fold.freeze())
         except (sqlite3.Error, StoreError) as error:
-            self._trouble(f"the fold could not be kept: {error}")
+            self._trouble(f"the fold could not be kept: {_reason(error)}")
 
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
@@ -249,7 +249,7 @@ class Accounting:
                     await self._step(store, events)
                     break
                 except (sqlite3.Error, StoreError) as error:
-                    self._trouble(f"the disk failed, or the database: {error}")
+                    self._trouble(f"the disk failed, or the database: {_reason(error)}")
                 except Exception as error:  # whatever it was, the next event is still to be booked
                     self._trouble(f"a step failed: {error!r}")
                     logger.exception("a step failed")
@@ -363,7 +363,7 @@ class Accounting:
                     await store.mark_published(event)
                     self._unpublished -= 1
             except Exception as error:  # the events stay where they are and are tried again
-                self._trouble(f"publishing failed: {error!r}")
+                self._trouble(f"publishing failed: {_reason(error)}")
                 await anyio.sleep(RETRY_S)
                 continue
             await self._unsent.wait()
@@ -377,12 +377,14 @@ class Accounting:
                 continue
             now = self.clock.now_ms()
             due = self._views.due(self.fold, now, head=self.own.head, height=self.chain.height())
+            if not due:
+                continue
             try:
                 for view in due:
                     await self._feed.publish(self._signer.sign(view.unsigned))
                 await store.add_views({view.address: StoredView(view.created_at, view.says) for view in due})
             except Exception as error:  # views only repeat the log: the next ones say the same and more
-                self._trouble(f"publishing a view failed: {error!r}")
+                self._trouble(f"publishing a view failed: {_reason(error)}")
 
     def _audit(self) -> None:
         """Say what is newly found in the log, and now and then go through the whole books."""
@@ -402,6 +404,11 @@ class Accounting:
     def _trouble(self, text: str) -> None:
         logger.warning("%s", text)
         self._troubles.append(text)
+
+
+def _reason(error: Exception) -> str:
+    """What is shown of a failure. Whoever asks for our health need not know where the database is."""
+    return error.reason if isinstance(error, StoreError) else repr(error)
 
 
 async def _held(store: AccountingStore) -> Held:

@@ -11,20 +11,19 @@ from zapper.wishes import DEFAULT_ORDER
 class ZapperConfig:
     """How this pool pays. Times in seconds, money in msat.
 
-    `relays`: where zap receipts should go (the first three are named). `max_fee_ppm`, `max_fee_floor_msat`: what a
-    payment may cost in routing, the larger of the two; the pool bears it. `unknown_grace_s`: how long after an
-    invoice's end a payment the backend has never heard of is given up. `methods`: the pool's order of trying them.
+    `relays`: where zap receipts should go (the first three are named). `schedule`: when to pay, as cron in UTC; ""
+    for every `payout_interval_s`. `limits`: the published terms. `unknown_grace_s`: how long after an invoice's end a
+    payment the backend has never heard of is given up. `methods`: the pool's order of trying them.
     """
 
     pool: PoolAddress
     pool_name: str
     relays: tuple[str, ...]
+    schedule: str = ""
     payout_interval_s: float = 3600
     reconcile_interval_s: float = 30
     limits: PlanLimits = field(default_factory=PlanLimits)
     concurrency: int = 8
-    max_fee_ppm: int = 10_000
-    max_fee_floor_msat: int = 5_000
     pay_timeout_s: float = 60
     fetch_timeout_s: float = 10
     receipt_wait_s: float = 10
@@ -40,7 +39,7 @@ class ZapperStatus:
     """What operators and the page may see. `blocked`: why nothing at all is paid, "" when all is well.
 
     `unknown`: payouts whose outcome is not known; `alerts`: of those, the ids that have been so for too long.
-    `why_unpaid`: per miner, for those with something due and not paid.
+    `why_unpaid`: per miner, for those with something due and not paid; `dead`: per miner, why it is not tried any more.
     """
 
     blocked: str = ""
@@ -51,3 +50,4 @@ class ZapperStatus:
     unknown: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
     why_unpaid: dict[str, str] = field(default_factory=dict)
+    dead: dict[str, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Who is paid how much in this round, and when a payee that failed is tried again. Pure arithmetic in msat."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from zapper.ports import NotFound, Owed, Payee, Pending
@@ -9,14 +9,42 @@ from zapper.ports import NotFound, Owed, Payee, Pending
 MSAT = 1000
 # 2^20 times the first wait is beyond every cap: larger powers would only be larger numbers.
 MAX_DOUBLINGS = 20
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """The pool's published terms of paying. `per_run_msat`: at most so much leaves in one round, None for no limit."""
+    """The pool's published terms of paying. Amounts in msat, None for no limit.
+
+    `per_run_msat`, `per_day_msat`: at most so much leaves in one round, in any 24 hours. `idle_days`: a balance under
+    the minimum of a miner that has earned nothing for so long is paid all the same, 0 for never. `give_up_days`: a
+    payee that could not be paid for so long is tried again only when it says something new. `max_fee_ppm`,
+    `max_fee_floor_msat`: what a payment may cost besides, the larger of the two; `fee_borne`: out of the miner's
+    balance. `onchain_msat`: the least that goes on chain.
+    """
 
     minimum_msat: int = 1_000_000
     per_run_msat: int | None = None
+    per_day_msat: int | None = None
+    idle_days: int = 0
+    give_up_days: int = 30
+    max_fee_ppm: int = 10_000
+    max_fee_floor_msat: int = 5_000
+    fee_borne: bool = False
+    onchain_msat: int = 0
+
+    def max_fee_msat(self, amount_msat: int) -> int:
+        """What paying this amount may cost besides."""
+        return max(self.max_fee_floor_msat, amount_msat * self.max_fee_ppm // 1_000_000)
+
+    def payable_msat(self, due_msat: int) -> int:
+        """Of what is due, what can be paid in whole satoshis; a fee that the miner bears is left for it."""
+        fee_msat = self.max_fee_msat(max(due_msat, 0)) if self.fee_borne else 0
+        return max(due_msat - fee_msat, 0) // MSAT * MSAT
+
+    def is_idle(self, active_ms: int | None, now_ms: int) -> bool:
+        """Whether a miner that last earned then has been idle for so long that its balance is paid whatever it is."""
+        return self.idle_days > 0 and active_ms is not None and now_ms - active_ms >= self.idle_days * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +83,31 @@ def make_plan(
     limits: PlanLimits,
     balance_msat: int | None,
     now_ms: int,
+    idle: Collection[str] = (),
+    sent_today_msat: int = 0,
 ) -> Plan:
-    """The payouts of a round, largest first (ties by miner), within the round's limit and the wallet's balance.
+    """The payouts of a round, largest first (ties by miner), within the limits and the wallets' balance.
 
-    `busy`: miners with an open payout, and the words for it. `balance_msat`: None when the wallet did not say. A
+    `busy`: miners with an open payout, and the words for it. `balance_msat`: None when the wallets did not say. `idle`:
+    miners whose balance is paid though it is under the minimum. `sent_today_msat`: what left in the last 24 hours. A
     payout that does not fit is left out whole, smaller ones after it are not.
     """
     payouts: list[Planned] = []
     waiting: dict[str, str] = {}
-    budgets = [budget for budget in (limits.per_run_msat, balance_msat) if budget is not None]
+    today = None if limits.per_day_msat is None else max(limits.per_day_msat - sent_today_msat, 0)
+    budgets = [budget for budget in (limits.per_run_msat, today, balance_msat) if budget is not None]
     left = min(budgets) if budgets else None
     for miner, owed_msat in sorted(due.items(), key=lambda item: (-item[1], item[0])):
-        amount = owed_msat // MSAT * MSAT
+        amount = limits.payable_msat(owed_msat)
         payee = payees.get(miner)
         if miner in busy:
             waiting[miner] = busy[miner]
-        elif amount <= 0 or owed_msat < limits.minimum_msat:
+        elif amount <= 0 or (owed_msat < limits.minimum_msat and miner not in idle):
             waiting[miner] = f"{max(owed_msat, 0)} msat are due, the minimum is {limits.minimum_msat}"
         elif payee is not None and now_ms < payee.not_before_ms:
             waiting[miner] = payee.reason
         elif left is not None and amount > left:
-            waiting[miner] = "the round's limit or the treasury does not suffice"
+            waiting[miner] = "the pool's limits (a round's, a day's) or its treasury do not suffice"
         else:
             payouts.append(Planned(miner, amount))
             left = None if left is None else left - amount
@@ -87,10 +119,25 @@ def backoff_ms(failures: int, *, first_ms: int, cap_ms: int) -> int:
     return min(cap_ms, first_ms << min(max(failures - 1, 0), MAX_DOUBLINGS))
 
 
-def after_failure(payee: Payee | None, miner: str, reason: str, *, now_ms: int, first_ms: int, cap_ms: int) -> Payee:
-    """The payee after one more failure."""
+def after_failure(
+    payee: Payee | None,
+    miner: str,
+    reason: str,
+    *,
+    now_ms: int,
+    first_ms: int,
+    cap_ms: int,
+    give_up_ms: int,
+    named: str,
+) -> Payee:
+    """The payee after one more failure: a dead letter once it has failed for `give_up_ms`. `named`: see Payee."""
     failures = (payee.failures if payee is not None else 0) + 1
-    return Payee(miner, failures, now_ms + backoff_ms(failures, first_ms=first_ms, cap_ms=cap_ms), reason)
+    since_ms = payee.since_ms if payee is not None and payee.failures and payee.since_ms else now_ms
+    dead_ms = payee.dead_ms if payee is not None else 0
+    if not dead_ms and now_ms - since_ms >= give_up_ms:
+        dead_ms = now_ms
+    wait_ms = backoff_ms(failures, first_ms=first_ms, cap_ms=cap_ms)
+    return Payee(miner, failures, now_ms + wait_ms, reason, since_ms, dead_ms, named)
 
 
 def is_surely_unpaid(answer: Pending | NotFound, *, expires_at: int, grace_s: int, now_s: int) -> bool:

@@ -76,13 +76,15 @@ class Owed:
 
     `earned_msat`: matured, ever. `applied`: the payout records the ledger has seen, by payout_id, in msat (negative for
     money that came back). The ledger may lag behind the zapper: `zapper.plan.due_msat` makes that harmless.
-    `statements`: ids of the newest statements with this miner, for the line people read.
+    `statements`: ids of the newest statements with this miner, for the line people read. `active_ms`: when the miner
+    last earned (Unix ms), None where that is not known.
     """
 
     miner: str
     earned_msat: int
     applied: Mapping[str, int] = field(default_factory=dict)
     statements: tuple[str, ...] = ()
+    active_ms: int | None = None
 
 
 class OwedSource(Protocol):
@@ -117,6 +119,13 @@ class EventFeed(Protocol):
         """What is stored and matches. Raises an Exception when no relay answered."""
 
 
+class MinersRelays(Protocol):
+    """Relays that miners name in their own relay lists (NIP-65): strangers' servers."""
+
+    async def ask(self, urls: Sequence[str], filters: Sequence[Filter], *, timeout_s: float) -> list[VerifiedEvent]:
+        """What these relays have stored that matches, verified; nothing of those that don't answer. Never raises."""
+
+
 class ReceiptPublisher(Protocol):
     """Sends a wallet provider's zap receipts: for the demo's provider, which stands outside of the pool."""
 
@@ -128,7 +137,8 @@ class ReceiptPublisher(Protocol):
 class Payee:
     """How a miner's payouts went lately. `failures` in a row; no try before `not_before_ms`; why, for people.
 
-    `since_ms`: when the first of them was; `dead_ms`: since when nothing more is tried, 0 while it is.
+    `since_ms`: when the first of them was; `dead_ms`: since when nothing more is tried, 0 while it is. `named`: the ids
+    of the events that said how to pay it; others make a dead letter live again.
     """
 
     miner: str
@@ -137,6 +147,7 @@ class Payee:
     reason: str
     since_ms: int = 0
     dead_ms: int = 0
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,9 @@ class IntentStore(Protocol):
     async def advance(self, seen: Intent, step: Step, now_ms: int, **changes: object) -> Intent:
         """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""
 
+    async def advance_all(self, seen: Sequence[tuple[Intent, Mapping[str, object]]], step: Step, now_ms: int) -> None:
+        """These payouts one step on with their changes, all or none. Raises IllegalStep, Conflict."""
+
     async def set_receipt(self, payout_id: str, receipt: str) -> None:
         """Remember the id of the zap receipt."""
 
@@ -175,11 +189,20 @@ class IntentStore(Protocol):
     async def payee(self, miner: str) -> Payee | None:
         """How the miner's payouts went lately."""
 
+    async def payees(self) -> list[Payee]:
+        """Every payee whose last payouts failed, longest first."""
+
     async def set_payee(self, payee: Payee) -> None:
         """Remember it."""
 
     async def unrecorded(self) -> list[Intent]:
         """Settled payouts without a payout record, and returned ones without their reversal's, oldest first."""
+
+    async def served(self) -> dict[str, str]:
+        """The withdrawal requests that have been acted on for good, and why one failed ("" where not)."""
+
+    async def sent_since(self, since_ms: int) -> int:
+        """What payouts created since then (Unix ms) hold, in msat: all miners' together."""
 
     async def returnable(self, methods: Collection[str]) -> list[Intent]:
         """Settled and recorded payouts by these methods that are not known to be kept, oldest first."""

@@ -94,9 +94,13 @@ def test_a_plan_pays_nobody_more_than_due_and_stays_within_bounds(
 def test_waits_double_up_to_a_cap() -> None:
     waits = [backoff_ms(n, first_ms=60_000, cap_ms=3_600_000) for n in (1, 2, 3, 7, 1000)]
     assert waits == [60_000, 120_000, 240_000, 3_600_000, 3_600_000]
-    payee = after_failure(None, MINERS[0], "x", now_ms=5, first_ms=10, cap_ms=100)
-    assert payee == Payee(MINERS[0], 1, 15, "x")
-    assert after_failure(payee, MINERS[0], "y", now_ms=5, first_ms=10, cap_ms=100) == Payee(MINERS[0], 2, 25, "y")
+    waits = {"first_ms": 10, "cap_ms": 100, "give_up_ms": 1000, "named": "e"}
+    payee = after_failure(None, MINERS[0], "x", now_ms=5, **waits)
+    assert payee == Payee(MINERS[0], 1, 15, "x", 5, 0, "e")
+    assert after_failure(payee, MINERS[0], "y", now_ms=6, **waits) == Payee(MINERS[0], 2, 26, "y", 5, 0, "e")
+    dead = after_failure(payee, MINERS[0], "z", now_ms=1005, **waits)
+    assert dead == Payee(MINERS[0], 2, 1025, "z", 5, 1005, "e")
+    assert after_failure(dead, MINERS[0], "z", now_ms=2000, **waits).dead_ms == 1005
 
 
 def test_only_an_unseen_payment_of_a_dead_invoice_is_given_up() -> None:

@@ -4,8 +4,6 @@ The host is resolved once, every address must be public, and the connection goes
 (no second look-up a malicious name server could answer otherwise). No redirects, no compression, small, and soon.
 """
 
-import ipaddress
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import anyio
 import httpx
 import msgspec
 
+from zapper.adapters.resolver import resolve
 from zapper.errors import AddressRefused, HttpFailed
 
 # LNURL answers are a few hundred bytes to some KiB (metadata with a small picture).
@@ -40,23 +39,6 @@ class HttpLimits:
     def may_be_private(self, host: str, port: int) -> bool:
         """Whether this server may have a private address and speak plain HTTP."""
         return self.allow_private or f"{host}:{port}" in self.private_hosts
-
-
-async def _resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses to connect to, best first. Raises AddressRefused unless every one of them is public."""
-    try:
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise HttpFailed(host, f"the name does not resolve ({error})") from None
-    addresses = [ipaddress.ip_address(entry[4][0].partition("%")[0]) for entry in found]
-    if not addresses:
-        raise HttpFailed(host, "the name has no address")
-    for address in addresses:
-        mapped = getattr(address, "ipv4_mapped", None)
-        judged = mapped if mapped is not None else address
-        if not allow_private and (not judged.is_global or judged.is_multicast):
-            raise AddressRefused(host, f"it resolves to {address}, which is not a public address")
-    return [str(address) for address in addresses]
 
 
 class HttpClient:
@@ -98,7 +80,7 @@ class HttpClient:
             raise HttpFailed(host, "the answer is not JSON") from None
 
     async def _get(self, url: str, host: str, port: int) -> bytes:
-        addresses = await _resolve(host, port, allow_private=self._limits.may_be_private(host, port))
+        addresses = await resolve(host, port, allow_private=self._limits.may_be_private(host, port))
         for address in addresses[:-1]:
             try:
                 return await self._get_from(address, url, host)

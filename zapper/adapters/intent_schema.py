@@ -81,6 +81,7 @@ DROP TABLE intents;
 ALTER TABLE intents_2 RENAME TO intents;
 CREATE UNIQUE INDEX one_open ON intents (miner) WHERE state IN ('intent', 'invoiced', 'sending', 'unknown');
 CREATE UNIQUE INDEX served_once ON intents (once) WHERE once IS NOT NULL AND state != 'failed';
+CREATE INDEX requests ON intents (once) WHERE once IS NOT NULL;
 CREATE INDEX held ON intents (miner) WHERE state IN ('intent', 'invoiced', 'sending', 'unknown', 'settled');
 CREATE INDEX settled ON intents (created_ms) WHERE state IN ('settled', 'returned');
 CREATE INDEX returnable ON intents (method) WHERE state = 'settled' AND kept_ms IS NULL;
@@ -102,6 +103,7 @@ ALTER TABLE records_2 RENAME TO records;
 CREATE INDEX unsent ON records (seq) WHERE published = 0;
 ALTER TABLE payees ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE payees ADD COLUMN dead_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE payees ADD COLUMN named TEXT NOT NULL DEFAULT '';
 """
 
 STEPS = (_FIRST, _RAILS)

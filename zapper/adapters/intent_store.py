@@ -6,7 +6,7 @@ updates, so that they hold even against a mistaken caller. A lock file keeps a s
 
 import fcntl
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
@@ -32,6 +32,11 @@ def _states(chosen: frozenset[State]) -> str:
 
 _LIST = ", ".join(f'"{name}"' for name in _COLUMNS)
 _INSERT = f"INSERT INTO intents ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - constant names
+_UPDATE = (
+    "UPDATE intents SET "  # noqa: S608 - constant names
+    + ", ".join(f'"{name}" = ?' for name in _COLUMNS)
+    + " WHERE payout_id = ? AND state = ?"
+)
 _SELECT = f"SELECT {_LIST} FROM intents"  # noqa: S608 - constant names
 
 # What settled has one record, what came back a second one.
@@ -83,18 +88,24 @@ class SqliteIntentStore:
     async def advance(self, seen: Intent, step: Step, now_ms: int, **changes: object) -> Intent:
         """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""
         after = seen.after(step, now_ms, **changes)
-        update = ", ".join(f'"{name}" = ?' for name in _COLUMNS)
         async with transaction(self._db, self._lock):
-            try:
-                cursor = await self._db.execute(
-                    f"UPDATE intents SET {update} WHERE payout_id = ? AND state = ?",  # noqa: S608 - constant names
-                    (*_row(after), seen.payout_id, seen.state.value),
-                )
-            except sqlite3.IntegrityError as error:
-                raise Conflict(f"this step contradicts another payout: {error}") from None
-            if cursor.rowcount != 1:
-                raise Conflict(f"payout {seen.payout_id} is no longer {seen.state.value}")
+            await self._write(seen, after)
         return after
+
+    async def advance_all(self, seen: Sequence[tuple[Intent, Mapping[str, object]]], step: Step, now_ms: int) -> None:
+        """These payouts one step on with their changes, all or none. Raises IllegalStep, Conflict."""
+        pairs = [(intent, intent.after(step, now_ms, **changes)) for intent, changes in seen]
+        async with transaction(self._db, self._lock):
+            for before, after in pairs:
+                await self._write(before, after)
+
+    async def _write(self, seen: Intent, after: Intent) -> None:
+        try:
+            cursor = await self._db.execute(_UPDATE, (*_row(after), seen.payout_id, seen.state.value))
+        except sqlite3.IntegrityError as error:
+            raise Conflict(f"this step contradicts another payout: {error}") from None
+        if cursor.rowcount != 1:
+            raise Conflict(f"payout {seen.payout_id} is no longer {seen.state.value}")
 
     async def set_receipt(self, payout_id: str, receipt: str) -> None:
         """Remember the id of the zap receipt."""
@@ -121,11 +132,16 @@ class SqliteIntentStore:
         rows = await self._rows(f"SELECT {_PAYEE} FROM payees WHERE miner = ?", miner)  # noqa: S608 - constant names
         return Payee(*rows[0]) if rows else None
 
+    async def payees(self) -> list[Payee]:
+        """Every payee whose last payouts failed, longest first."""
+        rows = await self._rows(f"SELECT {_PAYEE} FROM payees WHERE failures > 0 ORDER BY since_ms, miner")  # noqa: S608 - constant names
+        return [Payee(*row) for row in rows]
+
     async def set_payee(self, payee: Payee) -> None:
         """Remember it."""
         async with transaction(self._db, self._lock):
             await self._db.execute(
-                f"INSERT OR REPLACE INTO payees ({_PAYEE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant names
+                f"INSERT OR REPLACE INTO payees ({_PAYEE}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant names
                 astuple(payee),
             )
 
@@ -133,6 +149,23 @@ class SqliteIntentStore:
         """Settled payouts without a payout record, and returned ones without their reversal's, oldest first."""
         rows = await self._rows(_UNRECORDED)
         return [_intent(row) for row in rows]
+
+    async def served(self) -> dict[str, str]:
+        """The withdrawal requests that have been acted on for good, and why one failed ("" where it did not)."""
+        rows = await self._rows(
+            "SELECT once, CASE WHEN state = 'failed' THEN reason ELSE '' END FROM intents"
+            " WHERE once IS NOT NULL AND (state != 'failed' OR reference IS NOT NULL)"
+        )
+        return dict(rows)
+
+    async def sent_since(self, since_ms: int) -> int:
+        """What payouts created since then (Unix ms) hold, in msat: all miners' together."""
+        rows = await self._rows(
+            "SELECT COALESCE(SUM(amount_msat), 0) FROM intents"  # noqa: S608 - constants
+            f" WHERE created_ms >= ? AND state IN ({_states(HOLDING)})",
+            since_ms,
+        )
+        return int(rows[0][0])
 
     async def returnable(self, methods: Collection[str]) -> list[Intent]:
         """Settled and recorded payouts by these methods that are not known to be kept, oldest first."""

@@ -1,0 +1,178 @@
+"""The way of one payout from what is planned to a payment: the miner's wishes, one by one, until one can go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from nips.errors import NipError
+from nips.nip01 import VerifiedEvent
+from zapper.config import ZapperConfig
+from zapper.errors import Conflict, HttpFailed, PaymentBlocked
+from zapper.inquiry import Inquiry
+from zapper.payout import Intent, State, Step
+from zapper.plan import Planned
+from zapper.ports import IntentStore, Owed
+from zapper.rails import BatchRail, Order, Prepared, Rail
+from zapper.teller import Teller
+from zapper.wishes import Wish, settings_of, wishes_of
+
+# What preparing a payout fails with when it is the miner's, its provider's or a server's doing.
+NotPrepared = (PaymentBlocked, HttpFailed, NipError, Conflict)
+
+
+class NotYet(Exception):
+    """The miner itself asks for more to come together first: no failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One payout of a round: how much, out of what, and the ways to pay it that are left, best first."""
+
+    planned: Planned
+    owed: Owed
+    wishes: tuple[Wish, ...]
+
+    @property
+    def named(self) -> str:
+        """The events that said how, as `Payee.named` keeps them."""
+        return " ".join(sorted({wish.named_by.id for wish in self.wishes}))
+
+
+class Payer:
+    """`clock` gives Unix ms, `new_id` a payout id never given before."""
+
+    def __init__(
+        self,
+        config: ZapperConfig,
+        *,
+        store: IntentStore,
+        rails: Mapping[str, Rail],
+        teller: Teller,
+        inquiry: Inquiry,
+        clock: Callable[[], int],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._rails = rails
+        self._teller = teller
+        self._inquiry = inquiry
+        self._clock = clock
+        self._new_id = new_id
+
+    async def job(self, planned: Planned, owed: Owed, *, idle: bool = False) -> Job:
+        """The planned payout with the miner's ways to be paid. Raises PaymentBlocked, NotYet."""
+        events = await self._inquiry.about(planned.miner)
+        pool, now_s = self._config.pool.pubkey, self._clock() // 1000
+        settings = settings_of(events, planned.miner, pool=pool, now_s=now_s)
+        if settings is not None and planned.amount_msat < settings.body.minimum_msat and not idle:
+            minimum = settings.body.minimum_msat
+            raise NotYet(f"{planned.amount_msat} msat are due, the minimum of the miner's settings is {minimum}")
+        wishes = self._payable(events, planned)
+        return Job(planned, owed, tuple(wishes))
+
+    def _payable(self, events: Sequence[VerifiedEvent], planned: Planned) -> list[Wish]:
+        wishes = wishes_of(
+            events,
+            planned.miner,
+            pool=self._config.pool.pubkey,
+            order=self._config.methods,
+            now_s=self._clock() // 1000,
+        )
+        large = planned.amount_msat >= self._config.limits.onchain_msat
+        fitting = [wish for wish in wishes if wish.method != "onchain" or large]
+        if not fitting:
+            raise PaymentBlocked(f"{self._config.limits.onchain_msat} msat are the least that goes on chain")
+        payable = [wish for wish in fitting if wish.method in self._rails]
+        if not payable:
+            raise PaymentBlocked(f"this pool does not pay by {' or '.join(wish.method for wish in fitting)}")
+        return payable
+
+    def is_batched(self, job: Job) -> bool:
+        """Whether the best way left goes together with others'."""
+        return isinstance(self._rails[job.wishes[0].method], BatchRail)
+
+    async def pay(self, job: Job) -> Intent:
+        """The payout by the first way that can be prepared, handed over.
+
+        Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
+        """
+        reasons: list[str] = []
+        failure: Exception | None = None
+        for wish in job.wishes:
+            intent = await self._intend(job, wish)
+            try:
+                prepared = await self._rails[wish.method].prepare(self._order(intent, job, wish))
+                intent = await self._store.advance(intent, Step.INVOICE, self._clock(), **asdict(prepared))
+            except NotPrepared as error:
+                await self._teller.fail(intent, Step.REJECT, str(error))
+                failure = error
+                reasons.append(f"{wish.method}: {error}")
+                continue
+            except Exception:
+                await self._teller.fail(intent, Step.REJECT, "an error of the pool's own; its log tells more")
+                raise
+            return await self._teller.send(intent)
+        if failure is None or len(reasons) > 1:
+            raise PaymentBlocked("; ".join(reasons))
+        raise failure
+
+    async def pay_together(self, jobs: Sequence[Job]) -> list[Intent]:
+        """The payouts of one batch, each by its best way left: all are prepared as one, or none is.
+
+        Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
+        """
+        rail = self._rails[jobs[0].wishes[0].method]
+        assert isinstance(rail, BatchRail)
+        intents: list[Intent] = []
+        try:
+            orders: list[Order] = []
+            for job in jobs:
+                intents.append(await self._intend(job, job.wishes[0]))
+                orders.append(self._order(intents[-1], job, job.wishes[0]))
+            prepared: Sequence[Prepared] = await rail.prepare_all(orders)
+            changes = [(intent, asdict(each)) for intent, each in zip(intents, prepared, strict=True)]
+            # All or none: a batch handed over for one pays everybody in it.
+            await self._store.advance_all(changes, Step.INVOICE, self._clock())
+        except NotPrepared as error:
+            for intent in intents:
+                await self._teller.fail(intent, Step.REJECT, str(error))
+            raise
+        ready = [await self._store.get(intent.payout_id) for intent in intents]
+        return [await self._teller.send(intent) for intent in ready if intent is not None]
+
+    async def _intend(self, job: Job, wish: Wish) -> Intent:
+        """Set the amount aside. Raises Conflict."""
+        now_ms = self._clock()
+        limits = self._config.limits
+        intent = Intent(
+            payout_id=self._new_id(),
+            miner=job.planned.miner,
+            amount_msat=job.planned.amount_msat,
+            max_fee_msat=limits.max_fee_msat(job.planned.amount_msat),
+            state=State.INTENT,
+            created_ms=now_ms,
+            step_ms=now_ms,
+            to=wish.named_by.id,
+            destination=wish.destination,
+            method=wish.method,
+            once=wish.once,
+            fee_borne=limits.fee_borne,
+        )
+        await self._store.create(intent)
+        return intent
+
+    def _order(self, intent: Intent, job: Job, wish: Wish) -> Order:
+        return Order(
+            payout_id=intent.payout_id,
+            miner=intent.miner,
+            amount_msat=intent.amount_msat,
+            max_fee_msat=intent.max_fee_msat,
+            destination=wish.destination,
+            named_by=wish.named_by,
+            line=self._line(intent, job.owed),
+        )
+
+    def _line(self, intent: Intent, owed: Owed) -> str:
+        """What the payee reads with the payment."""
+        line = f"{self._config.pool_name}: {intent.amount_msat // 1000} sat for your mining"
+        return f"{line}, statement {owed.statements[0]}" if owed.statements else line

@@ -16,10 +16,6 @@ from client_web.site import RELAY_PATH, Site
 from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
-from nips.pool.chain import Head
-from nips.pool.targets import work_from_bits
-from nips.pool.terms import Terms
-from nips.pool.views import build_announcement
 from noncestr import __version__
 from noncestr.archived import Archived, kept
 from noncestr.banner import banner, stratum_url, web_url
@@ -37,8 +33,8 @@ from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
 from noncestr.lane_gate import GatedFeed
-from noncestr.lane_watch import LaneWatch, parse_lane
-from noncestr.lanes import LanePlan, close_keys, close_lanes, plan_lanes, wait_for_orphans
+from noncestr.lane_watch import LaneWatch
+from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.ledger_place import LEDGER, find_database, ledger_place
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
@@ -47,7 +43,8 @@ from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
-from noncestr.promises import REGTEST, Keys, first_block_bits, further_edges, refuse_revoked, terms_body
+from noncestr.promise_keeper import PromiseKeeper
+from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_revoked
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -64,7 +61,6 @@ from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
 from stratum_edge.adapters.nip05_names import open_names
 from stratum_edge.config import EdgeConfig
-from stratum_edge.demo_target import adjusted_block_bits
 from stratum_edge.ports import Names, TemplateSource
 from zapper.config import ZapperStatus
 
@@ -72,10 +68,6 @@ logger = logging.getLogger("noncestr")
 
 # How long the last events may take to reach the relays when the pool stops.
 FLUSH_SECONDS = 5.0
-# How often the demo target is compared with the hashrate; terms change only when it is off by a factor.
-TARGET_CHECK_SECONDS = 10.0
-# Fewer shares say too little of the hashrate: 20 are right within a quarter, two times out of three.
-TARGET_SHARES = 20
 Say = Callable[[str], None]
 
 
@@ -103,16 +95,14 @@ class Pool:
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
-        # One at a time: terms are made of those before.
-        self._issuing = anyio.Lock()
         self._edge: EdgePart | None = None
-        self._terms: TermsKeeper | None = None
+        # Who signs terms and announcement; None while the pool starts, as is the word that it is up.
+        self._promises: PromiseKeeper | None = None
+        self._is_up = False
         self._watermarks = Watermarks()
         # Between relays and accounting, and what watches the lanes that come through; None while the pool starts.
         self._gate: GatedFeed
         self._lanes: LaneWatch | None = None
-        # New terms and a new announcement, as the configuration now says; None while the pool starts.
-        self._promise_again: Callable[[], Awaitable[None]] | None = None
 
     def _relays(self) -> tuple[str, ...]:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
@@ -142,9 +132,9 @@ class Pool:
         """Whose events are the pool's: our own keys, and the edges elsewhere."""
         # Edges elsewhere connect before the terms are read, and must not hear that they are strangers.
         named = self._own_keys.union(further_edges(self.config))
-        if self._terms is None or not self._terms.issued:
+        if self._promises is None or not self._promises.terms.issued:
             return named
-        return named | self._terms.current().body.keys_of("edge")
+        return named | self._promises.terms.current().body.keys_of("edge")
 
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
@@ -155,10 +145,22 @@ class Pool:
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
             self._gate = GatedFeed(BridgeFeed(bridge), self.address.pubkey, self._hear)
-            terms = TermsKeeper(self.data / "terms.jsonl", self.keys.pool, self.address, bridge)
+            promises = PromiseKeeper(
+                self.data / "terms.jsonl",
+                pool=self.address,
+                signer=self.keys.pool,
+                relays=self.relays,
+                bridge=bridge,
+                gate=self._gate,
+                config=lambda: self.config,
+                named=lambda: named_keys(self.config, self.keys.roles()),
+                places=lambda: ((stratum_url(self.places),), web_url(self.places)),
+                clock=self.clock,
+            )
+            terms = promises.terms
             await terms.open()
-            self._terms = terms
-            plan = await self._promise(terms, bridge)
+            self._promises = promises
+            plan = await self._promise(promises, bridge)
             await enter(looping(self._archived.follow, BridgeFeed(bridge), terms))
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
@@ -180,7 +182,7 @@ class Pool:
                 config=AccountingConfig(),
             )
             await enter(running(accounting.run))
-            self._lanes = self._lane_watch(accounting, terms, bridge, plan)
+            self._lanes = self._lane_watch(accounting, promises, bridge, plan)
             await enter(looping(self._lanes.watch))
             miners = self._demo_miners(bridge) if self.demo else None
             zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
@@ -209,15 +211,10 @@ class Pool:
                 payability=around.payability,
             )
             await self._start_web(stack, read_api, terms)
-            await self._announce(bridge, terms)
-
-            async def promise_again() -> None:
-                await self._issue(terms, bridge)
-                await self._announce(bridge, terms)
-
-            self._promise_again = promise_again
+            await promises.announce()
+            self._is_up = True
             if self.is_regtest:
-                await enter(looping(self._follow_hashrate, edge, terms, bridge))
+                await enter(looping(promises.follow_hashrate, lambda: _measured(edge)))
             calm()
             await enter(looping(collect_calmly))
             self.banner()
@@ -229,100 +226,35 @@ class Pool:
 
     # Terms
 
-    async def _promise(self, terms: TermsKeeper, bridge: RelayBridge) -> LanePlan:
+    async def _promise(self, promises: PromiseKeeper, bridge: RelayBridge) -> LanePlan:
         """Plan the lanes, and issue terms that say what became of those nobody goes on in; publish who is who."""
         # Batches of a lane that may be given up must have left before its last one is looked for.
         await bridge.flush(FLUSH_SECONDS)
-        closed = terms.current().body.closed if terms.issued else {}
+        closed = promises.terms.current().body.closed if promises.terms.issued else {}
         edge, workers = self.keys.edge.pubkey, self.config.edge.workers
         plan = await plan_lanes(bridge, edge, self.address, self.data / "journal", workers, closed)
         if plan.closed:
             logger.warning("a journal is gone: closing %s", ", ".join(plan.closed))
-        await self._issue(terms, bridge, plan.closed)
+        await promises.issue(plan.closed)
         if self.config.social.profiles:
             now_s = self.clock.now_ms() // 1000
             for event in pool_profiles(self._presence(), self.keys.pool, self.keys.roles(), now_s):
                 await bridge.publish(event)
         return plan
 
-    async def _issue(
-        self,
-        terms: TermsKeeper,
-        bridge: RelayBridge,
-        given_up: Mapping[str, Head] | None = None,
-        block_bits: int | None = None,
-    ) -> Terms:
-        """The configured terms; what was closed stays closed, and the demo target where it was, unless one is given.
-
-        `given_up`: the last batches of lanes whose journal is gone.
-        """
-        async with self._issuing:
-            closed = dict(given_up or {})
-            bits = block_bits or first_block_bits(self.config)
-            if not terms.issued:
-                return await self._sign_terms(terms, bits, closed)
-            last = terms.current()
-            refuse_revoked(self.config, last.body.closed)
-            if block_bits is None and bits is not None and last.body.limits.block_bits is not None:
-                bits = last.body.limits.block_bits
-            closed.update(last.body.closed)
-            left_out = last.body.keys_of("edge") - {self.keys.edge.pubkey, *further_edges(self.config)}
-            lanes = self.config.edge.closed
-            due = {lane.edge for lane in map(parse_lane, lanes) if str(lane) not in closed}
-            with self._gate.hold(left_out | due) as hold:
-                closed = {**await close_keys(bridge, self.address, left_out), **closed}
-                closed = {**await close_lanes(bridge, self.address, lanes, closed), **closed}
-                issued = await self._sign_terms(terms, bits, closed)
-                if issued.id != last.id:
-                    hold.until(issued.id)
-            return issued
-
-    async def _sign_terms(self, terms: TermsKeeper, bits: int | None, closed: Mapping[str, Head]) -> Terms:
-        body = terms_body(self.config, self.keys, self.relays, bits, closed)
-        return await terms.issue(body, self.clock.now_ms())
-
-    async def _follow_hashrate(self, edge: EdgePart, terms: TermsKeeper, bridge: RelayBridge) -> None:
-        while True:
-            await anyio.sleep(TARGET_CHECK_SECONDS)
-            bits = terms.current().body.limits.block_bits
-            assert bits is not None
-            status = edge.status()
-            if status.accepted < TARGET_SHARES:
-                continue
-            wanted = adjusted_block_bits(bits, status.hashrate_hs, self.config.chain.block_seconds)
-            if wanted is not None:
-                await self._issue(terms, bridge, block_bits=wanted)
-                await self._announce(bridge, terms)
-                logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))
-
-    async def _announce(self, bridge: RelayBridge, terms: TermsKeeper) -> None:
-        announcement = build_announcement(
-            self.address,
-            name=self.config.pool.name,
-            terms=terms.current().id,
-            stratum=(stratum_url(self.places),),
-            relays=self.relays,
-            web=web_url(self.places),
-            created_at=self.clock.now_ms() // 1000,
-        )
-        await bridge.publish(self.keys.pool.sign(announcement))
-
     # Lanes
 
-    def _lane_watch(self, accounting: Accounting, terms: TermsKeeper, bridge: RelayBridge, plan: LanePlan) -> LaneWatch:
-        async def issue(closed: Mapping[str, Head]) -> Terms:
-            issued = await self._issue(terms, bridge, closed)
-            await self._announce(bridge, terms)
-            return issued
-
+    def _lane_watch(
+        self, accounting: Accounting, promises: PromiseKeeper, bridge: RelayBridge, plan: LanePlan
+    ) -> LaneWatch:
         own = frozenset(LaneKey(self.keys.edge.pubkey, number) for number in plan.lanes)
         return LaneWatch(
             pool=self.address,
             accounting=accounting,
             gate=self._gate,
             watermarks=self._watermarks,
-            terms=terms,
-            issue=issue,
+            terms=promises.terms,
+            issue=promises.promise_again,
             running=lambda: own,
             automatic=lambda: self.config.edge.close_silent,
             connected=lambda: any(relay.connected for relay in bridge.status() if Role.LOG in relay.roles),
@@ -331,7 +263,7 @@ class Pool:
 
     def _hear(self, event: VerifiedEvent) -> None:
         # Whoever else signs batches with our name is nobody to keep a record of.
-        if self._terms is not None and event.pubkey in self._terms.current().body.keys_of("edge"):
+        if self._promises is not None and event.pubkey in self._promises.terms.current().body.keys_of("edge"):
             self._watermarks.hear(event, self.clock.now_ms())
 
     def _marks(self) -> list[dict[str, Any]]:
@@ -369,10 +301,9 @@ class Pool:
 
         Raises NoncestrError, EdgeError, ValueError or OSError, and then the ports are as they were.
         """
-        if self._edge is None or self._promise_again is None:
+        if self._edge is None or self._promises is None or not self._is_up:
             raise NoncestrError("the pool is still starting")
-        assert self._terms is not None
-        refuse_revoked(config, self._terms.current().body.closed)
+        refuse_revoked(config, self._promises.terms.current().body.closed)
         warn_of_restart(self.config, config)
         before = self.config, self.places
         self.config = reloaded(self.config, config)
@@ -384,7 +315,7 @@ class Pool:
             self.config, self.places = before
             raise
         set_level(config.log.level)
-        await self._promise_again()
+        await self._promises.promise_again()
 
     # Everything else
 
@@ -468,6 +399,11 @@ class Pool:
         """Where everything is, one a line."""
         for line in banner(self.config, self.address, self.places, self.relays, pays=self.pays):
             self.say(line)
+
+
+def _measured(edge: EdgePart) -> tuple[int, int]:
+    status = edge.status()
+    return status.accepted, status.hashrate_hs
 
 
 async def run_pool(

@@ -1,6 +1,6 @@
 """What the pool promises, and who may sign for it: the configuration and the keys as terms (4210)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,18 +68,26 @@ def first_block_bits(config: Config) -> int | None:
     return block_bits_for(hashrate, max(1, config.chain.block_seconds // 2))
 
 
+def named_keys(config: Config, own: Iterable[tuple[str, SecretKey]]) -> tuple[tuple[str, str], ...]:
+    """The keys that the terms name: our `own` (role, key), and the further edges, as (public key in hex, role)."""
+    ours = tuple((signer.pubkey, role) for role, signer in own)
+    return (*ours, *((key, "edge") for key in further_edges(config) if (key, "edge") not in ours))
+
+
 def terms_body(
     config: Config,
-    keys: Keys,
+    pool: str,
+    named: Sequence[tuple[str, str]],
     relays: tuple[str, ...],
     block_bits: int | None,
     closed: Mapping[str, Head] | None = None,
 ) -> TermsBody:
-    """What the configuration promises. On regtest the network's work is next to nothing, so that the window's floor is
-    reckoned from the demo target (`block_bits`) instead.
+    """What the configuration promises, of the pool with this key (hex), whose keys are `named` with their roles.
+
+    On regtest the network's work is next to nothing, so that the window's floor is reckoned from the demo target
+    (`block_bits`) instead.
     """
     terms = config.terms
-    edges = tuple((key, "edge") for key in further_edges(config) if key != keys.edge.pubkey)
     maturity = terms.maturity_blocks if block_bits is not None else max(terms.maturity_blocks, COINBASE_MATURITY)
     return TermsBody(
         offers={
@@ -91,7 +99,7 @@ def terms_body(
                 window_max_ms=terms.window_max_seconds * 1000,
             )
         },
-        keys=(*((signer.pubkey, role) for role, signer in keys.roles()), *edges),
+        keys=tuple(named),
         closed=closed or {},
         limits=Limits(
             batch_seconds=terms.batch_seconds,
@@ -104,7 +112,7 @@ def terms_body(
             minimum_msat=terms.minimum_payout_sat * 1000,
             interval_s=config.payouts.interval_seconds,
             network_fee="pool",
-            coinbase=address_of(coinbase_script(config, keys.pool.pubkey), config.pool.network),
+            coinbase=address_of(coinbase_script(config, pool), config.pool.network),
         ),
         log=LogTerms(relays=relays),
     )

@@ -11,12 +11,12 @@ from nips.pool.terms import NEVER
 from noncestr.chain_config import ChainConfig
 from noncestr.config import Config, EdgeSection, PoolConfig
 from noncestr.errors import NoncestrError
-from noncestr.promises import Keys, first_block_bits, refuse_revoked, terms_body
+from noncestr.promises import Keys, first_block_bits, named_keys, refuse_revoked, terms_body
 
 
 def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
     keys = Keys.load(tmp_path)
-    body = terms_body(Config(), keys, ("ws://a",), 0x1E1FFFE0)
+    body = terms_body(Config(), keys.pool.pubkey, named_keys(Config(), keys.roles()), ("ws://a",), 0x1E1FFFE0)
     assert dict(body.keys) == {
         keys.edge.pubkey: "edge", keys.accounting.pubkey: "accounting", keys.zapper.pubkey: "zapper",
     }  # fmt: skip
@@ -28,7 +28,7 @@ def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
 def test_further_edges_are_named_once(tmp_path: Path) -> None:
     keys, other = Keys.load(tmp_path / "pool"), Keys.load(tmp_path / "other").edge.pubkey
     config = replace(Config(), edge=EdgeSection(keys=(encode_npub(other), other, keys.edge.pubkey)))
-    body = terms_body(config, keys, ("ws://a",), 0x1E1FFFE0)
+    body = terms_body(config, keys.pool.pubkey, named_keys(config, keys.roles()), ("ws://a",), 0x1E1FFFE0)
     assert body.keys_of("edge") == {keys.edge.pubkey, other}
     assert len(body.keys) == 4
 
@@ -46,7 +46,7 @@ def test_outside_regtest_the_chain_says_what_a_block_is_and_when_it_matures(tmp_
     config = replace(Config(), pool=PoolConfig(network="signet"), chain=ChainConfig(payout=f"addr({address})"))
     assert first_block_bits(Config()) is not None
     assert first_block_bits(config) is None
-    body = terms_body(config, Keys.load(tmp_path), ("ws://a",), None)
+    body = terms_body(config, Keys.load(tmp_path).pool.pubkey, (), ("ws://a",), None)
     assert (body.limits.block_bits, body.limits.maturity_blocks) == (None, 100)
     assert body.offers["main"].window_min_work == 0
     assert body.payouts.coinbase == address

@@ -1,5 +1,6 @@
 """Cashu, NUT-11: ecash locked to a public key (P2PK), with a time after which a refund key may take it back."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from nips.errors import NipError
+from nips.keys import SecretKey
 from nips.nut00 import MAX_SECRET
 
 _POINT = re.compile(r"0[23][0-9a-f]{64}")
@@ -87,3 +89,9 @@ def parse_secret(secret: str) -> Lock:
     if locktime is not None and (len(locktime) != 1 or not _SECONDS.fullmatch(locktime[0])):
         raise InvalidLock("the locktime of a lock is a number of seconds")
     return Lock(pubkey, None if locktime is None else int(locktime[0]), tuple(refund))
+
+
+def sign_input(secret: str, key: SecretKey) -> str:
+    """The witness that spends a locked proof: a BIP-340 signature over the secret's SHA-256 (SIG_INPUTS)."""
+    signature = key.sign_digest(hashlib.sha256(secret.encode()).digest()).hex()
+    return msgspec.json.encode({"signatures": [signature]}).decode()

@@ -4,13 +4,16 @@
      +-- HttpFailed            a server could not be asked, or answered with what we do not read
      |    +-- AddressRefused   the URL leads where we do not go (a private address, plain http)
      +-- PaymentBlocked        a payee cannot be paid now; the reason is shown to the miner
+     +-- MintError             a Cashu mint
+     |    +-- MintFailed       it could not be asked, or its answer is not what we read: the outcome is not known
+     |    +-- MintRefused      it says no
      +-- IllegalStep           an event that the payout's state does not know
      +-- StoreError            the intent store
           +-- StoreInUse       another process has it
           +-- Conflict         what was to be stored contradicts what is stored
           +-- StoreBehind      our own payout records on the relays are newer than the store
 
-The first two are others' doing and wait for another try; the rest is ours, and stops the payout at hand.
+The first three are others' doing and wait for another try; the rest is ours, and stops the payout at hand.
 """
 
 
@@ -43,6 +46,31 @@ class PaymentBlocked(ZapperError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class MintError(ZapperError):
+    """A Cashu mint did not do what it was asked."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"mint {self.url}: {self.reason}"
+
+
+class MintFailed(MintError):
+    """The mint could not be asked, or did not answer as the NUTs have it. Whether it acted is not known."""
+
+
+class MintRefused(MintError):
+    """The mint says no. `code` is the NUTs' error code, 0 when it gave none: then it may be any fault of its own."""
+
+    def __init__(self, url: str, reason: str, code: int) -> None:
+        super().__init__(url, reason)
+        self.args = (url, reason, code)
+        self.code = code
 
 
 class IllegalStep(ZapperError):

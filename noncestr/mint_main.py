@@ -1,0 +1,66 @@
+"""Nutshell's mint in a process of its own: `python -m noncestr.mint_main`, started by `noncestr.mint_process`.
+
+The one place that imports the cashu package: importing it reads settings from the environment and from .env files, and
+changes the process it is in. It listens on a free loopback port, says which on its standard output once it answers, and
+ends with its standard input, so that it never outlives the pool, however that ended.
+"""
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+# What the pool says of the mint, by name; see `environment`.
+FOLDER, KEY = "NONCESTR_MINT_FOLDER", "NONCESTR_MINT_KEY"
+
+
+def environment(folder: Path, key: str) -> dict[str, str]:
+    """Nutshell's settings: a mint in sat on a pretended Lightning node that pays and is paid at once."""
+    return {
+        "MINT_PRIVATE_KEY": key,
+        "MINT_DATABASE": str(folder),
+        "MINT_AUTH_DATABASE": str(folder),
+        "MINT_BACKEND_BOLT11_SAT": "FakeWallet",
+        "FAKEWALLET_DELAY_INCOMING_PAYMENT": "0",
+        "FAKEWALLET_DELAY_OUTGOING_PAYMENT": "0",
+        # FakeWallet's balance is what its watchdog would compare with.
+        "MINT_WATCHDOG_ENABLED": "FALSE",
+        "MINT_INPUT_FEE_PPK": "0",
+        "MINT_RATE_LIMIT": "FALSE",
+        "MINT_INFO_NAME": "noncestr demo mint",
+        "CASHU_DIR": str(folder),
+        "TOR": "FALSE",
+        "DEBUG": "FALSE",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def _end_with_stdin() -> None:
+    # At once: what the mint answered is in its database, and nobody is left to ask it.
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    folder = Path(os.environ[FOLDER])
+    os.environ.update(environment(folder, os.environ[KEY]))
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    import uvicorn
+    from cashu.mint.app import app
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(listener.getsockname()[1], flush=True)
+
+    # httptools parses: h11 is pinned old by cashu.
+    config = uvicorn.Config(app, http="httptools", ws="none", log_level="warning", access_log=False)
+    Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

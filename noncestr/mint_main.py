@@ -1,8 +1,8 @@
 """Nutshell's mint in a process of its own: `python -m noncestr.mint_main`, started by `noncestr.mint_process`.
 
 The one place that imports the cashu package: importing it reads settings from the environment and from .env files, and
-changes the process it is in. It listens on a free loopback port, says which on its standard output once it answers, and
-ends with its standard input, so that it never outlives the pool, however that ended.
+changes the process it is in. It listens on the loopback port it is told, says so on standard output once it answers,
+and ends with its standard input, so that it never outlives the pool, however that ended.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 # What the pool says of the mint, by name; see `environment`.
-FOLDER, KEY = "NONCESTR_MINT_FOLDER", "NONCESTR_MINT_KEY"
+FOLDER, KEY, PORT = "NONCESTR_MINT_FOLDER", "NONCESTR_MINT_KEY", "NONCESTR_MINT_PORT"
 
 
 def environment(folder: Path, key: str) -> dict[str, str]:
@@ -50,12 +50,12 @@ def main() -> None:
     import uvicorn
     from cashu.mint.app import app
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", int(os.environ[PORT])))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            print(listener.getsockname()[1], flush=True)
+            print("up", flush=True)
 
     # httptools parses: h11 is pinned old by cashu.
     config = uvicorn.Config(app, http="httptools", ws="none", log_level="warning", access_log=False)

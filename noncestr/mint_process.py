@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ import anyio
 import anyio.abc
 from anyio.abc import TaskStatus
 
-from noncestr.mint_main import FOLDER, KEY
+from noncestr.mint_main import FOLDER, KEY, PORT
 
 log = logging.getLogger("noncestr.mint")
 
@@ -37,11 +38,23 @@ class MintStatus:
 
 
 class MintProcess:
-    """A mint of `folder`: its database, its key, its log. It ends with this process, however that ends."""
+    """A mint of `folder`: its database, key, port and log. It ends with this process, however that ends.
+
+    Its keysets are derived from the key: with another one, all ecash of it would be worth nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Makes the folder and chooses the port, once for good: ecash names its mint by the URL."""
         self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._key = _kept(folder / "key", lambda: secrets.token_hex(32))
+        self._port = _kept(folder / "port", _free_port)
         self.status = MintStatus()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, while it does."""
+        return f"http://127.0.0.1:{self._port}"
 
     async def run(
         self,
@@ -68,7 +81,6 @@ class MintProcess:
     async def _live(self, up: Callable[[str], Awaitable[None]]) -> bool:
         """One life of the process; whether it ever answered."""
         self.status = MintStatus()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         words = self._folder / "mint.log"
         with words.open("wb") as told:
             child = await anyio.open_process(
@@ -82,12 +94,13 @@ class MintProcess:
                 env=self._environment(),
             )
         try:
+            is_up = False
             with anyio.move_on_after(START_S):
-                port = await self._port(child)
-            if not port:
+                is_up = await self._answers(child)
+            if not is_up:
                 self.status = MintStatus(error=f"it did not start: {self._last_words(words)}")
                 return False
-            self.status = MintStatus(url=f"http://127.0.0.1:{port}", error="")
+            self.status = MintStatus(url=self.url, error="")
             await self._serve(child, up)
             self.status = MintStatus(error=f"it ended ({child.returncode}): {self._last_words(words)}")
             return True
@@ -111,13 +124,12 @@ class MintProcess:
             await child.wait()
             tasks.cancel_scope.cancel()
 
-    async def _port(self, child: anyio.abc.Process) -> str:
+    async def _answers(self, child: anyio.abc.Process) -> bool:
+        """Wait for its line; whether it came."""
         assert child.stdout is not None
-        line = b""
         with suppress(anyio.EndOfStream):
-            while not line.endswith(b"\n"):
-                line += await child.stdout.receive()
-        return line.decode("ascii", "replace").strip()
+            return bool(await child.stdout.receive())
+        return False
 
     def _environment(self) -> dict[str, str]:
         # Of ours it needs where Python and its libraries are; settings of ours, and passwords in them, are not for it.
@@ -125,21 +137,27 @@ class MintProcess:
             name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
         }
         root = str(Path(__file__).resolve().parent.parent)
-        return {**kept, "HOME": str(self._folder), "PYTHONPATH": root, FOLDER: str(self._folder), KEY: self._key()}
-
-    def _key(self) -> str:
-        """The secret that its keysets are derived from: with another one, all ecash of it would be worth nothing."""
-        path = self._folder / "key"
-        if not path.exists():
-            fresh = path.with_name("key.new")
-            with os.fdopen(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        return path.read_text().strip()
+        ours = {FOLDER: str(self._folder), KEY: self._key, PORT: self._port}
+        return {**kept, "HOME": str(self._folder), "PYTHONPATH": root, **ours}
 
     @staticmethod
     def _last_words(path: Path) -> str:
         lines = path.read_text(errors="replace").strip().splitlines()
         return lines[-1][:LAST_WORDS] if lines else "it said nothing"
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """What the file says; made and written down when it is missing, for its owner alone."""
+    if not path.exists():
+        fresh = path.with_name(path.name + ".new")
+        with os.fdopen(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    return path.read_text().strip()

@@ -142,7 +142,7 @@ class Treasury:
         operation begins mean that nothing was sent.
         """
         operation = await self.store.operation(payment_hash)
-        if operation is not None and operation.state is not OpState.VOID:
+        if operation is not None:
             return await self.conclude(operation)
         try:
             quote = await self.mint.ask_melt(invoice)

@@ -143,11 +143,6 @@ class SqliteProofStore:
     # Operations
 
     async def _insert(self, operation: Operation) -> None:
-        old = await self._one("SELECT kind, state FROM operations WHERE reference = ?", operation.reference)
-        # An invoice may be tried again once it is sure that it was not paid; nothing else ever is.
-        if old is not None and (old[0], old[1]) == (Kind.MELT.value, OpState.VOID.value):
-            await self._db.execute("UPDATE proofs SET operation = NULL WHERE operation = ?", (operation.reference,))
-            await self._db.execute("DELETE FROM operations WHERE reference = ?", (operation.reference,))
         try:
             await self._db.execute(
                 "INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

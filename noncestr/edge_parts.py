@@ -20,7 +20,7 @@ from noncestr.lanes import LanePlan, journal_of, lane_in, put_away, set_aside
 from noncestr.running import looping, running
 from noncestr.workers import Workers
 from stratum_edge.adapters.ban_files import BanFiles
-from stratum_edge.adapters.house_server import SignedTerms
+from stratum_edge.adapters.house_server import HiddenTable, SignedTerms
 from stratum_edge.adapters.lane_closer import finish_lane
 from stratum_edge.config import EdgeConfig
 from stratum_edge.errors import JournalError
@@ -48,6 +48,7 @@ class Surroundings:
     log: LogConfig
     names: Names | None = None
     payability: Payability | None = None
+    privacy: HiddenTable | None = None
 
     @property
     def journal(self) -> Path:
@@ -120,6 +121,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
             config=replace(config, lane=plan.lanes[0]),
             names=around.names,
             payability=around.payability,
+            privacy=None if around.privacy is None else around.privacy.names,
             bans=BanFiles(around.data / BANS, "0", parse_networks(config.limits.trusted)),
         )
         return OneEdge(edge, plan.lanes[0])
@@ -134,6 +136,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
         publisher=around.publisher,
         names=around.names,
         payability=around.payability,
+        privacy=around.privacy,
     )
 
 

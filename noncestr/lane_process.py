@@ -71,6 +71,9 @@ class LaneProcess:
             await self._ordered.wait()
             assert self._orders is not None
             await self._house.terms.changed("")
+            if self._orders.privacy:
+                # No name that is to be hidden goes into the log meanwhile.
+                await self._house.privacy.told()
             await self._house.source.wait_tip(b"")
             self._edge = self._make_edge(self._orders)
             async with anyio.create_task_group() as serving:
@@ -96,6 +99,7 @@ class LaneProcess:
             config=orders.edge,
             names=self._house.names if orders.names else None,
             payability=self._house.payability if orders.payability else None,
+            privacy=self._house.privacy if orders.privacy else None,
             bans=BanFiles(self._data / BANS, str(self._process), parse_networks(orders.edge.limits.trusted)),
         )
 

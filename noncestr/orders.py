@@ -13,7 +13,7 @@ from stratum_edge.status import EdgeStatus, SessionRow
 
 class Orders(msgspec.Struct, frozen=True):
     """What a lane's process is to do. `pool`: the address of the pool; `edge`: its ports, limits, lane; `names`,
-    `payability`: whether the house answers for them.
+    `payability`, `privacy`: whether the house answers for them.
     """
 
     pool: str
@@ -21,6 +21,7 @@ class Orders(msgspec.Struct, frozen=True):
     log: LogConfig
     names: bool
     payability: bool
+    privacy: bool = False
 
 
 class LaneReport(msgspec.Struct, frozen=True):

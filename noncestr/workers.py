@@ -21,7 +21,7 @@ from noncestr.errors import NoncestrError
 from noncestr.held_ports import HeldPorts
 from noncestr.lane_process import HOUSE
 from noncestr.orders import LaneReport, Orders, encode_orders, report_of, rows_of
-from stratum_edge.adapters.house_server import Household, HouseServer, SignedTerms
+from stratum_edge.adapters.house_server import HiddenTable, Household, HouseServer, SignedTerms
 from stratum_edge.adapters.house_wire import Link
 from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.errors import EdgeError, HouseGone, HouseRefused
@@ -69,13 +69,14 @@ class Workers:
         publisher: Publisher,
         names: Names | None = None,
         payability: Payability | None = None,
+        privacy: HiddenTable | None = None,
     ) -> None:
         """`lanes`: each process's."""
         self._held = HeldPorts()
         # As configured: their numbers, where any free one will do, are known once they are held.
         self._ports = config.ports
         self._data = data
-        self._household = Household(terms, publisher, self, names, payability)
+        self._household = Household(terms, publisher, self, names, payability, privacy)
         self._source = source
         self._lanes = [
             _Lane(
@@ -86,6 +87,7 @@ class Workers:
                     log=log,
                     names=names is not None,
                     payability=payability is not None,
+                    privacy=privacy is not None,
                 ),
             )
             for process, lane in enumerate(lanes)

@@ -35,7 +35,7 @@ from stratum_edge.journal import (
     encode_share,
 )
 from stratum_edge.lane import Entry, Lane, SessionKey
-from stratum_edge.ports import Journal, Template
+from stratum_edge.ports import Journal, Privacy, Template
 from stratum_edge.shares import Assigned, Submission, Verdict
 from stratum_edge.status import Counts
 from stratum_edge.turn import Turn
@@ -67,13 +67,15 @@ class Desk:
         seats: Seats,
         counts: Counts,
         offers: Sequence[str],
+        privacy: Privacy | None = None,
     ) -> None:
-        """`offers`: what of the terms the ports promise; each has its own jobs."""
+        """`offers`: what of the terms the ports promise; each has its own jobs. `privacy`: names to be left out."""
         self.house = house
         self.lane = lane
         self.seats = seats
         self.counts = counts
         self.journal = journal
+        self._privacy = privacy
         self.books: dict[str, JobBook] = {}
         self.promise(offers)
         self.turn = Turn()
@@ -91,6 +93,10 @@ class Desk:
         self._batch_jobs: dict[str, LiveJob] = {}
         self._batch_blocks: list[FoundBlock] = []
         self._works: dict[int, int] = {}
+
+    def worker_in_log(self, miner: str, worker: str) -> str:
+        """The name that the log gives a worker."""
+        return worker if self._privacy is None else self._privacy.in_log(miner, worker)
 
     # The life of the lane
 

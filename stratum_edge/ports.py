@@ -136,6 +136,14 @@ class Payability(Protocol):
         ...
 
 
+class Privacy(Protocol):
+    """Which workers' names stay out of the log."""
+
+    def in_log(self, miner: str, worker: str) -> str:
+        """The name that receipts give a worker: its own, or a pseudonym where its miner (hex key) asked for one."""
+        ...
+
+
 class Bans(Protocol):
     """Addresses that are not let in for a while."""
 

@@ -26,7 +26,7 @@ from stratum_edge.errors import LaneFinished, NameRefused, SourceUnavailable
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
-from stratum_edge.ports import Bans, Clock, Names, Payability, Publisher, Template, TemplateSource, TermsSource
+from stratum_edge.ports import Bans, Clock, Names, Payability, Privacy, Publisher, Template, TemplateSource, TermsSource
 from stratum_edge.snapshot import edge_status, session_row
 from stratum_edge.states import State
 from stratum_edge.status import Counts, EdgeStatus, SessionRow
@@ -81,10 +81,11 @@ class Edge:
         config: EdgeConfig,
         names: Names | None = None,
         payability: Payability | None = None,
+        privacy: Privacy | None = None,
         bans: Bans | None = None,
     ) -> None:
         """`signer` holds an edge key of the terms. Without `names` NIP-05 addresses are refused; without `bans` nobody
-        is banned.
+        is banned; without `privacy` all workers' names are in the log.
         """
         self._source = source
         self._signer = signer
@@ -96,6 +97,7 @@ class Edge:
         self._config = config
         self._names = names
         self._payability = payability
+        self._privacy = privacy
         self._bans = bans
         self._known: Terms | None = None
         # Newer terms leave out this edge, or what a port promises: until when (Unix ms) the known ones are mined under.
@@ -235,6 +237,7 @@ class Edge:
             Seats(secrets.token_bytes(32), config.process),
             Counts(int(anyio.current_time() * 1000)),
             [port.offer for port in config.ports],
+            self._privacy,
         )
         if recovered is not None:
             log.info(

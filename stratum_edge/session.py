@@ -395,7 +395,9 @@ class Session:
             return
         key = work.keys.get(user)
         if key is None:
-            key = SessionKey(name.miner, name.worker, self.seat.extranonce1, work.grade.share_bits)
+            # Settings that change hold from the next job on.
+            worker = self._desk.worker_in_log(name.miner, name.worker)
+            key = SessionKey(name.miner, worker, self.seat.extranonce1, work.grade.share_bits)
             work.keys[user] = key
         # The reply's place is kept: it is judged with all that came in this turn of the loop.
         self.unsettled += 1

@@ -14,6 +14,7 @@ from nips.pool.terms import Terms, parse_terms
 from stratum_edge.adapters.house_wire import Hears, Link, Serves, open_link
 from stratum_edge.errors import HouseGone, HouseRefused, NameRefused, SourceUnavailable
 from stratum_edge.ports import Submitted, Template, Tip
+from stratum_edge.privacy import HiddenNames, from_plain
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,9 @@ ANSWER_S: Final = 90.0
 
 
 class HouseClient:
-    """Keeps a connection to the house. `source`, `terms`, `publisher`, `names`, `payability` go through it."""
+    """Keeps a connection to the house. `source`, `terms`, `publisher`, `names`, `payability`, `privacy` go through
+    it.
+    """
 
     def __init__(self, path: Path, serves: Serves | None = None) -> None:
         """`serves`: what the house may ask of this process."""
@@ -37,6 +40,7 @@ class HouseClient:
         self.publisher = HousePublisher(self)
         self.names = HouseNames(self)
         self.payability = HousePayability(self)
+        self.privacy = HousePrivacy()
 
     @property
     def connected(self) -> bool:
@@ -50,7 +54,12 @@ class HouseClient:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stay connected until cancelled; started once the house answered. Raises HouseGone if it never did."""
-        hears: Hears = {"tip": self.source.take_tip, "lost": self.source.take_lost, "terms": self.terms.take}
+        hears: Hears = {
+            "tip": self.source.take_tip,
+            "lost": self.source.take_lost,
+            "terms": self.terms.take,
+            "hidden": self.privacy.take,
+        }
         first = True
         while True:
             try:
@@ -219,6 +228,28 @@ class HouseNames:
             return str(await self._house.call("resolve", address))
         except (HouseGone, HouseRefused):
             raise NameRefused("names can't be looked up just now: try again in a minute, or use your npub") from None
+
+
+class HousePrivacy:
+    """`Privacy`: the table that the house told last."""
+
+    def __init__(self) -> None:
+        self._names: HiddenNames | None = None
+        self._told = anyio.Event()
+
+    def take(self, salt: bytes, table: Any) -> None:
+        """A new table was told."""
+        self._names = HiddenNames(salt)
+        self._names.replace(from_plain(table))
+        self._told.set()
+
+    async def told(self) -> None:
+        """Return once there is a table."""
+        await self._told.wait()
+
+    def in_log(self, miner: str, worker: str) -> str:
+        """The name that receipts give a worker; before there is a table, none."""
+        return "" if self._names is None else self._names.in_log(miner, worker)
 
 
 class HousePayability:

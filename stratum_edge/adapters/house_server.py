@@ -18,6 +18,7 @@ from nips.pool.terms import Terms
 from stratum_edge.adapters.house_wire import Hears, Link, Serves, serve_links
 from stratum_edge.errors import HouseRefused, SourceUnavailable
 from stratum_edge.ports import Names, Payability, Publisher, TemplateSource
+from stratum_edge.privacy import HiddenNames, to_plain
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,19 @@ class SignedTerms(Protocol):
 
     async def changed(self, known: str) -> Terms:
         """Return the newest terms as soon as their id is not `known` (at once, if it is not already)."""
+        ...
+
+
+class HiddenTable(Protocol):
+    """Which workers' names stay out of the log."""
+
+    @property
+    def names(self) -> HiddenNames:
+        """As it is now."""
+        ...
+
+    async def changed(self, known: int) -> int:
+        """Its version, as soon as that is not `known`; never negative."""
         ...
 
 
@@ -68,6 +82,7 @@ class Household:
     lanes: Lanes
     names: Names | None = None
     payability: Payability | None = None
+    privacy: HiddenTable | None = None
 
 
 class HouseServer:
@@ -132,6 +147,8 @@ class HouseServer:
             telling.start_soon(self._tell_pulse, link)
             if self._household is not None:
                 telling.start_soon(self._tell_terms, link, self._household)
+                if self._household.privacy is not None:
+                    telling.start_soon(self._tell_hidden, link, self._household.privacy)
                 telling.start_soon(self._host, link, self._household.lanes)
 
     async def _host(self, link: Link, lanes: Lanes) -> None:
@@ -166,6 +183,12 @@ class HouseServer:
                 continue
             known = tip.hash
             link.tell("tip", tip.height, tip.hash)
+
+    async def _tell_hidden(self, link: Link, hidden: HiddenTable) -> None:
+        known = -1
+        while True:
+            known = await hidden.changed(known)
+            link.tell("hidden", hidden.names.salt, to_plain(hidden.names.table))
 
     async def _tell_terms(self, link: Link, home: Household) -> None:
         known = ""

@@ -11,6 +11,7 @@ from accounting.hours import Hour
 from accounting.jobs import block_target
 from accounting.ledger import PENDING, BookedPayout, BookedReward
 from accounting.paging import Newest, Page, Place, cut
+from accounting.readmodel import what_of
 from accounting.rounds import Rounds
 from accounting.schemes.estimates import effort_ppm, luck_ppm
 from accounting.service import Accounting
@@ -29,7 +30,7 @@ class RewardHistory(Protocol):
     """The stored books, where memory holds only the newest."""
 
     async def rewards_of(self, miner: str, before: tuple[int, str] | None, limit: int) -> list[str]:
-        """The ids of statements with a row of this miner, by (height, id) from the newest down."""
+        """The ids of statements with a row of this miner, by (end in Unix ms, id) from the newest down."""
 
 
 def block_bits(job: Job, limits: Limits) -> int:
@@ -48,7 +49,7 @@ def _statement_place(booked: BookedReward) -> Place:
 
 
 def _reward_place(booked: BookedReward) -> Place:
-    return Place(booked.statement.reward.height, booked.statement.id)
+    return Place(booked.statement.reward.found_ms, booked.statement.id)
 
 
 def _payout_place(booked: BookedPayout) -> Place:
@@ -138,7 +139,7 @@ class BookPages:
         }
 
     def rewards(self, before: Place | None, limit: int) -> Page[dict[str, Any]]:
-        """The rewards of all blocks that were split, by height."""
+        """The rewards of all blocks and periods that were split, the newest first."""
         found = self._rewards.page(self._accounting.fold.ledger.rewards, before, limit)
         return Page([self._reward(booked) for booked in found.items], found.next)
 
@@ -199,8 +200,7 @@ class BookPages:
         return {
             "statement": statement.id,
             "seq": statement.link.seq,
-            "block": statement.reward.block,
-            "height": statement.reward.height,
+            **what_of(booked),
             "found_ms": statement.reward.found_ms,
             "offer": statement.offer,
             "gross_msat": statement.reward.gross_msat,
@@ -209,7 +209,7 @@ class BookPages:
             "miners": booked.rows,
             "window_work": str(statement.window.work),
             "status": booked.state,
-            "matures_at_height": self._matures(statement.reward.height, statement.terms),
+            "matures_at_height": (self._matures(statement.reward.height, statement.terms) if booked.is_block else None),
         }
 
     def _payout(self, booked: BookedPayout) -> dict[str, Any]:
@@ -234,8 +234,7 @@ def _statement(booked: BookedReward) -> dict[str, Any]:
         "statement": statement.id,
         "seq": statement.link.seq,
         "created_ms": statement.created_at * SECOND_MS,
-        "block": statement.reward.block,
-        "height": statement.reward.height,
+        **what_of(booked),
         "found_ms": statement.reward.found_ms,
         "gross_msat": statement.reward.gross_msat,
         "fee_msat": statement.fee_msat,

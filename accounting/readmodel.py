@@ -167,14 +167,21 @@ def _texts(numbers: Any) -> dict[str, str]:
     return {name: str(number) for name, number in numbers.items()}
 
 
+def what_of(booked: BookedReward) -> dict[str, Any]:
+    """What a statement is about: a block, or a period, which has no block."""
+    reward = booked.statement.reward
+    if booked.is_block:
+        return {"type": "block", "block": reward.block, "height": reward.height}
+    return {"type": "period", "block": None, "height": None}
+
+
 def _statement(reward: BookedReward) -> dict[str, Any]:
     statement = reward.statement
     return {
         "statement": statement.id,
         "seq": statement.link.seq,
         "created_at": statement.created_at,
-        "block": statement.reward.block,
-        "height": statement.reward.height,
+        **what_of(reward),
         "found_ms": statement.reward.found_ms,
         "gross_msat": statement.reward.gross_msat,
         "fee_msat": statement.fee_msat,

@@ -46,14 +46,16 @@ class StoredReads:
         return [(int(number), msgspec.json.decode(raw, type=VerifiedEvent)) for number, raw in rows]
 
     async def rewards_of(self, miner: str, before: tuple[int, str] | None, limit: int) -> list[str]:
-        """The ids of statements with a row of this miner, by (height, id) from the newest down."""
-        height, statement = before or (1 << 62, "")
+        """The ids of statements with a row of this miner, by (end, id) from the newest down."""
+        end_ms, statement = before or (1 << 62, "")
         rows = await self._db.fetch(
             "SELECT rewards.statement FROM postings JOIN rewards ON rewards.statement = postings.transaction_id"
-            " WHERE postings.account = ? AND (rewards.height, rewards.statement) < (?, ?)"
-            " ORDER BY rewards.height DESC, rewards.statement DESC LIMIT ?",
+            " WHERE postings.account IN (?, ?) AND (rewards.found_ms, rewards.statement) < (?, ?)"
+            " ORDER BY rewards.found_ms DESC, rewards.statement DESC LIMIT ?",
+            # A period's rows are owed at once.
             miner_account(miner, "pending"),
-            height,
+            miner_account(miner, "owed"),
+            end_ms,
             statement,
             limit,
         )

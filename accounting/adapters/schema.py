@@ -48,6 +48,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE archives",
         "ALTER TABLE numbered_archives RENAME TO archives",
     ),
+    # Exports go through the books by time, a page at a time.
+    ("CREATE INDEX transactions_by_time ON transactions (created_at, id)",),
 )
 # From this version on it takes requests to announce archives as they are written now.
 ANNOUNCING_VERSION = 3

@@ -33,7 +33,7 @@ def books_router(model: ReadModel) -> APIRouter:
         return page(request, await model.blocks(read_cursor(cursor), limit))
 
     async def rewards(request: Request, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Response:
-        """The rewards that were split, the highest block first."""
+        """The rewards that were split, of blocks and of periods, the newest first."""
         return page(request, await model.rewards(None, read_cursor(cursor), limit))
 
     async def payouts(request: Request, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Response:

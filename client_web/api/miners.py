@@ -56,7 +56,7 @@ def miners_router(model: ReadModel) -> APIRouter:
         return answer(request, {"span": span, "points": await model.hashrate(await known(npub), span)})
 
     async def rewards(request: Request, npub: Miner, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Response:
-        """The rewards a miner has a part of, the highest block first."""
+        """The rewards a miner has a part of, the newest first."""
         before = read_cursor(cursor)
         return page(request, await model.rewards(await known(npub), before, limit))
 

@@ -18,6 +18,7 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Npub = Annotated[str, Field(pattern=r"^npub1[02-9ac-hj-np-z]{58}$")]
 Next = Annotated[str | None, Field(description="The next page's cursor; null when this was the last.")]
 RewardState = Literal["pending", "matured", "orphaned", "void"]
+RewardType = Literal["block", "period"]
 BlockState = Literal["found", "pending", "matured", "orphaned", "void"]
 
 
@@ -206,12 +207,13 @@ class Block(Strict):
 
 
 class Reward(Strict):
-    """A block's reward as it was split."""
+    """A block's reward as it was split, or what the shares of a period were paid; `found_ms` is then its end."""
 
     statement: Hex
     seq: int
-    block: Hex
-    height: int
+    type: RewardType
+    block: Hex | None
+    height: int | None
     found_ms: Ms
     offer: str
     gross_msat: Msat
@@ -251,8 +253,9 @@ class Statement(Strict):
     statement: Hex
     seq: int
     created_ms: Ms
-    block: Hex
-    height: int
+    type: RewardType
+    block: Hex | None
+    height: int | None
     found_ms: Ms
     gross_msat: Msat
     fee_msat: Msat
@@ -336,14 +339,14 @@ class Blocks(Strict):
 
 
 class Rewards(Strict):
-    """A page of rewards, the highest block first."""
+    """A page of rewards, the newest first."""
 
     items: list[Reward]
     next: Next
 
 
 class MinerRewards(Strict):
-    """A page of rewards a miner has a part of."""
+    """A page of rewards a miner has a part of, the newest first."""
 
     items: list[MinerReward]
     next: Next

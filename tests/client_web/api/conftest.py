@@ -34,8 +34,8 @@ def block(number: int, finder: str) -> dict[str, Any]:
 def statement(number: int) -> dict[str, Any]:
     return {
         "statement": hex_of(f"statement {number}"), "seq": number, "created_ms": NOW,
-        "block": hex_of(f"block {number}"), "height": 100 + number, "found_ms": NOW, "gross_msat": 10**11,
-        "fee_msat": 10**9, "rows": 1,
+        "type": "block", "block": hex_of(f"block {number}"), "height": 100 + number, "found_ms": NOW,
+        "gross_msat": 10**11, "fee_msat": 10**9, "rows": 1,
         "window_work": str(1 << 80), "status": "pending",
     }  # fmt: skip
 
@@ -51,7 +51,7 @@ def statement_detail(number: int, miner: str) -> dict[str, Any]:
 
 def reward(number: int) -> dict[str, Any]:
     return {
-        "statement": hex_of(f"statement {number}"), "seq": number, "block": hex_of(f"block {number}"),
+        "statement": hex_of(f"statement {number}"), "seq": number, "type": "block", "block": hex_of(f"block {number}"),
         "height": 100 + number, "found_ms": NOW, "offer": "main", "gross_msat": 10**11, "fee_msat": 10**9,
         "miners_msat": 99 * 10**9, "miners": 1, "window_work": "9", "status": "orphaned", "matures_at_height": None,
     }  # fmt: skip

@@ -24,7 +24,7 @@ from nips.pool.payout import Payout, parse_payout
 from zapper.adapters.intent_store import open_intent_store
 from zapper.config import ZapperConfig
 from zapper.errors import HttpFailed
-from zapper.lightning_rails import LnurlRail
+from zapper.lightning_rails import InvoiceRail, LnurlRail
 from zapper.plan import PlanLimits
 from zapper.ports import FailedPayment, NotFound, Owed, Paid, Pending, Refused, Unclear
 from zapper.service import Zapper
@@ -400,6 +400,7 @@ class Pool:
         self.settings: dict[str, Any] = {}
         self.rails: dict[str, Any] = {}
         self.http: Any = provider
+        self.miners_relays: Any = None
 
     def miner(self, name: str, earned_msat: int, *, profile: str | None = None) -> str:
         key = secret(len(self.miners))
@@ -428,6 +429,7 @@ class Pool:
             relays=("ws://127.0.0.1:7777",),
             now_s=lambda: self.clock() // 1000,
         )
+        invoices = InvoiceRail(self.backend, network="regtest", now_s=self.clock.seconds)
         async with open_intent_store(self.path) as store:
             kept = wrap(store)
             yield (
@@ -436,8 +438,9 @@ class Pool:
                     signer=self.signer,
                     owed=self.ledger,
                     store=kept,
-                    rails={"zap": rail, "lnurl": rail, **self.rails},
+                    rails={"zap": rail, "lnurl": rail, "bolt11": invoices, **self.rails},
                     feed=self.feed,
+                    miners_relays=self.miners_relays,
                     clock=self.clock,
                 ),
                 store,

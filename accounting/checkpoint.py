@@ -15,7 +15,9 @@ import accounting.judging
 import accounting.lanes
 import accounting.mining
 import accounting.shares
+import accounting.summaries
 import accounting.tally
+import accounting.told
 import accounting.totals
 import nips.nip01
 import nips.pool.address
@@ -25,6 +27,7 @@ import nips.pool.job
 import nips.pool.payout
 import nips.pool.receipt
 import nips.pool.statement
+import nips.pool.summary
 import nips.pool.terms
 from accounting.chains import Chain
 from accounting.freeze import Codec, Unreadable, classes_of
@@ -34,6 +37,7 @@ from accounting.log import PoolLog
 from accounting.mining import Mining
 from accounting.shares import CheckedShares, unpack_shares
 from accounting.tally import Tally, unpack_tally
+from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
 FORM = 1
@@ -48,7 +52,9 @@ CODEC = Codec(
         accounting.lanes,
         accounting.mining,
         accounting.shares,
+        accounting.summaries,
         accounting.tally,
+        accounting.told,
         accounting.totals,
         nips.nip01,
         nips.pool.address,
@@ -58,6 +64,7 @@ CODEC = Codec(
         nips.pool.payout,
         nips.pool.receipt,
         nips.pool.statement,
+        nips.pool.summary,
         nips.pool.terms,
     ),
     packed={CheckedShares: (CheckedShares.pack, unpack_shares), Tally: (Tally.pack, unpack_tally)},
@@ -110,6 +117,30 @@ def freeze_log(log: PoolLog) -> bytes:
             "payouts": {key: _fields(chain, _CHAIN) for key, chain in log.payouts.items()},
         }
     )
+
+
+def freeze_audit(audit: Audit) -> bytes:
+    """A settled audit that is not finished, less what its shelves hold."""
+    told = audit.told
+    return CODEC.dumps(
+        {
+            "log": freeze_log(audit.log),
+            "summaries": audit.summaries,
+            "told": [told.waiting, told.judged, told.held],
+        }
+    )
+
+
+def thaw_audit(audit: Audit, data: bytes) -> None:
+    """Let a fresh audit, on the shelves of the old one, be what `freeze_audit` was given. Raises Unreadable."""
+    state = CODEC.loads(data)
+    try:
+        waiting, judged, held = state["told"]
+        audit.take_summaries(state["summaries"], waiting)
+        audit.told.judged, audit.told.held = judged, held
+        thaw_log(audit.log, state["log"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"the checkpoint's state: {error!r}") from None
 
 
 def thaw_log(log: PoolLog, data: bytes) -> None:

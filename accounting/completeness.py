@@ -42,6 +42,7 @@ def complete(log: PoolLog, now_ms: int | None, look_at: Callable[[list[Fact]], N
         _found_later,
         _heads_left_out,
         _keys_left_open,
+        _closed_early,
         _luck,
         _payouts,
         _not_checked,
@@ -205,6 +206,37 @@ def _keys_left_open(log: PoolLog) -> Iterator[Finding]:
         held = newest.body.keys_of(_role(chain.name))
         if chain.head is not None and chain.closed is None and chain.pubkey not in held:
             yield finding(Code.KEY_NOT_CLOSED, f"the newest terms leave {chain.name} open", newest.id, chain.head.id)
+
+
+def _closed_early(log: PoolLog) -> Iterator[Finding]:
+    """A lane that terms closed before its grace was over, though it lived on: a batch beyond its end is dated after
+    those terms. Sooner is for lanes whose journal is lost or whose key is not trusted any more: neither goes on.
+    """
+    beyond: dict[str, list[str]] = {}
+    for found in log.findings:
+        # What lies beyond an end names that end first, and itself last.
+        if found.code is Code.CLOSED_CHAIN and len(found.events) > 1:
+            beyond.setdefault(found.events[0], []).append(found.events[-1])
+    grace_ms: int | None = None
+    told: set[str] = set()
+    for terms in log.terms_by_id.values():
+        for name, end in sorted(terms.body.closed.items()):
+            lane = log.lanes.find(name)
+            if lane is None or end.id not in beyond or end.id in told or log.terms.end_of(name) != end:
+                continue
+            told.add(end.id)
+            last = lane.find(end.id)
+            kept = lane.key.edge in terms.body.keys_of("edge")
+            if last is None or grace_ms is None or not kept or terms.created_at * 1000 >= last.to_ms + grace_ms:
+                continue
+            later = sorted(event for event in beyond[end.id] if log.ids.get(event, 0) > terms.created_at)
+            if later:
+                text = (
+                    f"lane {name} ended at {last.to_ms} and was closed {terms.created_at * 1000 - last.to_ms} ms later,"
+                )
+                text = f"{text} {grace_ms} ms are its grace; {len(later)} batches after it are void"
+                yield finding(Code.LANE_CLOSED_EARLY, text, terms.id, end.id, *later[:EXAMPLES])
+        grace_ms = terms.body.limits.lane_grace_ms
 
 
 def _luck(log: PoolLog) -> Iterator[Finding]:

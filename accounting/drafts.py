@@ -17,12 +17,14 @@ from nips.pool.binding import BoundWork
 from nips.pool.job import Job
 from nips.pool.lanes import HASH_SIZE, hash_records
 from nips.pool.receipt import CREDITED_STATUSES, LATE_BLOCK, Receipt
-from nips.pool.targets import target_from_bits, work_from_bits
+from nips.pool.targets import MAX_TARGET, bits_at_least, target_from_bits, work_from_bits
 
 # A header's time may lie up to two hours after the job's (SPEC.md; Bitcoin's own bound on the future).
 MAX_NTIME_AHEAD_S = 7200
 # So many bytes of a hash tell shares of a job apart: to find two that agree takes 2^64 shares.
 MARK_SIZE = 16
+# Above every hash.
+NO_HASH = 1 << 256
 
 _valid_miner = lru_cache(maxsize=65_536)(is_valid_xonly)
 _work = lru_cache(maxsize=4096)(work_from_bits)
@@ -50,8 +52,9 @@ class Fault(NamedTuple):
 class Draft:
     """A receipt's shares as far as they can be judged alone. The columns hold what is good so far, in the receipt's
     order: `t` Unix ms, `index`, `session`, `job` numbers, `marks` 16 bytes of each hash, `ratios` hash / target in
-    1/65536. `unjudged`: (number, session, job) of credited shares on jobs that were not at hand. `told`: the work of
-    the shares told as credited. `count`: all shares.
+    1/65536; `best`: the smallest compact target that the lowest hash of theirs meets, by session, 0 without one.
+    `unjudged`: (number, session, job) of credited shares on jobs that were not at hand. `told`: the work of the shares
+    told as credited. `count`: all shares.
     """
 
     count: int
@@ -64,6 +67,7 @@ class Draft:
     job: "array[int]"
     marks: bytes
     ratios: "array[int]"
+    best: tuple[int, ...]
     faults: tuple[Fault, ...]
     unjudged: tuple[tuple[int, int, int], ...]
     solutions: tuple[Solution, ...]
@@ -79,6 +83,11 @@ class _Group(NamedTuple):
     first_ntime: int
     fixed_bits: int
     version: int
+
+
+def _best_bits(lowest: int) -> int:
+    """The smallest compact target that a hash meets, as a number; 0 for none."""
+    return 0 if lowest == NO_HASH else bits_at_least(min(max(lowest, 1), MAX_TARGET))
 
 
 def told_work(receipt: Receipt) -> int:
@@ -111,6 +120,7 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
     works = [_work(session.share_bits) for session in receipt.sessions]
     from_bytes, from_ms = int.from_bytes, receipt.from_ms
     told = uncredited = 0
+    lowest = [NO_HASH] * len(receipt.sessions)
     faults: list[Fault] = []
     unjudged: list[tuple[int, int, int]] = []
     solutions: list[Solution] = []
@@ -154,6 +164,8 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
             what.append(number)
             marks += hashes[at : at + MARK_SIZE]
             ratios.append((value << RATIO_BITS) // target)
+            if value < lowest[session]:
+                lowest[session] = value
     return Draft(
         count=len(rows),
         told=told,
@@ -168,6 +180,7 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
         job=what,
         marks=bytes(marks),
         ratios=ratios,
+        best=tuple(_best_bits(value) for value in lowest),
         faults=tuple(faults),
         unjudged=tuple(unjudged),
         solutions=tuple(solutions),

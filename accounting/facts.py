@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from accounting.shares import CheckedShares
+from accounting.shares import CheckedShares, Session
 from nips.pool.block import BlockFound
 from nips.pool.job import Job
 from nips.pool.payout import Payout
@@ -30,10 +30,15 @@ class BatchChecked:
 
 @dataclass(frozen=True, slots=True)
 class ShareRevoked:
-    """A share credited before turned out to repeat an earlier one, of a batch of another lane read later."""
+    """A share credited before turned out to repeat an earlier one, of a batch of another lane read later. `lane`:
+    `<edge>/<lane>` of its batch, `seq` the batch's number; `session`: whose it was.
+    """
 
     receipt: str
     index: int
+    lane: str
+    seq: int
+    session: Session
 
 
 @dataclass(frozen=True, slots=True)

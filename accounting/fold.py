@@ -40,7 +40,7 @@ from accounting.log import PoolLog
 from accounting.shares import CheckedShares, unpack_shares
 from accounting.shelves import MemoryShelves, Shelves
 from accounting.statistics import Share, Statistics
-from accounting.summaries import SummaryBook, lowest_hashes
+from accounting.summaries import SummaryBook
 from accounting.told import TOLD_KINDS, ToldSummaries
 from accounting.validations import check_books, check_transaction
 from accounting.wanted import Wanted
@@ -161,7 +161,7 @@ class Fold:
         """Fold everything that can be folded now."""
         for fact in self.log.settle():
             self._fold(fact)
-        self.violations.extend(self._told.settle())
+        self.violations.extend(found.text for found in self._told.settle())
 
     def dump(self) -> Iterator[str]:
         """All that was folded, as lines: the books, the statements and statuses by their chains' heads, the statistics.
@@ -200,8 +200,8 @@ class Fold:
                 self._fold_batch(fact)
                 if receipt.id not in self._trusted:
                     self._changes.checked[receipt.id] = shares.pack()
-            case ShareRevoked(receipt, index):
-                self.summaries.revoke(receipt, index)
+            case ShareRevoked(receipt):
+                self.summaries.revoke(fact)
                 # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
                 self._changes.checked[receipt] = None
             case BlockSeen():
@@ -272,7 +272,7 @@ class Fold:
         rejects = [(receipt.miners[receipt.sessions[reject.session].miner], reject.times) for reject in receipt.rejects]
         self.statistics.add_batch(receipt.to_ms, shares, rejects)
         if self.summaries.wants(receipt):
-            self.summaries.add(receipt, fact.shares, lowest_hashes(receipt, fact.shares, self.log.mining.read_jobs.get))
+            self.summaries.add(receipt, fact.shares)
         self._changes.statistics.update(share.miner for share in shares)
         self._changes.statistics.update(miner for miner, _ in rejects)
 

@@ -116,5 +116,6 @@ def uncounted(book: SummaryBook) -> tuple[int, dict[str, MinerCount]]:
             since = min(since or begun, begun)
             for (miner, _), tally in bucket.rows.items():
                 count = miners.setdefault(miner, MinerCount())
-                count.add(tally.work, tally.shares, tally.rejects, max(tally.best, 0))
+                best = target_from_bits(tally.best) if tally.best else 0
+                count.add(tally.work, tally.shares, tally.rejects, best)
     return since, miners

@@ -231,6 +231,8 @@ class _Batch:
             unchecked=self.unchecked,
             solutions=tuple(sorted(solution for solution in draft.solutions if solution.job in used)),
             ratios=tuple(sums),
+            best=draft.best,
+            spoiled=tuple(sorted({fault.session for fault in self.faults})),
         )
 
 

@@ -35,13 +35,15 @@ from nips.nip01 import VerifiedEvent
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool import kinds
 from nips.pool.address import PoolAddress, address_of
+from nips.pool.archive import parse_archive
 from nips.pool.block import parse_block
 from nips.pool.chain import Head, link_of
-from nips.pool.content import UnknownVersion
+from nips.pool.content import UnknownVersion, decode_content
 from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.receipt import Receipt, parse_receipt
 from nips.pool.statement import RewardStatus, Statement, StatementBody, parse_statement, parse_status
+from nips.pool.summary import parse_summary, parse_summary_part
 from nips.pool.terms import Terms, parse_terms
 
 AccountingEvent = Statement | RewardStatus | Opaque
@@ -165,6 +167,8 @@ class PoolLog:
                 name = f"{event.pubkey}/accounting"
                 self.accounting[event.pubkey] = self.terms.new_chain(name, self.report, self.shelves)
             self.accounting[event.pubkey].put(parsed)
+            # Nothing of the books rests on these: they have their place whatever they say.
+            _check_form(event)
 
     def _refuse(self, event: VerifiedEvent, error: InvalidPoolEvent) -> None:
         code = Code.UNKNOWN_VERSION if isinstance(error, UnknownVersion) else Code.MALFORMED
@@ -340,6 +344,16 @@ class PoolLog:
         self.books.grade(payout.id, proof.grade)
         self._facts.append(PayoutSeen(payout, proof.grade))
         return proof.serves
+
+
+def _check_form(event: VerifiedEvent) -> None:
+    """Raises InvalidPoolEvent for a summary, part of one, or archive that can't be read."""
+    if event.kind == kinds.SUMMARY:
+        parse_summary(event)
+    elif event.kind == kinds.ARCHIVE:
+        parse_archive(event)
+    elif event.kind == kinds.STATEMENT_PART and decode_content(event.content).get("of") == kinds.SUMMARY:
+        parse_summary_part(event)
 
 
 def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:

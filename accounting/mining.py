@@ -257,11 +257,12 @@ class Mining:
         position = lane.position_of(place.seq)
         batch = lane.batches[position]
         self.totals.take_back(batch.from_ms, batch.to_ms, batch.shares, place.number)
+        session = batch.shares.session_of(place.number)
         batch.shares = batch.shares.without(place.number)
         lane.batches.update(position, batch)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"
         self.report(finding(Code.SHARE_TWICE, text, batch.id, receipt.id))
-        self.facts.append(ShareRevoked(batch.id, place.number))
+        self.facts.append(ShareRevoked(batch.id, place.number, str(key), batch.seq, session))
 
     def _forget(self) -> None:
         for job_id, judged in list(self.live.items()):

@@ -59,6 +59,8 @@ class CheckedShares:
     `t`: Unix ms; `index`: number within the receipt; `session`, `job`: numbers into `sessions` and `jobs`. `bad` shares
     were credited and break a rule, `uncredited` ones were told as such, `unchecked` ones can't be judged (upstream
     binding, or a job that is missing). `ratios`: hash / target of the good shares, summed by session, in 1/65536.
+    `best`: the smallest compact target that the lowest hash of a session's shares meets, by session, 0 without one; not
+    to be relied on for the sessions in `spoiled`, which have bad shares.
     """
 
     t: "array[int]"
@@ -72,6 +74,8 @@ class CheckedShares:
     unchecked: int = 0
     solutions: tuple[Solution, ...] = ()
     ratios: tuple[int, ...] = ()
+    best: tuple[int, ...] = ()
+    spoiled: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.t)
@@ -86,14 +90,20 @@ class CheckedShares:
         """The sum of the good shares' work."""
         return sum(self.sessions[session].work * count for session, count in Counter(self.session).items())
 
+    def session_of(self, index: int) -> Session:
+        """Whose a good share is, by its number within the receipt. Raises ValueError."""
+        return self.sessions[self.session[self.index.index(index)]]
+
     def without(self, index: int) -> "CheckedShares":
         """The same less one share, which counts as bad."""
         keep = [row for row, number in enumerate(self.index) if number != index]
+        gone = {session for session, number in zip(self.session, self.index, strict=True) if number == index}
         t, numbers, session, job = (
             array(column.typecode, [column[row] for row in keep])
             for column in (self.t, self.index, self.session, self.job)
         )
-        return replace(self, bad=self.bad + 1, t=t, index=numbers, session=session, job=job)
+        spoiled = tuple(sorted({*self.spoiled, *gone}))
+        return replace(self, bad=self.bad + 1, t=t, index=numbers, session=session, job=job, spoiled=spoiled)
 
     def pack(self) -> bytes:
         """The columns as MessagePack, for whoever keeps them over a restart."""
@@ -105,6 +115,8 @@ class CheckedShares:
                 [self.bad, self.uncredited, self.unchecked],
                 self.solutions,
                 self.ratios,
+                self.best,
+                self.spoiled,
             ]
         )
 
@@ -116,13 +128,15 @@ _Packed = tuple[
     tuple[int, int, int],
     list[Solution],
     tuple[int, ...],
+    tuple[int, ...],
+    tuple[int, ...],
 ]
 _DECODER = msgspec.msgpack.Decoder(_Packed)
 
 
 def unpack_shares(data: bytes) -> CheckedShares:
     """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
-    columns, sessions, jobs, counts, solutions, ratios = _DECODER.decode(data)
+    columns, sessions, jobs, counts, solutions, ratios, best, spoiled = _DECODER.decode(data)
     t, index, session, job = (array(typecode, raw) for typecode, raw in columns)
     return CheckedShares(
         t=t,
@@ -136,4 +150,6 @@ def unpack_shares(data: bytes) -> CheckedShares:
         unchecked=counts[2],
         solutions=tuple(solutions),
         ratios=ratios,
+        best=best,
+        spoiled=spoiled,
     )

@@ -5,30 +5,36 @@ last batch that ended by `to_ms`. So every batch is in exactly one summary, and 
 counts in the next. Hours in which no batch ended are joined to the one after.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from accounting.facts import ShareRevoked
 from accounting.shares import CheckedShares
-from nips.pool.binding import BoundWork
+from accounting.shelves import Shelf
 from nips.pool.chain import Head
-from nips.pool.job import Job
-from nips.pool.lanes import HASH_SIZE, hash_records
 from nips.pool.receipt import Receipt
 from nips.pool.summary import HOUR_MS, OTHER_WORKERS, Refused, Summary, SummaryBody, SummaryRow, sum_rejects
-from nips.pool.targets import MAX_TARGET, bits_at_least
+from nips.pool.terms import EASIEST_BITS
 
 # A name costs its sender nothing: a miner's workers beyond so many in an hour are summed up in one row.
 MAX_WORKERS = 128
+# Hours of a lane kept at hand while none of them is counted; older ones go to the shelf, if there is one.
+HOT_HOURS = 2
 
 
 @dataclass(slots=True)
 class WorkerHour:
-    """A worker's hour as far as it is read. `best` is its lowest hash as a number, -1 without a share."""
+    """A worker's hour as far as it is read. `best` is the smallest compact target that its lowest hash meets, 0 without
+    a share; not to be relied on if it is `unsure`, since a share of the worker's was bad.
+    """
 
     work: int = 0
     shares: int = 0
     rejects: dict[int, int] = field(default_factory=dict)
-    best: int = -1
+    best: int = 0
+    unsure: bool = False
 
     def add(self, other: "WorkerHour") -> None:
         """Take another lane's, or worker's, in."""
@@ -37,21 +43,28 @@ class WorkerHour:
         for code, times in other.rejects.items():
             self.rejects[code] = self.rejects.get(code, 0) + times
         self.meet(other.best)
+        self.unsure |= other.unsure
 
-    def meet(self, value: int) -> None:
-        """A share's hash; -1 is none."""
-        if value >= 0:
-            self.best = value if self.best < 0 else min(self.best, value)
+    def meet(self, bits: int) -> None:
+        """What a share's hash meets; 0 is none. Canonical compact targets sort as what they stand for."""
+        if bits:
+            self.best = min(self.best or bits, bits)
+
+
+Rows = dict[tuple[str, str], WorkerHour]
 
 
 @dataclass(slots=True)
 class LaneHour:
-    """A lane's batches that ended within one hour, up to `last`. `batches` are kept as long as a share may fall."""
+    """A lane's batches that ended within one hour, up to `last`: by (miner, worker). `shelved`: its rows are on the
+    shelf. `whole`: no batch before one of these is missing, and every share of theirs was judged.
+    """
 
     end_ms: int
     last: Head
-    rows: dict[tuple[str, str], WorkerHour] = field(default_factory=dict)
-    batches: dict[str, CheckedShares] = field(default_factory=dict)
+    rows: Rows = field(default_factory=dict)
+    shelved: bool = False
+    whole: bool = True
 
 
 @dataclass(slots=True)
@@ -66,49 +79,34 @@ class LanePending:
     buckets: list[LaneHour] = field(default_factory=list)
 
 
+class Lack(NamedTuple):
+    """Why a summary can't be recomputed: in words, and the ids of batches that are missing. `void`: what it counted was
+    made void by terms that came later, which is nobody's fault.
+    """
+
+    text: str
+    batches: tuple[str, ...] = ()
+    void: bool = False
+
+
 def hour_end(ms: int) -> int:
     """The hour a batch that ends at `ms` belongs to, by its end."""
     return -(-ms // HOUR_MS) * HOUR_MS
 
 
-def lowest_hashes(receipt: Receipt, shares: CheckedShares, job_of: Callable[[str], Job | None]) -> dict[int, int]:
-    """session -> the lowest hash of its good shares, as a number."""
-    jobs = [job_of(job) for job in receipt.jobs]
-    places = {
-        session | number << 16
-        for session, number in zip(shares.session, shares.job, strict=True)
-        if jobs[number] is not None
-    }
-    bounds = {}
-    for place in places:
-        who, job = receipt.sessions[place & 0xFFFF], jobs[place >> 16]
-        if job is not None:
-            bounds[place] = BoundWork(job, receipt.miners[who.miner], who.share_bits, who.extranonce1).bound
-    if not bounds:
-        return {}
-    hashes = hash_records(bounds, receipt.shares)
-    lowest: dict[int, int] = {}
-    for index, session, number in zip(shares.index, shares.session, shares.job, strict=True):
-        if session | number << 16 in bounds:
-            at = index * HASH_SIZE
-            value = int.from_bytes(hashes[at : at + HASH_SIZE], "little")
-            lowest[session] = min(lowest.get(session, value), value)
-    return lowest
-
-
 def _best_bits(tally: WorkerHour) -> int:
     # A share without a known hash (its job is gone) has at least met the easiest target there is.
-    if not tally.shares:
-        return 0
-    return bits_at_least(min(max(tally.best, 1), MAX_TARGET) if tally.best >= 0 else MAX_TARGET)
+    return (tally.best or EASIEST_BITS) if tally.shares else 0
 
 
-def _rows(buckets: Sequence[LaneHour]) -> tuple[SummaryRow, ...]:
+def _rows(hours: Iterable[Rows]) -> tuple[tuple[SummaryRow, ...], set[tuple[str, str]]]:
+    """A summary's rows, and those whose best share is unsure."""
     miners: dict[str, dict[str, WorkerHour]] = {}
-    for bucket in buckets:
-        for (miner, worker), tally in bucket.rows.items():
+    for hour in hours:
+        for (miner, worker), tally in hour.items():
             miners.setdefault(miner, {}).setdefault(worker, WorkerHour()).add(tally)
     rows = []
+    unsure = set()
     for miner, workers in sorted(miners.items()):
         named = workers
         if len(workers) > MAX_WORKERS:
@@ -121,68 +119,87 @@ def _rows(buckets: Sequence[LaneHour]) -> tuple[SummaryRow, ...]:
             rejects = tuple(Refused(code, times) for code, times in sorted(tally.rejects.items()) if times)
             if tally.shares or rejects:
                 rows.append(SummaryRow(miner, worker, tally.work, tally.shares, rejects, _best_bits(tally)))
-    return tuple(rows)
+                if tally.unsure:
+                    unsure.add((miner, worker))
+    return tuple(rows), unsure
 
 
 @dataclass(slots=True)
 class SummaryBook:
-    """The fold. `lanes` by `<edge>/<lane>`; `to_ms`: up to where summaries were taken, 0 before the first; what ends by
-    `trusted_to` was found right before.
+    """The fold. `lanes` by `<edge>/<lane>`; `to_ms`: up to where summaries were taken, 0 before the first; `newest_s`:
+    the newest one's date; what ends by `trusted_to` was found right before. `shelf`: where hours go that no summary
+    counts for long.
 
     Batches come in each lane's order, lanes in any; memory is what no summary has counted yet.
     """
 
     lanes: dict[str, LanePending] = field(default_factory=dict)
     to_ms: int = 0
+    newest_s: int = 0
     taken: int = 0
     trusted_to: int = 0
+    shelf: "Shelf[Rows] | None" = field(default=None, init=False, compare=False, repr=False)
 
-    def add(self, receipt: Receipt, shares: CheckedShares, lowest: Mapping[int, int]) -> None:
-        """Count a batch of a lane, the next one; `lowest` is its sessions' lowest hashes (`lowest_hashes`)."""
+    def add(self, receipt: Receipt, shares: CheckedShares) -> None:
+        """Count a batch of a lane, the next one."""
         name = f"{receipt.signer}/{receipt.lane}"
         head = Head(receipt.link.seq, receipt.id)
         lane = self.lanes.setdefault(name, LanePending(receipt.from_ms))
-        lane.read = max(lane.read, head.seq)
+        follows, lane.read = head.seq == lane.read + 1, max(lane.read, head.seq)
         if head.seq <= lane.counted:
             return
         end_ms = hour_end(receipt.to_ms)
         if not lane.buckets or lane.buckets[-1].end_ms < end_ms:
             lane.buckets.append(LaneHour(end_ms, head))
+            self._put_away(name, lane)
         bucket = lane.buckets[-1]
         bucket.last = head
-        if len(shares):
-            bucket.batches[receipt.id] = shares
-        for number in shares.session:
+        # What a summary has counted was read before, or need not be.
+        bucket.whole &= (follows or head.seq == lane.counted + 1) and not shares.unchecked
+        for number, count in Counter(shares.session).items():
             who = shares.sessions[number]
             tally = bucket.rows.setdefault((who.miner, who.worker), WorkerHour())
-            tally.work += who.work
-            tally.shares += 1
-        for number, value in lowest.items():
+            tally.work += who.work * count
+            tally.shares += count
+            tally.meet(shares.best[number] if shares.best else 0)
+        for number in shares.spoiled:
             who = shares.sessions[number]
-            bucket.rows[who.miner, who.worker].meet(value)
+            bucket.rows.setdefault((who.miner, who.worker), WorkerHour()).unsure = True
         for reject in receipt.rejects:
             session = receipt.sessions[reject.session]
             tally = bucket.rows.setdefault((receipt.miners[session.miner], session.worker), WorkerHour())
             tally.rejects[reject.code] = tally.rejects.get(reject.code, 0) + reject.times
 
-    def revoke(self, receipt: str, index: int) -> None:
-        """A share counted before falls (facts.ShareRevoked); one that a summary has counted stays counted."""
-        for lane in self.lanes.values():
-            for bucket in lane.buckets:
-                shares = bucket.batches.get(receipt)
-                if shares is None:
-                    continue
-                who = shares.sessions[shares.session[shares.index.index(index)]]
-                tally = bucket.rows[who.miner, who.worker]
-                tally.work -= who.work
-                tally.shares -= 1
-                bucket.batches[receipt] = shares.without(index)
-                return
+    def revoke(self, fact: ShareRevoked) -> None:
+        """A share counted before falls; one that a summary has counted stays counted."""
+        lane = self.lanes.get(fact.lane)
+        if lane is None or fact.seq <= lane.counted:
+            return
+        bucket = next((bucket for bucket in lane.buckets if bucket.last.seq >= fact.seq), None)
+        if bucket is None:
+            return
+        rows = self._rows_of(fact.lane, bucket)
+        tally = rows[fact.session.miner, fact.session.worker]
+        tally.work -= fact.session.work
+        tally.shares -= 1
+        tally.unsure = True
+        if bucket.shelved and self.shelf is not None:
+            self.shelf[_place(fact.lane, bucket)] = rows
 
     def wants(self, receipt: Receipt) -> bool:
         """Whether a batch is still to be counted: else nothing of it is looked at."""
         lane = self.lanes.get(f"{receipt.signer}/{receipt.lane}")
         return lane is None or receipt.link.seq > lane.counted
+
+    def _put_away(self, name: str, lane: LanePending) -> None:
+        if self.shelf is None or len(lane.buckets) <= HOT_HOURS:
+            return
+        bucket = lane.buckets[-HOT_HOURS - 1]
+        self.shelf[_place(name, bucket)] = bucket.rows
+        bucket.rows, bucket.shelved = {}, True
+
+    def _rows_of(self, name: str, bucket: LaneHour) -> Rows:
+        return self.shelf[_place(name, bucket)] if bucket.shelved and self.shelf is not None else bucket.rows
 
     def _window(self, names: Sequence[str]) -> tuple[int, int]:
         """The window of the next summary: an hour from where the last one ended (the first: from the hour in which the
@@ -194,9 +211,18 @@ class SummaryBook:
         counted = [lane for lane in map(self.lanes.__getitem__, names) if lane.buckets[0].end_ms == oldest]
         return min(lane.first_ms for lane in counted) // HOUR_MS * HOUR_MS, oldest
 
+    def pending(self) -> list[str]:
+        """The lanes with batches that no summary has counted."""
+        return [name for name, lane in self.lanes.items() if lane.buckets]
+
+    def due_to(self) -> int | None:
+        """Up to when the next summary over all lanes counts, Unix ms; None: there is nothing to count."""
+        pending = self.pending()
+        return self._window(pending)[1] if pending else None
+
     def due(self, ready: Callable[[int], bool]) -> SummaryBody | None:
         """The next summary, if there is one to make: `ready` says whether every open lane has passed a time."""
-        pending = [name for name, lane in self.lanes.items() if lane.buckets]
+        pending = self.pending()
         if not pending:
             return None
         from_ms, to_ms = self._window(pending)
@@ -206,27 +232,27 @@ class SummaryBook:
             name: [bucket for bucket in self.lanes[name].buckets if bucket.end_ms <= to_ms] for name in sorted(pending)
         }
         heads = {name: buckets[-1].last for name, buckets in counted.items() if buckets}
-        rows = _rows([bucket for buckets in counted.values() for bucket in buckets])
+        rows, _ = _rows(self._rows_of(name, bucket) for name, buckets in counted.items() for bucket in buckets)
         return SummaryBody(from_ms, to_ms, heads, rows)
 
-    def lacks(self, summary: Summary) -> list[str]:
-        """The batches a summary names that were not read yet, by id."""
-        return [
-            head.id
-            for name, head in summary.heads.items()
-            if name not in self.lanes or self.lanes[name].read < head.seq
-        ]
+    def known(self) -> list[str]:
+        """The lanes that a summary has named."""
+        return [name for name, lane in self.lanes.items() if lane.counted >= 0]
 
-    def take(self, summary: Summary, rows: Sequence[SummaryRow]) -> list[str]:
-        """Let a summary take its place, whose `rows` are its own or its parts'; what is wrong with it, in words.
+    def take(
+        self, summary: Summary, rows: Sequence[SummaryRow], lack: Lack | None = None
+    ) -> tuple[list[str], Lack | None]:
+        """Let a summary take its place, whose `rows` are its own or its parts'; what is wrong with it, in words, and
+        why it can't be recomputed, if it can't. `lack`: why not, as far as it is known before.
 
-        Nothing it names may lack. What it counts is let go.
+        What it counts is let go.
         """
         if summary.to_ms <= self.trusted_to:
-            return []
-        wrong = list(self._differences(summary, tuple(rows)))
+            return [], None
+        lack = lack or self._lack(summary)
+        wrong = [*self._differences(summary, tuple(rows), recomputed=lack is None)]
         self._count(summary)
-        return wrong
+        return wrong, lack
 
     def trust(self, summary: Summary) -> None:
         """Let a summary take its place that was found right before: the batches it counts need not even be read."""
@@ -238,8 +264,12 @@ class SummaryBook:
             lane = self.lanes.setdefault(name, LanePending(summary.from_ms))
             lane.read = max(lane.read, head.seq)
             lane.counted = max(lane.counted, head.seq)
+            for bucket in lane.buckets:
+                if bucket.end_ms <= summary.to_ms and bucket.shelved and self.shelf is not None:
+                    del self.shelf[_place(name, bucket)]
             lane.buckets = [bucket for bucket in lane.buckets if bucket.end_ms > summary.to_ms]
         self.to_ms = max(self.to_ms, summary.to_ms)
+        self.newest_s = max(self.newest_s, summary.created_at)
         self.taken += 1
 
     def left_out(self) -> list[str]:
@@ -248,26 +278,29 @@ class SummaryBook:
             name for name, lane in self.lanes.items() if lane.buckets and lane.buckets[0].end_ms <= self.to_ms
         )
 
-    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...]) -> Iterator[str]:
+    def _counted(self, summary: Summary) -> dict[str, list[LaneHour]]:
+        """Of the lanes a summary names the hours that it counts, by lane."""
+        return {
+            name: [bucket for bucket in self.lanes[name].buckets if bucket.end_ms <= summary.to_ms]
+            for name in sorted(summary.heads)
+            if name in self.lanes and self.lanes[name].buckets
+        }
+
+    def _lack(self, summary: Summary) -> Lack | None:
+        for name, buckets in self._counted(summary).items():
+            if not all(bucket.whole for bucket in buckets):
+                return Lack(f"of lane {name} a batch is missing, or has shares that can't be judged")
+        return None
+
+    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...], *, recomputed: bool) -> Iterator[str]:
         if summary.created_at * 1000 < summary.to_ms:
             yield f"it is dated {summary.created_at}, before its last hour was over"
-        names = sorted(name for name in summary.heads if name in self.lanes and self.lanes[name].buckets)
-        for name in sorted(set(summary.heads) - set(names)):
-            yield f"lane {name} has no batch that the summaries before have not counted"
-        if not names:
-            return
-        from_ms, to_ms = self._window(names)
-        if (summary.from_ms, summary.to_ms) != (from_ms, to_ms):
-            yield f"it goes from {summary.from_ms} to {summary.to_ms}, where {from_ms} to {to_ms} is due"
-        counted: list[LaneHour] = []
-        for name in names:
-            buckets = [bucket for bucket in self.lanes[name].buckets if bucket.end_ms <= summary.to_ms]
-            last = buckets[-1].last if buckets else None
-            if last != summary.heads[name]:
-                told = summary.heads[name].seq
-                yield f"lane {name} is cut at {told}, the last batch that ended by then is {last and last.seq}"
-            counted += buckets
-        yield from _row_differences(rows, _rows(counted))
+        for name in sorted(set(self.known()) - set(summary.heads)):
+            buckets = self.lanes[name].buckets
+            if buckets and buckets[0].end_ms <= summary.to_ms:
+                yield f"lane {name} is left out, though an earlier one has it and a batch ended by then"
+        if recomputed:
+            yield from self._recomputed(summary, rows)
         told_sums = (summary.work, summary.shares, summary.rejects)
         sums = (
             sum(row.work for row in rows),
@@ -277,14 +310,51 @@ class SummaryBook:
         if told_sums != sums:
             yield "its sums are not those of its rows"
 
+    def _recomputed(self, summary: Summary, rows: tuple[SummaryRow, ...]) -> Iterator[str]:
+        counted = self._counted(summary)
+        for name in sorted(set(summary.heads) - set(counted)):
+            yield f"lane {name} has no batch that the summaries before have not counted"
+        if not counted:
+            return
+        from_ms, to_ms = self._window(list(counted))
+        if (summary.from_ms, summary.to_ms) != (from_ms, to_ms):
+            yield f"it goes from {summary.from_ms} to {summary.to_ms}, where {from_ms} to {to_ms} is due"
+        for name, buckets in counted.items():
+            last = buckets[-1].last if buckets else None
+            if last != summary.heads[name]:
+                told = summary.heads[name].seq
+                yield f"lane {name} is cut at {told}, the last batch that ended by then is {last and last.seq}"
+        found, unsure = _rows(self._rows_of(name, bucket) for name, buckets in counted.items() for bucket in buckets)
+        yield from _row_differences(rows, found, unsure)
 
-def _row_differences(told: tuple[SummaryRow, ...], found: tuple[SummaryRow, ...]) -> Iterator[str]:
+
+def _place(lane: str, bucket: LaneHour) -> str:
+    return f"{lane}/{bucket.end_ms:016d}"
+
+
+def _say(row: SummaryRow | None) -> str:
+    if row is None:
+        return "nothing"
+    rejects = ", ".join(f"{times} x {code}" for code, times in row.rejects) or "none"
+    return f"{row.shares} shares with work {row.work}, best {row.best_bits:08x}, rejects {rejects}"
+
+
+def _row_differences(
+    told: tuple[SummaryRow, ...], found: tuple[SummaryRow, ...], unsure: set[tuple[str, str]]
+) -> Iterator[str]:
     if told == found:
         return
     told_rows = {(row.miner, row.worker): row for row in told}
     found_rows = {(row.miner, row.worker): row for row in found}
+    for key in unsure & set(told_rows) & set(found_rows):
+        found_rows[key] = replace(found_rows[key], best_bits=told_rows[key].best_bits)
     wrong = sorted(key for key in {*told_rows, *found_rows} if told_rows.get(key) != found_rows.get(key))
+    if not wrong:
+        # The same rows, but not each of them once and in order.
+        if len(told) != len(found) or list(told_rows) != list(found_rows):
+            yield "its rows are not in order, each once"
+        return
     miner, worker = wrong[0]
-    told_row, found_row = told_rows.get(wrong[0]), found_rows.get(wrong[0])
-    text = f"worker {worker!r} of {miner} is told as {told_row}, its batches give {found_row}"
+    text = f"worker {worker!r} of {miner} is told as {_say(told_rows.get(wrong[0]))};"
+    text = f"{text} its batches give {_say(found_rows.get(wrong[0]))}"
     yield text if len(wrong) == 1 else f"{text}; {len(wrong) - 1} more rows differ"

@@ -1,17 +1,19 @@
 """The summaries that the accounting chains tell, as they come: each takes its place once its chain's turn and all it
-names were read. Like everything in the fold, the outcome does not depend on the order of arrival.
+rests on were read. Like everything in the fold, the outcome does not depend on the order of arrival.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from accounting.chains import Chain
+from accounting.findings import NOT_CHECKED, Code, Finding, finding
 from accounting.log import AccountingEvent, PoolLog
-from accounting.summaries import SummaryBook
+from accounting.summaries import Lack, SummaryBook
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import address_of
-from nips.pool.chain import link_of
+from nips.pool.chain import Head, link_of
 from nips.pool.kinds import STATEMENT_PART, SUMMARY
 from nips.pool.summary import Summary, SummaryPart, SummaryRow, parse_summary, parse_summary_part
 
@@ -19,6 +21,8 @@ TOLD_KINDS = frozenset({SUMMARY, STATEMENT_PART})
 _Told = Summary | SummaryPart | None
 # Keys get a role by terms that may be read after what they signed. Anybody can sign such events: no more of them wait.
 MAX_OF_STRANGERS = 10_000
+# A batch that was published too late for its hour counts in the next one; a day later it was passed over.
+PASSED_OVER_MS = 86_400_000
 
 
 @dataclass(slots=True)
@@ -29,8 +33,18 @@ class Waiting:
     parts: list[SummaryPart] = field(default_factory=list)
 
 
+class _Due(NamedTuple):
+    """The summary whose turn it is in its key's chain."""
+
+    waiting: Waiting
+    seq: int
+    summary: Summary
+
+
 class ToldSummaries:
-    """Brings the summaries of a log's accounting chains into a SummaryBook."""
+    """Brings the summaries of a log's accounting chains into a SummaryBook. `judged` counts them, `held` those in which
+    nothing was wrong.
+    """
 
     def __init__(self, log: PoolLog, book: SummaryBook, waiting: dict[str, Waiting] | None = None) -> None:
         """`waiting`: that of an earlier one, to go on from there."""
@@ -38,6 +52,7 @@ class ToldSummaries:
         self._book = book
         # By key; a key's entry stays, since what it told last may be parts of what it tells next.
         self.waiting: dict[str, Waiting] = waiting or {}
+        self.judged = self.held = 0
         self._strangers = 0
 
     @property
@@ -66,16 +81,43 @@ class ToldSummaries:
                 return
         self.waiting.setdefault(event.pubkey, Waiting()).events.setdefault(seq, {})[event.id] = told
 
-    def settle(self) -> Iterator[str]:
-        """Let every summary take its place that can; what is wrong with them, in words.
+    def settle(self, *, to_the_end: bool = False) -> Iterator[Finding]:
+        """Let every summary take its place that can; what is wrong with them.
 
         The summaries of a key whose chain the terms have closed come before those of the keys that came after it.
+        `to_the_end`: there is no more to read, so that nothing waits for what lacks.
         """
-        for key in self._heirs():
-            if key in self.waiting:
-                yield from self._settle_key(key)
-            if not self._is_over(key):
-                break
+        while (due := self._next(to_the_end)) is not None and (to_the_end or self._is_ready(due.summary)):
+            del due.waiting.events[due.seq]
+            yield from self._take(due.waiting, due.summary, self._lack(due.summary))
+
+    def overdue(self, now_ms: int) -> Iterator[Finding]:
+        """What no summary counts though one should, at a time (Unix ms)."""
+        book, lanes, terms = self._book, self._log.lanes, self._log.terms.newest()
+        to_ms = book.due_to()
+        if to_ms is None or terms is None or self.waits:
+            return
+        limits = terms.body.limits
+        for name in book.left_out():
+            hour = book.lanes[name].buckets[0]
+            if book.newest_s * 1000 >= hour.end_ms + PASSED_OVER_MS:
+                text = f"lane {name} up to batch {hour.last.seq}, which ended by {hour.end_ms}"
+                yield finding(Code.SUMMARY_OVERDUE, text, hour.last.id)
+        heads = [book.lanes[name].buckets[0].last.id for name in book.pending()[:1]]
+        silent = lanes.behind(to_ms)
+        if silent is not None:
+            # A pool at rest owes nothing; one that goes on must not be held up for good by a lane that does not.
+            newest_ms = max(lane.watermark_ms for _, lane in lanes.in_order())
+            if newest_ms > to_ms + limits.silence_ms + limits.statement_ms:
+                text = f"what was done up to {to_ms} waits for lane {silent}, silent since {lanes[silent].watermark_ms}"
+                yield finding(Code.SUMMARY_OVERDUE, text, *heads)
+            return
+        if all(lane.ended for _, lane in lanes.in_order()):
+            return
+        passed_s = max((batch.created_at for batch in lanes.cuts(to_ms).values()), default=0)
+        if now_ms > max(passed_s * 1000, to_ms) + limits.statement_ms:
+            text = f"what was done up to {to_ms}, known since {max(passed_s * 1000, to_ms)}"
+            yield finding(Code.SUMMARY_OVERDUE, text, *heads)
 
     def _heirs(self) -> list[str]:
         """The keys that held the accounting's role, in the order the terms gave it; those that hold it open together
@@ -94,41 +136,105 @@ class ToldSummaries:
         read = self._log.accounting.get(key)
         return read is not None and read.is_ended and not self.waiting.get(key, Waiting()).events
 
-    def _settle_key(self, key: str) -> Iterator[str]:
-        waiting, chain = self.waiting[key], self._log.accounting.get(key)
-        if chain is None:
-            return
+    def _next(self, to_the_end: bool) -> _Due | None:
+        """The summary whose turn it is: of several keys' the one that goes on where the last one ended."""
+        found: list[_Due] = []
+        for key in self._heirs():
+            due = self._due_of(key)
+            if due is not None:
+                found.append(due)
+            if not to_the_end and not self._is_over(key):
+                break
+        return next((due for due in found if due.summary.from_ms == self._book.to_ms), found[0] if found else None)
+
+    def _due_of(self, key: str) -> _Due | None:
+        """A key's next summary; what stands before it in the chain is let go, but for its parts."""
+        waiting, chain = self.waiting.get(key), self._log.accounting.get(key)
+        if waiting is None or chain is None:
+            return None
         while waiting.events:
             seq = min(waiting.events)
             accepted = chain.accepted_id(seq)
-            if accepted is None:
-                if _is_beyond(chain, seq):
-                    del waiting.events[seq]
-                    continue
-                return
-            told = waiting.events[seq].get(accepted)
-            if isinstance(told, Summary) and self._book.lacks(told):
-                return
+            if accepted is None and not _is_passed(chain, seq):
+                return None
+            told = None if accepted is None else waiting.events[seq].get(accepted)
+            if isinstance(told, Summary):
+                return _Due(waiting, seq, told)
             del waiting.events[seq]
-            yield from self._take(waiting, accepted, told)
+            if isinstance(told, SummaryPart):
+                parts = waiting.parts
+                follows = parts and parts[-1].link.seq + 1 == told.link.seq and told.part == len(parts)
+                waiting.parts = [*parts, told] if follows else [told]
+        return None
 
-    def _take(self, waiting: Waiting, accepted: str, told: _Told) -> Iterator[str]:
-        if isinstance(told, SummaryPart):
-            follows = waiting.parts and waiting.parts[-1].link.seq + 1 == told.link.seq
-            waiting.parts = [*waiting.parts, told] if follows and told.part == len(waiting.parts) else [told]
-            return
+    def _is_ready(self, summary: Summary) -> bool:
+        """Whether each lane that it or an earlier one names was read beyond its time, or to the lane's end."""
+        for name in {*summary.heads, *self._book.known()}:
+            lane = self._log.lanes.find(name)
+            if lane is None:
+                end = self._log.terms.end_of(name)
+                if name in summary.heads and (end is None or end.seq >= 0):
+                    return False
+            elif not lane.ended:
+                head = summary.heads.get(name)
+                if lane.watermark_ms <= summary.to_ms or (head is not None and lane.batches[-1].seq < head.seq):
+                    return False
+        return True
+
+    def _lack(self, summary: Summary) -> Lack | None:
+        """Why a summary can't be recomputed, as far as its heads tell."""
+        missing, void = [], []
+        for name, head in sorted(summary.heads.items()):
+            if self._was_closed_later(name, head, summary.created_at):
+                void.append(name)
+                continue
+            lane = self._log.lanes.find(name)
+            accepted = None if lane is None else lane.chain.accepted_id(head.seq)
+            ended = lane is not None and lane.ended and lane.batches[-1].seq < head.seq
+            if accepted is None and not ended:
+                missing.append(head.id)
+        if missing:
+            return Lack("it names batches that were not read", tuple(missing))
+        if void:
+            return Lack(f"terms that came later have closed lane {void[0]} before what it counts", void=True)
+        return None
+
+    def _was_closed_later(self, name: str, head: Head, second: int) -> bool:
+        """Whether terms dated after a summary have closed a lane below the batch that it names."""
+        book = self._log.terms
+        end = book.end_of(name)
+        if end is None or head.seq <= end.seq:
+            return False
+        for terms in book.by_id.values():
+            told = terms.body.closed.get(name, terms.body.closed.get(f"{name.partition('/')[0]}/*"))
+            if told is not None and told.seq < head.seq:
+                return terms.created_at > second
+        return False
+
+    def _take(self, waiting: Waiting, summary: Summary, lack: Lack | None) -> Iterator[Finding]:
         parts, waiting.parts = waiting.parts, []
-        if isinstance(told, Summary):
-            rows: tuple[SummaryRow, ...] = told.rows
-            if told.parts:
-                whole = len(parts) == told.parts and parts[0].part == 0 and parts[-1].link.seq + 1 == told.link.seq
-                if not whole:
-                    yield f"summary {accepted}: its {told.parts} parts do not stand before it"
-                rows = tuple(row for part in parts for row in part.rows)
-            for text in self._book.take(told, rows):
-                yield f"summary {accepted}: {text}"
+        rows: tuple[SummaryRow, ...] = summary.rows
+        name = f"summary {summary.id}"
+        found: list[Finding] = []
+        if summary.parts:
+            whole = len(parts) == summary.parts and parts[0].part == 0 and parts[-1].link.seq + 1 == summary.link.seq
+            if not whole:
+                text = f"{name}: its {summary.parts} parts do not stand before it"
+                found.append(finding(Code.SUMMARY, text, summary.id))
+            rows = tuple(row for part in parts for row in part.rows)
+        wrong, lack = self._book.take(summary, rows, lack)
+        found += [finding(Code.SUMMARY, f"{name}: {text}", summary.id) for text in wrong]
+        if lack is not None and lack.batches:
+            found.append(finding(Code.MISSING_BATCH, f"{name}: {lack.text}", summary.id, *lack.batches))
+        if lack is not None:
+            untold = finding(Code.SUMMARY_NOT_RECOMPUTED, f"{name}: {lack.text}", summary.id)
+            found.append(Finding(untold.code, NOT_CHECKED, untold.text, untold.events) if lack.void else untold)
+        self.judged += 1
+        self.held += not found
+        yield from found
 
 
-def _is_beyond(chain: Chain[AccountingEvent], seq: int) -> bool:
-    """Whether the chain was closed below that number: nothing there counts."""
-    return chain.closed is not None and seq > chain.closed.seq
+def _is_passed(chain: Chain[AccountingEvent], seq: int) -> bool:
+    """Whether no event of that number will be accepted: the chain was closed below it, or goes on past a gap there."""
+    beyond = chain.closed is not None and seq > chain.closed.seq
+    return beyond or (chain.head is not None and seq < chain.head.seq)

@@ -4,17 +4,19 @@ It runs on the same fold as the pool's own accounting (accounting.log), then say
 (accounting.completeness). Nothing here reads a clock, a socket or anybody's word.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from accounting.completeness import complete
+from accounting.completeness import complete, overdue
 from accounting.drafts import Draft
-from accounting.facts import BatchChecked, Fact, Reopened
+from accounting.facts import BatchChecked, Fact, Reopened, ShareRevoked
 from accounting.findings import VOID_IF_REVOKED, Code, Finding, finding
 from accounting.log import PoolLog
 from accounting.report import CLAIMS, ClaimRow, MinerRow, Report, WorkOverTime, claim_row
 from accounting.shares import CheckedShares
-from accounting.shelves import Shelves
+from accounting.shelves import MemoryShelves, Shelf, Shelves
+from accounting.summaries import Rows, SummaryBook
+from accounting.told import TOLD_KINDS, ToldSummaries, Waiting
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import RECEIPT
@@ -52,15 +54,29 @@ class Audit:
         """`progress` is told the shares of each batch as they are checked, `on_batch` the batch; `shelves` keep what
         grows with the log.
         """
+        shelves = shelves or MemoryShelves()
         self.log = PoolLog(pool, progress, shelves)
+        self._hours: Shelf[Rows] = shelves.open("summary hours")
+        self.take_summaries(SummaryBook(), {})
         self._on_batch = on_batch
         self.reopened: str | None = None
         self._unsettled = 0
 
+    def take_summaries(self, book: SummaryBook, waiting: dict[str, Waiting]) -> None:
+        """Begin with the summaries of an earlier audit."""
+        book.shelf = self._hours
+        self.summaries, self.told = book, ToldSummaries(self.log, book, waiting)
+
     def add(self, event: VerifiedEvent) -> None:
         """Take an event in; the same one twice is one."""
-        self.log.add(event)
+        self.take(event)
         self._added(SETTLE_EVENTS // SETTLE_RECEIPTS if event.kind == RECEIPT else 1)
+
+    def take(self, event: VerifiedEvent) -> None:
+        """Take an event in, and judge nothing for now."""
+        if event.kind in TOLD_KINDS and event.id not in self.log.ids:
+            self.told.add(event)
+        self.log.add(event)
 
     def add_draft(self, receipt: Receipt, draft: Draft) -> None:
         """Take in a receipt of this pool, its signature checked, whose shares were hashed ahead."""
@@ -77,6 +93,7 @@ class Audit:
         """Judge all that can be judged by now."""
         self._unsettled = 0
         self._look_at(self.log.settle())
+        self._judge_summaries()
 
     def finish(self, now_ms: int | None) -> Report | None:
         """There is no more to read: the report. `now_ms` (Unix ms) decides what is overdue; None: nothing is.
@@ -86,6 +103,9 @@ class Audit:
         self.settle()
         if self.reopened is None:
             complete(self.log, now_ms, self._look_at)
+            self._judge_summaries(to_the_end=True)
+            for found in self.told.overdue(now_ms) if now_ms is not None else ():
+                self.log.report(found)
         if self.reopened is not None:
             return None
         log, totals = self.log, self.log.mining.totals
@@ -94,7 +114,7 @@ class Audit:
             pool=str(log.pool),
             from_ms=totals.from_ms,
             to_ms=totals.to_ms,
-            claims=_claims(log, findings),
+            claims=_claims(log, self.told, findings),
             findings=tuple(sorted(findings, key=lambda found: (found.grade, found.code, found.events, found.text))),
             miners=_miners(log),
             grades=dict(sorted(log.books.graded.items())),
@@ -102,17 +122,30 @@ class Audit:
             work=WorkOverTime(totals.span_ms, tuple(sorted(totals.spans.items()))),
         )
 
+    def overdue(self, now_ms: int) -> Iterator[Finding]:
+        """What should be there by a time (Unix ms) and is not."""
+        yield from overdue(self.log, now_ms)
+        yield from self.told.overdue(now_ms)
+
     def graded(self, found: Finding) -> Finding:
         """A finding as the terms in force let it stand: what a revoked key alone has signed is void, and noted."""
         void = found.code in VOID_IF_REVOKED and found.key is not None and self.log.terms.is_left_out(found.key)
         return found.noted() if void else found
 
+    def _judge_summaries(self, *, to_the_end: bool = False) -> None:
+        for found in self.told.settle(to_the_end=to_the_end):
+            self.log.report(found)
+
     def _look_at(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
             if isinstance(fact, Reopened) and self.reopened is None:
                 self.reopened = fact.reason
-            elif isinstance(fact, BatchChecked) and self._on_batch is not None:
-                self._on_batch(fact.receipt, fact.shares)
+            elif isinstance(fact, ShareRevoked):
+                self.summaries.revoke(fact)
+            elif isinstance(fact, BatchChecked):
+                self.summaries.add(fact.receipt, fact.shares)
+                if self._on_batch is not None:
+                    self._on_batch(fact.receipt, fact.shares)
 
     def _added(self, weight: int) -> None:
         self._unsettled += weight
@@ -134,7 +167,7 @@ def audit(
     judge = Audit(pool, progress=progress)
     for event in events:
         # All of it is read before any of it is judged: then no terms come late.
-        judge.log.add(event)
+        judge.take(event)
     for bad in unverified:
         judge.reject(bad)
     report = judge.finish(now_ms)
@@ -142,7 +175,7 @@ def audit(
     return report
 
 
-def _claims(log: PoolLog, findings: Sequence[Finding]) -> tuple[ClaimRow, ...]:
+def _claims(log: PoolLog, told: ToldSummaries, findings: Sequence[Finding]) -> tuple[ClaimRow, ...]:
     chained = log.terms.chain.accepted + sum(chain.accepted for chain in log.chains())
     totals, read = log.mining.totals, log.read
     faults = {name: _faulty(findings, name) for name in CLAIMS}
@@ -156,6 +189,7 @@ def _claims(log: PoolLog, findings: Sequence[Finding]) -> tuple[ClaimRow, ...]:
         "shares' work and binding": (totals.good + totals.bad + totals.unchecked, totals.good),
         "blocks": (blocks + len(log.mining.refused_blocks), blocks),
         "statements": (log.judged, log.judged_ok),
+        "summaries": (told.judged, told.held),
         "payouts": (payouts, payouts - faults["payouts"]),
     }
     return tuple(claim_row(name, checked, max(0, held), findings) for name, (checked, held) in counts.items())

@@ -189,7 +189,7 @@ def opened(
         judge = Audit(pool, shelves=shelves, progress=shown.checked, on_batch=None if record is None else record.see)
         if file is not None and resumed:
             try:
-                resume(judge.log, state, file)
+                resume(judge, state, file)
             except CheckpointRefused as error:
                 raise NoncestrError(str(error)) from None
         miner = None if record is None else record.miner
@@ -265,7 +265,7 @@ def conclude(asked: Asked, reading: Reading, record: RecordCheck | None, now_ms:
     judge = reading.judge
     if asked.checkpoint is not None:
         try:
-            write_checkpoint(asked.checkpoint, judge.log, reading.shelves, now_ms // 1000)
+            write_checkpoint(asked.checkpoint, judge, reading.shelves, now_ms // 1000)
         except (OSError, sqlite3.Error) as error:
             raise NoncestrError(f"--checkpoint {asked.checkpoint}: {error}") from None
     told: ChainReport | None = None

@@ -9,7 +9,6 @@ from functools import partial
 
 import anyio
 
-from accounting.completeness import overdue
 from accounting.findings import Code, Finding
 from accounting.report import FAILS, HOLDS
 from accounting.verifier import Audit, Unverified
@@ -59,7 +58,7 @@ class Watch:
         new = log.findings[self._next_finding :]
         self._next_finding += len(new)
         paid, self._paid = self._paid, set()
-        for found in (*new, *log.books.overpaid(paid), *overdue(log, now_ms), *self._in_the_way(now_ms)):
+        for found in (*new, *log.books.overpaid(paid), *self.judge.overdue(now_ms), *self._in_the_way(now_ms)):
             key = (found.code, found.text, found.events)
             if key not in self.said:
                 self.said.add(key)

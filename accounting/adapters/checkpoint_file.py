@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from accounting.adapters.shelf import SqliteShelves
-from accounting.checkpoint import CODEC, FORM, freeze_log, thaw_log
+from accounting.checkpoint import CODEC, FORM, freeze_audit, thaw_audit
 from accounting.errors import AccountingError
 from accounting.freeze import Unreadable
-from accounting.log import PoolLog
+from accounting.verifier import Audit
 from nips.pool.address import PoolAddress
 
 PROTOCOL = 1
@@ -63,15 +63,15 @@ def _digest(line: bytes, body: BinaryIO, copy: BinaryIO | None = None) -> str:
     return digest.hexdigest()
 
 
-def write_checkpoint(path: Path, log: PoolLog, shelves: SqliteShelves, resume_s: int) -> None:
-    """Keep a settled fold and its shelves, in place of what the file held. `resume_s`: up to when (Unix s) the log was
+def write_checkpoint(path: Path, audit: Audit, shelves: SqliteShelves, resume_s: int) -> None:
+    """Keep a settled audit and its shelves, in place of what the file held. `resume_s`: up to when (Unix s) the log was
     read whole. Raises OSError, sqlite3.Error.
     """
-    shelves.open(_STATE)[_STATE] = freeze_log(log)
+    shelves.open(_STATE)[_STATE] = freeze_audit(audit)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".checkpoint-") as folder:
         body, whole = Path(folder) / "body", Path(folder) / "whole"
         shelves.copy_to(body)
-        header = _header(log.pool, resume_s)
+        header = _header(audit.log.pool, resume_s)
         with body.open("rb") as file:
             header["sha256"] = _digest(_line(header), file)
         with body.open("rb") as file, whole.open("wb") as out:
@@ -118,9 +118,9 @@ def open_checkpoint(path: Path, pool: PoolAddress, scratch: Path) -> tuple[Sqlit
     return shelves, state, resume_s
 
 
-def resume(log: PoolLog, state: bytes, path: Path) -> None:
-    """Let a fresh fold on the checkpoint's shelves go on where it stopped. Raises CheckpointRefused."""
+def resume(audit: Audit, state: bytes, path: Path) -> None:
+    """Let a fresh audit on the checkpoint's shelves go on where it stopped. Raises CheckpointRefused."""
     try:
-        thaw_log(log, state)
+        thaw_audit(audit, state)
     except Unreadable as error:
         raise CheckpointRefused(path, str(error)) from None

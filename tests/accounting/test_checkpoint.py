@@ -35,13 +35,13 @@ def in_parts(parts: list[list[VerifiedEvent]], log: Any, folder: Path) -> Report
         with shelves:
             judge = Audit(log.pool, shelves=shelves)
             if number:
-                resume(judge.log, state, file)
+                resume(judge, state, file)
             for event in part:
                 judge.add(event)
             judge.settle()
             if judge.reopened is not None:
                 return None
-            write_checkpoint(file, judge.log, shelves, number + 1)
+            write_checkpoint(file, judge, shelves, number + 1)
             if number == len(parts) - 1:
                 return judge.finish(log.t0 + NOW)
     raise AssertionError("no parts")
@@ -104,7 +104,7 @@ def checkpoint(story: Any, tmp_path: Path) -> Path:
         for event in story.all():
             judge.add(event)
         judge.settle()
-        write_checkpoint(tmp_path / "checkpoint", judge.log, shelves, 5)
+        write_checkpoint(tmp_path / "checkpoint", judge, shelves, 5)
     return tmp_path / "checkpoint"
 
 

@@ -81,9 +81,9 @@ def test_hours_of_miners_are_bounded_and_totals_stay(monkeypatch: pytest.MonkeyP
 def test_what_no_summary_has_counted_is_told_by_itself() -> None:
     book = SummaryBook()
     assert uncounted(book) == (0, {})
-    tallies = {(ALICE, "a"): WorkerHour(3, 1, {23: 2}, 50), (ALICE, "b"): WorkerHour(4, 1, {}, 40)}
+    tallies = {(ALICE, "a"): WorkerHour(3, 1, {23: 2}, 0x1D00FFFF), (ALICE, "b"): WorkerHour(4, 1, {}, 0x2100FFFF)}
     bucket = LaneHour(5 * HOUR_MS, Head(0, "00" * 32), tallies)
     book.lanes[LANE] = LanePending(4 * HOUR_MS + 7, buckets=[bucket])
     since, miners = uncounted(book)
     assert since == 4 * HOUR_MS + 7
-    assert (miners[ALICE].work, miners[ALICE].rejects, miners[ALICE].best) == (7, {23: 2}, 40)
+    assert (miners[ALICE].work, miners[ALICE].rejects, miners[ALICE].best) == (7, {23: 2}, 0xFFFF << 208)

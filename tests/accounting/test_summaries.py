@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accounting.facts import ShareRevoked
 from accounting.fold import Fold
 from accounting.shares import CheckedShares, JobRef, Session
 from accounting.summaries import MAX_WORKERS, SummaryBook, hour_end
@@ -228,7 +229,7 @@ def changed_row(body, **changes):
     [
         (lambda body: changed_row(body, work=1), "is told as"),
         (lambda body: changed_row(body, best_bits=0x1D00FFFF), "is told as"),
-        (lambda body: replace(body, rows=body.rows[1:]), "is told as None"),
+        (lambda body: replace(body, rows=body.rows[1:]), "is told as nothing"),
         (lambda body: replace(body, rows=()), "2 more rows differ"),
         (lambda body: replace(body, to_ms=body.to_ms + HOUR_MS), "is due"),
         (lambda body: replace(body, from_ms=body.from_ms - HOUR_MS), "is due"),
@@ -239,6 +240,7 @@ def changed_row(body, **changes):
             "the last batch that ended by then",
         ),
         (lambda body: replace(body, heads=dict(list(body.heads.items())[:1])), "more rows differ"),
+        (lambda body: replace(body, heads=dict(list(body.heads.items())[:1])), "is left out, though an earlier one"),
     ],
 )
 def test_a_wrong_summary_is_found(told, change, text):
@@ -392,7 +394,7 @@ def test_many_workers_are_summed_up(told):
     sessions = [Session(miner, f"w{number:03d}", number + 1) for number in range(200)]
     receipt, checked = batch_of(told, sessions, [(number, 0) for number in range(200)])
     book = SummaryBook()
-    book.add(receipt, checked, dict.fromkeys(range(200), 1 << 200))
+    book.add(receipt, checked)
     body = book.due(lambda _: True)
     assert len(body.rows) == MAX_WORKERS
     assert body.rows[0].worker == OTHER_WORKERS
@@ -407,9 +409,10 @@ def test_a_share_that_falls_is_taken_off(told):
     sessions = [Session(miner, "a", 100), Session(miner, "b", 7)]
     receipt, checked = batch_of(told, sessions, [(0, 0), (1, 0), (0, 0)])
     book = SummaryBook()
-    book.add(receipt, checked, {0: 5, 1: 6})
-    book.revoke(receipt.id, 1)
-    book.revoke(receipt.id, 2)
-    book.revoke("00" * 32, 0)
+    book.add(receipt, checked)
+    lane = f"{receipt.signer}/{receipt.lane}"
+    book.revoke(ShareRevoked(receipt.id, 1, lane, receipt.link.seq, sessions[1]))
+    book.revoke(ShareRevoked(receipt.id, 2, lane, receipt.link.seq, sessions[0]))
+    book.revoke(ShareRevoked("00" * 32, 0, "aa/0", 0, sessions[0]))
     (row,) = book.due(lambda _: True).rows
     assert (row.worker, row.work, row.shares) == ("a", 100, 1)

@@ -46,9 +46,15 @@ class ToldSummaries:
     nothing was wrong.
     """
 
-    def __init__(self, log: PoolLog, book: SummaryBook, waiting: dict[str, Waiting] | None = None) -> None:
-        """`waiting`: that of an earlier one, to go on from there."""
+    def __init__(
+        self, log: PoolLog, book: SummaryBook, waiting: dict[str, Waiting] | None = None, *, patient: bool = False
+    ) -> None:
+        """`waiting`: that of an earlier one, to go on from there. `patient`: judge none before its lanes were read
+        beyond its time, so that a batch it left out is known whatever came first; the accounting, which has itself
+        looked at them, rather goes on.
+        """
         self._log = log
+        self._patient = patient
         self._book = book
         # By key; a key's entry stays, since what it told last may be parts of what it tells next.
         self.waiting: dict[str, Waiting] = waiting or {}
@@ -168,8 +174,10 @@ class ToldSummaries:
         return None
 
     def _is_ready(self, summary: Summary) -> bool:
-        """Whether each lane that it or an earlier one names was read beyond its time, or to the lane's end."""
-        for name in {*summary.heads, *self._book.known()}:
+        """Whether what it names was read, and each lane that it or an earlier one names beyond its time, or to the
+        lane's end.
+        """
+        for name in {*summary.heads, *(self._book.known() if self._patient else ())}:
             lane = self._log.lanes.find(name)
             if lane is None:
                 end = self._log.terms.end_of(name)
@@ -177,7 +185,8 @@ class ToldSummaries:
                     return False
             elif not lane.ended:
                 head = summary.heads.get(name)
-                if lane.watermark_ms <= summary.to_ms or (head is not None and lane.batches[-1].seq < head.seq):
+                is_past = lane.watermark_ms > summary.to_ms or not self._patient
+                if not is_past or (head is not None and lane.batches[-1].seq < head.seq):
                     return False
         return True
 

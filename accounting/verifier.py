@@ -65,7 +65,7 @@ class Audit:
     def take_summaries(self, book: SummaryBook, waiting: dict[str, Waiting]) -> None:
         """Begin with the summaries of an earlier audit."""
         book.shelf = self._hours
-        self.summaries, self.told = book, ToldSummaries(self.log, book, waiting)
+        self.summaries, self.told = book, ToldSummaries(self.log, book, waiting, patient=True)
 
     def add(self, event: VerifiedEvent) -> None:
         """Take an event in; the same one twice is one."""

@@ -10,6 +10,7 @@ from typing import Any
 from accounting.facts import BlockSeen
 from accounting.ledger import BookedPayout, BookedReward
 from accounting.service import Accounting
+from accounting.signing import READS_ONLY
 from nips.nip19 import encode_npub
 
 # The newest of each list; the log itself holds the rest.
@@ -103,11 +104,12 @@ class AccountingReadModel:
         }
 
     async def health(self) -> dict[str, Any]:
-        """`{"ok": bool, "parts": {name: ...}}`: not ok when it does not sign, or the books or the log contradict."""
+        """`{"ok": bool, "parts": {name: ...}}`: not ok when it should sign and does not, or books or log contradict."""
         condition = self._accounting.condition()
         contradicted = condition.findings.get("contradicted", 0)
+        well = condition.may_sign in (None, READS_ONLY)
         return {
-            "ok": condition.synced and condition.may_sign is None and not condition.violations and not contradicted,
+            "ok": condition.synced and well and not condition.violations and not contradicted,
             "parts": {
                 "synced": condition.synced,
                 "signing": "yes" if condition.may_sign is None else condition.may_sign,

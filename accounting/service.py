@@ -273,6 +273,7 @@ class Accounting:
         fresh = [event for event in events if event.kind in kinds and event.id not in self.fold]
         with self._unbroken():
             if fresh:
+                await self.own.follow(store, fresh)
                 await store.add_events(fresh)
                 for event in fresh:
                     self._watch_own(event)

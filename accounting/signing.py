@@ -1,6 +1,6 @@
 """Where our own chain stands while we run, and the one way an event gets into it: committed to disk, then shown."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from accounting import ownchain
 from accounting.fold import Fold
@@ -8,6 +8,9 @@ from nips.keys import Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, Link, next_link
+
+# Why books that are only read (accounting.reading) sign nothing: no fault of theirs.
+READS_ONLY: Final = "these books are read, the accounting signs elsewhere"
 
 
 class ChainStore(Protocol):
@@ -21,6 +24,9 @@ class ChainStore(Protocol):
 
     async def stated(self) -> set[str]:
         """Blocks whose reward has a statement of ours that is not void."""
+
+    async def of_kind(self, kind: int) -> list[VerifiedEvent]:
+        """The stored events of one kind, whoever signed them."""
 
     async def add_own(
         self,
@@ -73,6 +79,14 @@ class OwnChain:
         known = not self.recovered or event.id in self._ids
         return not known and ownchain.is_own(event, self.signer.pubkey, self.pool)
 
+    async def follow(self, store: ChainStore, events: list[VerifiedEvent]) -> None:
+        """Events of the log were read and are about to be stored; ours are there already."""
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next event."""
+        return 0 if self.head is None else self.head.seq + 1
+
     def next_place(self, now_ms: int) -> tuple[Link, int]:
         """The link and created_at of the next event: dates never fall along a chain."""
         return next_link(self.head), max(now_ms // 1000, self._second)
@@ -104,7 +118,7 @@ class OwnChain:
         return adoption
 
     def _advance(self, event: VerifiedEvent, block: str | None) -> None:
-        self.head = Head(0 if self.head is None else self.head.seq + 1, event.id)
+        self.head = Head(self.next_seq, event.id)
         self._second = event.created_at
         self._ids.add(event.id)
         if block is not None:

@@ -10,7 +10,8 @@ import typer
 
 from noncestr import __version__
 from noncestr.accounting_cli import accounting_app, archive
-from noncestr.config import Config, example_toml
+from noncestr.config import Config
+from noncestr.config_example import example_toml
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
 from noncestr.journal_cli import journal_app

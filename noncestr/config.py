@@ -7,7 +7,7 @@ them. A bad value is refused with a sentence that names the key, the value and w
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +30,15 @@ from noncestr.checks import (
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
 from noncestr.ledger_config import AccountingSection
+from noncestr.payout_config import (
+    WALLETS,
+    ClnSection,
+    LnbitsSection,
+    LndSection,
+    NwcSection,
+    PhoenixdSection,
+    wallet_problems,
+)
 from noncestr.social_config import SocialConfig
 
 ENV_PREFIX = "NONCESTR_"
@@ -173,10 +182,16 @@ class PayoutsConfig:
     interval_seconds: int = _key(20, "Look for due balances this often, in seconds.", SECONDS)
     backend: str = _key(
         "demo",
-        "demo: the fake Lightning of regtest; on any other network it is as none: balances accumulate.",
-        one_of("demo", "none"),
+        "demo: the fake Lightning of regtest; on any other network it is as none: balances accumulate. Else the wallet "
+        "of a section below: nwc, lnd, cln, lnbits or phoenixd.",
+        one_of("demo", "none", *WALLETS),
     )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
+    nwc: NwcSection = field(default_factory=NwcSection)
+    lnd: LndSection = field(default_factory=LndSection)
+    cln: ClnSection = field(default_factory=ClnSection)
+    lnbits: LnbitsSection = field(default_factory=LnbitsSection)
+    phoenixd: PhoenixdSection = field(default_factory=PhoenixdSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +232,7 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
 
-def _sections() -> dict[str, type]:
+def sections() -> dict[str, type]:
     """The class of each section; [[ports]] are tables of an array and not among them."""
     hints = typing.get_type_hints(Config)
     return {key.name: hints[key.name] for key in dataclasses.fields(Config) if key.name != "ports"}
@@ -260,7 +275,11 @@ def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, s
         if unknown not in keys
     )
     for key in keys.values():
-        variable = f"{ENV_PREFIX}{name}_{key.name}".upper()
+        if dataclasses.is_dataclass(hints[key.name]):
+            inner, within = f"{name}.{key.name}", found.get(key.name, {})
+            values[key.name] = _section(hints[key.name], inner, _table(inner, within, problems), env, problems)
+            continue
+        variable = _variable(name, key.name)
         where = f"{table} {key.name}"
         if variable in env:
             raw: object = env[variable]
@@ -282,6 +301,27 @@ def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, s
             continue
         values[key.name] = value
     return cls(**values)
+
+
+def _table(name: str, found: object, problems: list[str]) -> Mapping[str, Any]:
+    if isinstance(found, dict):
+        return found
+    problems.append(f"{name}: must be a section, written [{name}]")
+    return {}
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{ENV_PREFIX}{section.replace('.', '_')}_{key}".upper()
+
+
+def _variables(name: str, cls: type) -> Iterator[str]:
+    """The environment's names of a section's keys and of those of the sections in it."""
+    hints = typing.get_type_hints(cls)
+    for key in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[key.name]):
+            yield from _variables(f"{name}.{key.name}", hints[key.name])
+        else:
+            yield _variable(name, key.name)
 
 
 def _ports(found: object, problems: list[str]) -> tuple[PortConfig, ...]:
@@ -309,22 +349,16 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError((f"{path} is not TOML: {error}",)) from None
     problems: list[str] = []
-    sections = _sections()
+    known_sections = sections()
     problems.extend(
-        f"[{unknown}]: there is no such section; known: {', '.join(sections)}"
+        f"[{unknown}]: there is no such section; known: {', '.join(known_sections)}"
         for unknown in found
-        if unknown not in (*sections, "ports")
+        if unknown not in (*known_sections, "ports")
     )
     values: dict[str, Any] = {"ports": _ports(found.get("ports", []), problems)}
-    for name, cls in sections.items():
-        table = found.get(name, {})
-        if not isinstance(table, dict):
-            problems.append(f"{name}: must be a section, written [{name}]")
-            table = {}
-        values[name] = _section(cls, name, table, env, problems)
-    known = {
-        f"{ENV_PREFIX}{name}_{key.name}".upper() for name, cls in sections.items() for key in dataclasses.fields(cls)
-    }
+    for name, cls in known_sections.items():
+        values[name] = _section(cls, name, _table(name, found.get(name, {}), problems), env, problems)
+    known = {variable for name, cls in known_sections.items() for variable in _variables(name, cls)}
     problems.extend(
         f"{variable}: there is no such key (environment)"
         for variable in sorted(env)
@@ -343,6 +377,8 @@ def _across(config: Config) -> list[str]:
     stratum = config.stratum
     problems += _across_ports(config)
     problems += chain_problems(config.pool.network, config.chain, config.node)
+    if config.payouts.backend in WALLETS:
+        problems += wallet_problems(config.payouts.backend, getattr(config.payouts, config.payouts.backend))
     tag = stratum.pool_tag
     if not tag.isascii() or not tag.isprintable() or not 1 <= len(tag) <= 30:
         problems.append(f"[stratum] pool_tag = {tag!r}: must be 1 to 30 printable ASCII characters")
@@ -378,37 +414,3 @@ def _across_ports(config: Config) -> list[str]:
         if other != where and keys.port:
             problems.append(f"{where} port = {keys.port}: {other} listens there already")
     return problems
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def example_toml() -> str:
-    """`noncestr.example.toml`: every key, its meaning, its default, its environment variable."""
-    lines = [
-        "# noncestr: every key with its default. Made by `noncestr config example`; a test holds the file to it.",
-        "# Any key can be set in the environment instead: NONCESTR_<SECTION>_<KEY>, lists with commas.",
-    ]
-    for section, cls in _sections().items():
-        lines += ["", f"[{section}]  # {(cls.__doc__ or '').strip()}"]
-        for key in dataclasses.fields(cls):
-            lines += [f"# {key.metadata['doc']}", f"{key.name} = {_toml(key.default)}"]
-        if section == "stratum":
-            lines += _example_port()
-    return "\n".join(lines) + "\n"
-
-
-def _example_port() -> list[str]:
-    lines = ["", "# More Stratum ports, as many as you like; what one leaves out is as it stands here.", "# [[ports]]"]
-    for key in sorted(dataclasses.fields(PortConfig), key=lambda key: key.name != "name"):
-        shown = "high" if key.name == "name" else key.default
-        lines.append(f"# {key.name} = {_toml(shown)}  # {key.metadata['doc']}")
-    return lines

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noncestr import __version__
-from noncestr.config import example_toml
+from noncestr.config_example import example_toml
 
 ROOT = Path(__file__).parents[2]
 PUBKEY = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from noncestr.config import Config, PortConfig, example_toml, load_config
+from noncestr.config import Config, PortConfig, load_config
+from noncestr.config_example import example_toml
 from noncestr.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

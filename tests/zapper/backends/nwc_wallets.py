@@ -220,14 +220,14 @@ class SdkRig(NwcRig):
 
     def __init__(self, url: str, folder: Path, answers: NwcAnswers, clock: RigClock) -> None:
         super().__init__(answers, clock)
-        self._url, self._folder, self._opened = url, folder, 0
+        self.url, self._folder, self._opened = url, folder, 0
 
     @asynccontextmanager
     async def feed(self) -> AsyncIterator[tuple[EventFeed, str]]:
         self._opened += 1
-        bridge = RelayBridge([self._url], outbox_path=self._folder / f"outbox-{self._opened}.sqlite", signer=CLIENT)
+        bridge = RelayBridge([self.url], outbox_path=self._folder / f"outbox-{self._opened}.sqlite", signer=CLIENT)
         async with running(bridge.run):
-            yield BridgeFeed(bridge), self._url
+            yield BridgeFeed(bridge), self.url
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Each backend with a wallet behind it, in one shape for the conformance suite."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -162,7 +163,9 @@ class HttpRig(ScriptedRig):
     def __init__(self, how: Http, server: ScriptedHttp, ledger: ScriptedLedger, clock: RigClock) -> None:
         super().__init__(ledger, clock)
         self.how, self.server = how, server
-        self.secrets, self.caps = (how.secret,), how.caps
+        # Basic authentication sends it in another form.
+        self.secrets = (how.secret, base64.b64encode(f":{how.secret}".encode()).decode())
+        self.caps = how.caps
 
     def open(self, *, good: bool = True, impatient: bool = False) -> AbstractAsyncContextManager[LightningBackend]:
         secret = Secret(self.how.secret if good else WRONG)

@@ -142,13 +142,13 @@ def lnbits(ledger: ScriptedLedger) -> Answer:
         known = asked.headers.get("x-api-key") == KEY
         if asked.path == "/api/v1/wallet":
             if not known:
-                return Told(401, {"detail": "Wallet not found."})
+                return Told(404, {"detail": "Wallet not found."})
             return Told(200, {"id": "w", "name": "pool", "balance": ledger.balance_msat})
         if asked.path == "/api/v1/payments/fee-reserve":
             return Told(200, {"fee_reserve": ledger.fee_msat})
         if asked.method == "POST" and asked.path == "/api/v1/payments":
             if not known:
-                return Told(401, {"detail": "Wallet not found."})
+                return Told(404, {"detail": "Wallet not found."})
             told = asked.json
             assert told["out"] is True
             match await ledger.pay(told["bolt11"]):

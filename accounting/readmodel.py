@@ -4,13 +4,15 @@ work as decimal strings of hashes (per second), keys in hex with their npub besi
 It is a convenience: everything here can be computed from the log by anybody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accounting.facts import BlockSeen
 from accounting.ledger import BookedPayout, BookedReward
 from accounting.service import Accounting
+from accounting.settings_book import Known, shown_worker
 from accounting.signing import READS_ONLY
+from accounting.statistics import WorkerRate
 from nips.nip19 import encode_npub
 
 # The newest of each list; the log itself holds the rest.
@@ -91,10 +93,7 @@ class AccountingReadModel:
             "rejects": 0 if stats is None else stats.rejects,
             "work": "0" if stats is None else str(stats.work),
             "last_share_ms": 0 if stats is None else stats.last_share_ms,
-            "workers": [
-                {"name": name, "hashrate_hs": {"5m": str(rate.hashrate)}, "last_share_ms": rate.last_share_ms}
-                for name, rate in workers.items()
-            ],
+            "workers": shown_workers(accounting.settings.of(pubkey_hex), pubkey_hex, workers),
             "pending_msat": balance.pending_msat,
             "earned_msat": balance.earned_msat,
             "paid_msat": balance.paid_msat,
@@ -167,6 +166,19 @@ def _newest(items: Iterable[Any]) -> list[Any]:
 
 def _texts(numbers: Any) -> dict[str, str]:
     return {name: str(number) for name, number in numbers.items()}
+
+
+def shown_workers(known: Known | None, miner: str, workers: Mapping[str, WorkerRate]) -> list[dict[str, Any]]:
+    """A miner's workers as its settings let them be shown, by name."""
+    shown = [
+        {
+            **shown_worker(known, miner, name)._asdict(),
+            "hashrate_hs": {"5m": str(rate.hashrate)},
+            "last_share_ms": rate.last_share_ms,
+        }
+        for name, rate in workers.items()
+    ]
+    return sorted(shown, key=lambda worker: str(worker["name"]))
 
 
 def what_of(booked: BookedReward) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from accounting.entries import BookEntries, read_entries
 from accounting.hours import Hours, MinerCount, uncounted
 from accounting.ledger import miner_account
 from accounting.paging import Page, Place
-from accounting.readmodel import AccountingReadModel
+from accounting.readmodel import AccountingReadModel, shown_workers
 from accounting.schemes import pplns
 from accounting.schemes.estimates import chance_ppm, daily_msat, effort_ppm, expected_ms, luck_ppm, pending_msat
 from accounting.service import Accounting
+from accounting.settings_book import told
 from accounting.statistics import BUCKET_MS, SHORTEST_MS, SPANS_MS
 from accounting.tax_csv import tax_csv, year_bounds
 from accounting.window import Counted, Selection, count_window
@@ -171,6 +172,7 @@ class Reads:
             "rejects_by_code": {str(code): times for code, times in sorted(count.rejects.items()) if times},
             "best_share_difficulty": None if best is None else f"{float(best):.10g}",
             "estimates": self.estimates(pubkey, rate),
+            "settings": told(self._accounting.settings.of(pubkey)),
         }
 
     def estimates(self, pubkey: str, rate: int) -> list[dict[str, Any]]:
@@ -211,10 +213,7 @@ class Reads:
         fold, now = self._accounting.fold, self._accounting.clock.now_ms()
         if not self.knows(pubkey):
             return None
-        return [
-            {"name": name, "hashrate_hs": {"5m": str(rate.hashrate)}, "last_share_ms": rate.last_share_ms}
-            for name, rate in fold.statistics.workers(pubkey, now).items()
-        ]
+        return shown_workers(self._accounting.settings.of(pubkey), pubkey, fold.statistics.workers(pubkey, now))
 
     def knows(self, pubkey: str) -> bool:
         """Whether this miner ever sent a share or has a place in the books."""

@@ -30,6 +30,7 @@ from accounting.loading import load_fold
 from accounting.log import EVIDENCE
 from accounting.ports import ChainView, EventFeed, Held
 from accounting.rewards import check_offers
+from accounting.settings_book import MinersSettings, NoSettings
 from accounting.signing import OwnChain
 from accounting.views import Views
 from nips.keys import Signer
@@ -100,8 +101,12 @@ class Accounting:
         clock: Clock,
         config: AccountingConfig | None = None,
         database: PostgresPlace | None = None,
+        settings: MinersSettings | None = None,
     ) -> None:
-        """`store_path`: the ledger's file, the kept fold's beside it; with a `database` the ledger itself is there."""
+        """`store_path`: the ledger's file, the kept fold's beside it; with a `database` the ledger itself is there.
+        `settings`: what miners ask for, nothing when not given.
+        """
+        self.settings: MinersSettings = NoSettings() if settings is None else settings
         self.pool = pool
         self.clock = clock
         self.chain = chain
@@ -130,6 +135,7 @@ class Accounting:
             pool,
             round(self._config.balance_interval_s * 1000),
             round(self._config.statistics_interval_s * 1000),
+            self.settings,
         )
 
     # Asking
@@ -169,6 +175,15 @@ class Accounting:
             findings=grades,
             unpublished=self._unpublished,
         )
+
+    def knows(self, miner: str) -> bool:
+        """Whether this key ever sent a share."""
+        return self.fold.statistics.has(miner)
+
+    def heed_settings(self, miner: str) -> None:
+        """A miner's settings changed: its balance and statistics say so."""
+        if self.knows(miner):
+            self._views.touched([miner], [miner])
 
     # Running
 

@@ -7,7 +7,7 @@ key was stolen sees it.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
@@ -127,8 +127,7 @@ def pseudonym(miner: str, worker: str) -> str:
     return f"#{hashlib.sha256(f'noncestr/worker/{miner}/{worker}'.encode()).hexdigest()[:8]}"
 
 
-@dataclass(frozen=True, slots=True)
-class ShownWorker:
+class ShownWorker(NamedTuple):
     """A worker as others may see it: `name` as receipts write names, `alias` what its owner calls it, or ""."""
 
     name: str

@@ -169,6 +169,10 @@ class Statistics:
         """Everybody who ever sent a share."""
         return self._miners.keys()
 
+    def has(self, miner: str) -> bool:
+        """Whether this key ever sent a share."""
+        return miner in self._miners
+
     def last_share_ms(self, miner: str) -> int:
         """A miner's newest credited share, Unix ms; 0 if it has none."""
         known = self._miners.get(miner)

@@ -1,14 +1,16 @@
 """Which balances (34214) and statistics (34215) are due: on change, and for each miner at most once an interval."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from accounting.fold import Fold
+from accounting.settings_book import MinersSettings, NoSettings, shown_worker
 from nips.nip01 import UnsignedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.kinds import BALANCE, STATISTICS
-from nips.pool.views import build_balance, build_miner_statistics, build_pool_statistics
+from nips.pool.views import MinerStatistics, build_balance, build_miner_statistics, build_pool_statistics
 
 # Signing takes a tenth of a millisecond or so: this many at once don't hold the loop, the rest goes with the next tick.
 MAX_AT_ONCE = 100
@@ -38,7 +40,11 @@ class View(NamedTuple):
 class Views:
     """Keeps what was said when. Times are Unix ms."""
 
-    def __init__(self, pool: PoolAddress, balance_ms: int, statistics_ms: int) -> None:
+    def __init__(
+        self, pool: PoolAddress, balance_ms: int, statistics_ms: int, settings: MinersSettings | None = None
+    ) -> None:
+        """`settings`: what miners ask for, nothing when not given."""
+        self._settings: MinersSettings = NoSettings() if settings is None else settings
         # Of two events at one address and second the lower id wins (NIP-01): so never two within one second.
         self._balance_ms = max(balance_ms, 1000)
         self._statistics_ms = max(statistics_ms, 1000)
@@ -94,8 +100,11 @@ class Views:
         if self._is_due(address, self._balance_ms, now_ms):
             del self._balances[miner]
             balance = fold.ledger.balance(miner, head)
+            known = self._settings.of(miner)
+            settings = None if known is None else (known.settings.id, known.destination_ms)
             says = f"{balance.pending_msat} {balance.earned_msat} {balance.paid_msat}"
-            self._say(views, address, says, build_balance(self._pool, balance, now_ms // 1000))
+            says = says if settings is None else f"{says} {settings[0]}"
+            self._say(views, address, says, build_balance(self._pool, balance, now_ms // 1000, settings))
 
     def _add_miner(self, views: list[View], fold: Fold, now_ms: int, miner: str) -> None:
         address = f"{STATISTICS}:{miner}"
@@ -105,5 +114,22 @@ class Views:
         if stats is None or not any(stats.hashrate.values()):
             del self._lively[miner]
         if stats is not None:
-            says = f"{sorted(stats.hashrate.items())} {sorted(stats.workers.items())} {stats.shares} {stats.rejects}"
+            stats = _shown(stats, self._settings)
+            workers = f"{sorted(stats.workers.items())} {sorted(stats.aliases.items())}"
+            says = f"{sorted(stats.hashrate.items())} {workers} {stats.shares} {stats.rejects}"
             self._say(views, address, says, build_miner_statistics(self._pool, stats, now_ms // 1000))
+
+
+def _shown(stats: MinerStatistics, settings: MinersSettings) -> MinerStatistics:
+    """With workers named as their owner wants them to be."""
+    known = settings.of(stats.miner)
+    if known is None:
+        return stats
+    workers: dict[str, int] = {}
+    aliases: dict[str, str] = {}
+    for name, rate in stats.workers.items():
+        shown = shown_worker(known, stats.miner, name)
+        workers[shown.name] = workers.get(shown.name, 0) + rate
+        if shown.alias:
+            aliases[shown.name] = shown.alias
+    return replace(stats, workers=workers, aliases=aliases)

@@ -48,6 +48,7 @@ from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_r
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
+from noncestr.settings_follower import SettingsFollower
 from noncestr.standing import chains_of
 from noncestr.termskeeper import TermsKeeper
 from noncestr.watermarks import Watermarks
@@ -164,7 +165,9 @@ class Pool:
             await enter(looping(self._archived.follow, BridgeFeed(bridge), terms))
             chain = await enter(open_source(self.config, self.data, self.clock))
             names = await enter(open_names(self.data / NAMES, self.clock.now_ms))
-            around = self._surroundings(chain, terms, bridge, names)
+            settings = SettingsFollower(self.data, self.address.pubkey, BridgeFeed(bridge), self.clock.now_ms)
+            await enter(running(settings.run))
+            around = replace(self._surroundings(chain, terms, bridge, names), privacy=settings)
             desk = Desk(lambda: {"watermarks": self._marks()}, {"close": self._close})
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
@@ -180,7 +183,9 @@ class Pool:
                 database=find_database(self.config.accounting),
                 clock=self.clock,
                 config=AccountingConfig(),
+                settings=settings,
             )
+            settings.serve(accounting.knows, accounting.heed_settings)
             await enter(running(accounting.run))
             self._lanes = self._lane_watch(accounting, promises, bridge, plan)
             await enter(looping(self._lanes.watch))

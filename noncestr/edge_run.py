@@ -36,6 +36,7 @@ from noncestr.profiles import delegate_profile, relay_list
 from noncestr.promises import REGTEST
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
+from noncestr.settings_follower import SettingsFollower
 from noncestr.standing import chains_of
 from noncestr.terms_follower import TermsFollower
 from relay_bridge.limits import FOREVER_S
@@ -223,6 +224,8 @@ class LoneEdge:
         if plan.closed:
             names = ", ".join(f'"{encode_npub(edge)}/{name.partition("/")[2]}"' for name in plan.closed)
             self._say(f"a journal is gone: statements wait until the pool's [edge] closed holds {names}")
+        settings = SettingsFollower(self._data, self._pool.pubkey, BridgeFeed(bridge), self._clock.now_ms)
+        await enter(running(settings.run))
         around = Surroundings(
             data=self._data,
             pool=self._pool,
@@ -232,6 +235,7 @@ class LoneEdge:
             publisher=bridge,
             clock=self._clock,
             log=self._config.log,
+            privacy=settings,
             names=await enter(open_names(self._data / NAMES, self._clock.now_ms)),
             payability=RelayPayability(
                 bridge, self._relays, self._clock.now_ms, allow_http_loopback=self._pool.network == REGTEST

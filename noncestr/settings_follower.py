@@ -58,19 +58,27 @@ class SettingsFollower:
         pool: str,
         feed: Feed,
         now_ms: Callable[[], int],
-        is_miner: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`pool`: its key in hex; `is_miner`: whether a key has mined here."""
+        """`pool`: its key in hex."""
         self._path = folder / FILE
         self._pool = pool
         self._feed = feed
         self._now_ms = now_ms
-        self._book = SettingsBook(pool, is_miner)
+        self._is_miner: Callable[[str], bool] = lambda _: False
+        self._heed: Callable[[str], None] = lambda _: None
+        self._book = SettingsBook(pool, self._knows)
         self._lines = 0
         self._version = 0
         self._moved = anyio.Event()
         self.names = HiddenNames(_salt(folder / SALT))
         self._read_file()
+
+    def serve(self, is_miner: Callable[[str], bool], heed: Callable[[str], None]) -> None:
+        """From now on ask `is_miner` who has mined here, and let `heed` know whose settings changed."""
+        self._is_miner, self._heed = is_miner, heed
+
+    def _knows(self, miner: str) -> bool:
+        return self._is_miner(miner)
 
     def of(self, miner: str) -> Known | None:
         """The settings of a miner (key in hex), None if it has none."""
@@ -111,6 +119,7 @@ class SettingsFollower:
             return False
         self._write(_Line(known.destination_ms, event))
         self._enforce(known)
+        self._heed(known.settings.miner)
         return True
 
     def _enforce(self, known: Known) -> None:
@@ -161,7 +170,7 @@ class SettingsFollower:
                 self._lines = 0
                 for line in old:
                     if self._stands(line):
-                        file.write(line)
+                        file.write(line.rstrip(b"\n") + b"\n")
                         self._lines += 1
                 file.flush()
                 os.fsync(file.fileno())

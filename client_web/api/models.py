@@ -131,9 +131,12 @@ class WorkerRates(Strict):
 
 
 class Worker(Strict):
-    """A worker with a share in the last ten minutes. Names are as the miner gave them to Stratum."""
+    """A worker with a share in the last ten minutes. `name` is as the miner gave it to Stratum, or "#" and 8 hex digits
+    where it asked to hide it; `alias` is what its settings call it.
+    """
 
     name: str
+    alias: str
     hashrate_hs: WorkerRates
     last_share_ms: Ms
 
@@ -160,6 +163,24 @@ class Estimate(Strict):
     daily_msat: Msat
 
 
+class MinerSettings(Strict):
+    """A miner's settings (34216) in force: `destination_since_ms` is since when payouts newly created go where
+    `methods`, `lightning`, `onchain` and `mint` say; empty ones are left to the miner's profile and the pool.
+    """
+
+    event: Hex
+    created_ms: Ms
+    methods: list[str]
+    lightning: str
+    onchain: str
+    mint: str
+    destination_since_ms: Ms
+    minimum_msat: Msat
+    donation_ppm: Ppm
+    hide_workers: bool
+    notify: list[str]
+
+
 class MinerDetail(BaseModel):
     """One miner. `rejects_by_code`: by Stratum error code, as the hourly summaries and the batches since tell; the
     edge's word. `best_share_difficulty`: its best share's, which a summary rounds down to 16 bits or so.
@@ -183,6 +204,7 @@ class MinerDetail(BaseModel):
     paid_msat: Msat
     owed_msat: Msat
     estimates: list[Estimate]
+    settings: MinerSettings | None
     unpaid_because: str
     cannot_be_paid: str
 

@@ -5,7 +5,8 @@ Hashrates are decimal strings of hashes per second, since a large pool's pass 2^
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
@@ -64,10 +65,14 @@ class Balance:
         return self.earned_msat - self.paid_msat
 
 
-def build_balance(pool: PoolAddress, balance: Balance, created_at: int) -> UnsignedEvent:
-    """34214, signed by the accounting."""
+def build_balance(
+    pool: PoolAddress, balance: Balance, created_at: int, settings: tuple[str, int] | None = None
+) -> UnsignedEvent:
+    """34214, signed by the accounting. `settings`: the miner's in force (34216), by id, and since when (Unix ms)
+    payouts newly created go where they say.
+    """
     tags = (("d", balance.miner), pool.tag(), ("p", balance.miner), ("alt", "Balance of a miner at a mining pool"))
-    fields = {
+    fields: dict[str, Any] = {
         "miner": balance.miner,
         "pending_msat": balance.pending_msat,
         "earned_msat": balance.earned_msat,
@@ -75,6 +80,8 @@ def build_balance(pool: PoolAddress, balance: Balance, created_at: int) -> Unsig
         "owed_msat": balance.owed_msat,
         "as_of": [] if balance.as_of is None else [balance.as_of.seq, balance.as_of.id],
     }
+    if settings is not None:
+        fields["settings"], fields["destination_ms"] = settings
     return UnsignedEvent(BALANCE, created_at, tags, encode_content(fields))
 
 
@@ -127,7 +134,9 @@ def build_pool_statistics(pool: PoolAddress, stats: PoolStatistics, created_at: 
 
 @dataclass(frozen=True, slots=True)
 class MinerStatistics:
-    """34215 with d = a miner: as the pool's, and hashes per second of each worker over 5 minutes."""
+    """34215 with d = a miner: as the pool's, and hashes per second of each worker over 5 minutes; `aliases`: what the
+    miner calls some of them.
+    """
 
     miner: str
     ms: int
@@ -137,12 +146,13 @@ class MinerStatistics:
     rejects: int
     work: int
     last_share_ms: int
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_miner_statistics(pool: PoolAddress, stats: MinerStatistics, created_at: int) -> UnsignedEvent:
     """34215 of a miner, signed by the accounting."""
     tags = (("d", stats.miner), pool.tag(), ("p", stats.miner), ("alt", "Statistics of a miner at a mining pool"))
-    fields = {
+    fields: dict[str, Any] = {
         "miner": stats.miner,
         "ms": stats.ms,
         "hashrate": {span: str(rate) for span, rate in stats.hashrate.items()},
@@ -152,4 +162,6 @@ def build_miner_statistics(pool: PoolAddress, stats: MinerStatistics, created_at
         "work": str(stats.work),
         "last_share_ms": stats.last_share_ms,
     }
+    if stats.aliases:
+        fields["aliases"] = dict(sorted(stats.aliases.items()))
     return UnsignedEvent(STATISTICS, created_at, tags, encode_content(fields))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.settings_book import SettingsBook, pseudonym, shown_worker, told
@@ -29,6 +29,7 @@ BODIES = [
 ]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(BODIES), st.integers(-3, 3)), max_size=6), st.randoms())
 def test_whatever_order_they_come_in_the_same_are_in_force(drafts, randomness):
     events = [event(body, NOW_S + MAX_AHEAD_S + second) for body, second in drafts]

@@ -41,7 +41,7 @@ from stratum_edge.desk import Desk, House
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
 from stratum_edge.lane import Lane
-from stratum_edge.ports import Submitted, Template, Tip
+from stratum_edge.ports import Privacy, Submitted, Template, Tip
 from stratum_edge.session import Session
 from stratum_edge.status import Counts
 from stratum_edge.vardiff import EASIEST
@@ -409,14 +409,23 @@ class Peer:
 class Bench:
     """A desk with a first job, and peers on it."""
 
-    def __init__(self, terms: Terms | None = None, start: Fraction = EASY, **port: Any) -> None:
+    def __init__(
+        self, terms: Terms | None = None, start: Fraction = EASY, privacy: Privacy | None = None, **port: Any
+    ) -> None:
         self.terms = terms or make_terms()
         self.clock = FakeClock()
         self.journal = MemoryJournal()
         house = House(POOL, Payout(b"\x00\x14" + b"\x55" * 20, b"/noncestr/"))
         self.port = PortConfig(start_difficulty=start, **port)
         self.desk = Desk(
-            house, EDGE_KEY, self.journal, Lane(POOL, 0, NOW), Seats(b"\x07" * 32), Counts(0), [self.port.offer]
+            house,
+            EDGE_KEY,
+            self.journal,
+            Lane(POOL, 0, NOW),
+            Seats(b"\x07" * 32),
+            Counts(0),
+            [self.port.offer],
+            privacy,
         )
         self.desk.begin_segment()
         self.template = make_template()

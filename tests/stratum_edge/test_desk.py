@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from nips.errors import InvalidEvent
+from nips.pool.kinds import RECEIPT
 from nips.pool.receipt import parse_receipt
 from stratum_edge.desk import Desk, House
 from stratum_edge.errors import ForeignJournal
@@ -12,6 +13,7 @@ from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import Payout
 from stratum_edge.journal import encode_record, read_records, recover
 from stratum_edge.lane import Lane
+from stratum_edge.privacy import Hidden, HiddenNames
 from stratum_edge.status import Counts
 
 BLOCK_TARGET = 0x7FFFFF << 232
@@ -47,6 +49,23 @@ def mined(edge, bench, shares=6, seal_at=3, **wanted):
             bench.desk.seal(peer.now)
             bench.journal.flush()
     return stored
+
+
+def test_a_hidden_workers_name_is_in_no_event_from_the_next_job_on(edge):
+    names = HiddenNames(bytes(32))
+    bench = edge.Bench(privacy=names)
+    mined(edge, bench, shares=2, seal_at=1)
+    names.put(bench.peers[0].session.miner, Hidden(everything=True, workers=frozenset()))
+    bench.renew(edge.make_template(), edge.NOW + 60_000)
+    peer = bench.peers[0]
+    for start in range(3):
+        assert peer.submit(edge.NPUB, peer.find(100 * (start + 1)))["result"] is True
+    bench.desk.seal(peer.now + 1)
+    first, second = (parse_receipt(event) for event in bench.events() if event.kind == RECEIPT)
+    worker = first.sessions[0].worker
+    assert {session.worker for session in first.sessions} == {worker}
+    assert not worker.startswith("#")
+    assert {session.worker for session in second.sessions} == {names.in_log(peer.session.miner, worker)}
 
 
 def test_a_crash_at_every_byte_loses_no_stored_share_and_doubles_none(edge):

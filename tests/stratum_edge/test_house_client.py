@@ -20,6 +20,7 @@ from stratum_edge.adapters.house_server import Household, HouseServer
 from stratum_edge.adapters.house_wire import Link
 from stratum_edge.errors import HouseGone, HouseRefused, NameRefused, SourceUnavailable
 from stratum_edge.ports import Submitted, Template, Tip
+from stratum_edge.privacy import Hidden, HiddenNames
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key house").digest())
 POOL = PoolAddress(KEY.pubkey, "regtest")
@@ -150,6 +151,24 @@ class FakeLanes:
         self._tell()
 
 
+class FakeHidden:
+    def __init__(self) -> None:
+        self.names = HiddenNames(bytes(32))
+        self.version = 0
+        self.moved = anyio.Event()
+
+    async def changed(self, known: int) -> int:
+        while known == self.version:
+            await self.moved.wait()
+        return self.version
+
+    def put(self, miner: str, hidden: Hidden) -> None:
+        self.names.put(miner, hidden)
+        self.version += 1
+        moved, self.moved = self.moved, anyio.Event()
+        moved.set()
+
+
 class House:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -157,10 +176,11 @@ class House:
         self.terms = FakeTerms()
         self.outbox = FakeOutbox()
         self.lanes = FakeLanes()
+        self.hidden = FakeHidden()
 
     @asynccontextmanager
     async def open(self, *, guests_only: bool = False) -> AsyncIterator[None]:
-        household = Household(self.terms, self.outbox, self.lanes, FakeNames(), FakePayability())
+        household = Household(self.terms, self.outbox, self.lanes, FakeNames(), FakePayability(), self.hidden)
         server = HouseServer(self.path, self.chain, None if guests_only else household)
         async with anyio.create_task_group() as tasks:
             await tasks.start(server.run)
@@ -186,6 +206,20 @@ async def client_of(house: House, lane: int = 0) -> AsyncIterator[HouseClient]:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path / "house.sock")
+
+
+async def test_a_lane_hides_the_names_that_the_house_hides(house: House) -> None:
+    everything = Hidden(everything=True, workers=frozenset())
+    house.hidden.put("aa", everything)
+    async with house.open(), client_of(house) as client:
+        with anyio.fail_after(20):
+            await client.privacy.told()
+            assert client.privacy.in_log("aa", "rig") == house.hidden.names.in_log("aa", "rig") != "rig"
+            assert client.privacy.in_log("bb", "rig") == "rig"
+            house.hidden.put("bb", everything)
+            while client.privacy.in_log("bb", "rig") == "rig":  # noqa: ASYNC110 - no event says what was told
+                await anyio.sleep(0.01)
+    assert HouseClient(house.path).privacy.in_log("cc", "rig") == "", "nothing is known, nothing is told"
 
 
 async def test_a_lane_sees_the_chain_the_terms_and_the_outbox(house: House) -> None:

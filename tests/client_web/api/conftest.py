@@ -72,8 +72,14 @@ TOTALS = dict.fromkeys(
 )
 
 
+SETTINGS = {
+    "event": hex_of("settings"), "created_ms": NOW, "methods": ["zap"], "lightning": "a@b.c", "onchain": "", "mint": "",
+    "destination_since_ms": NOW, "minimum_msat": 0, "donation_ppm": 0, "hide_workers": False, "notify": ["paid"],
+}  # fmt: skip
+
+
 def detail(miner: str) -> dict[str, Any]:
-    worker = {"name": "rig", "hashrate_hs": {"5m": "5"}, "last_share_ms": NOW}
+    worker = {"name": "rig", "alias": "Cellar", "hashrate_hs": {"5m": "5"}, "last_share_ms": NOW}
     estimate = {
         "offer": "main", "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
         "window_full": False, "msat": 5, "daily_msat": 6,
@@ -82,7 +88,7 @@ def detail(miner: str) -> dict[str, Any]:
         "pubkey": miner, "npub": encode_npub(miner), "ms": NOW, "hashrate_hs": {**RATES, "24h": "7"}, "shares": 3,
         "rejects": 1, "rejects_by_code": {"21": 1}, "best_share_difficulty": "1024.5", "work": "9", "workers": [worker],
         "last_share_ms": NOW, "pending_msat": 1, "earned_msat": 2, "paid_msat": 1, "owed_msat": 1,
-        "estimates": [estimate], "unpaid_because": "", "cannot_be_paid": "",
+        "estimates": [estimate], "settings": SETTINGS, "unpaid_because": "", "cannot_be_paid": "",
     }  # fmt: skip
 
 

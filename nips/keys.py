@@ -24,6 +24,36 @@ class Signer(Protocol):
         """The signed event; its author is this signer's key."""
 
 
+class AsyncSigner(Protocol):
+    """Whoever can sign events for one public key and may take its time: a key at hand, or a remote signer (NIP-46)."""
+
+    @property
+    def pubkey(self) -> str:
+        """The x-only public key, 64 lowercase hex digits."""
+
+    async def sign(self, unsigned: UnsignedEvent) -> VerifiedEvent:
+        """The signed event; its author is this signer's key. Raises an Exception when the signer does not answer, or
+        does not want to."""
+
+
+class AtHand:
+    """A key at hand where one may be elsewhere. `key` is what signs."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Signer) -> None:
+        self.key = key
+
+    @property
+    def pubkey(self) -> str:
+        """The x-only public key, 64 lowercase hex digits."""
+        return self.key.pubkey
+
+    async def sign(self, unsigned: UnsignedEvent) -> VerifiedEvent:
+        """The signed event, at once."""
+        return self.key.sign(unsigned)
+
+
 def _copy_x(output: Any, x: Any, _y: Any, _data: Any) -> int:
     secp256k1.ffi.memmove(output, x, 32)
     return 1

@@ -1,4 +1,4 @@
-"""The command line: noncestr up | edge | journal | accounting | archive | verify | miner | config."""
+"""The command line: noncestr up | edge | journal | accounting | keys | signer | archive | verify | miner | config."""
 
 import sys
 from dataclasses import replace
@@ -15,6 +15,7 @@ from noncestr.config_example import example_toml
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
 from noncestr.journal_cli import journal_app
+from noncestr.keys_cli import keys_app, signer_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 from noncestr.terms_cli import terms_app
@@ -34,6 +35,8 @@ app.add_typer(edge_app, name="edge")
 app.add_typer(journal_app, name="journal")
 app.add_typer(accounting_app, name="accounting")
 app.add_typer(terms_app, name="terms")
+app.add_typer(keys_app, name="keys")
+app.add_typer(signer_app, name="signer")
 app.command("archive")(archive)
 app.command()(verify)
 

@@ -5,8 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from nips.nip46 import Bunker
 from noncestr.errors import KeyFileError
-from noncestr.keyfiles import load, load_or_create
+from noncestr.keyfiles import (
+    BunkerFile,
+    find,
+    fresh,
+    load,
+    load_bunker,
+    load_or_create,
+    write_bunker,
+    write_ncryptsec,
+)
+
+# scrypt's cost in tests: a key that nothing hangs on.
+QUICK = 4
 
 
 def test_a_key_is_made_once_and_private(tmp_path: Path) -> None:
@@ -44,3 +57,40 @@ def test_a_torn_draft_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "pool.new").write_text("nsec1torn")
     assert load_or_create(tmp_path, "pool").pubkey
     assert not (tmp_path / "pool.new").exists()
+
+
+def test_a_key_under_a_passphrase(tmp_path: Path) -> None:
+    key = load_or_create(tmp_path, "pool")
+    path = tmp_path / "pool.ncryptsec"
+    write_ncryptsec(path, key, "correct horse", QUICK)
+    (tmp_path / "pool.nsec").unlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_or_create(tmp_path, "pool", lambda: "correct horse").pubkey == key.pubkey
+    with pytest.raises(KeyFileError, match="does not open") as caught:
+        load(path, lambda: "battery staple")
+    assert "battery" not in str(caught.value)
+
+
+def test_two_files_of_one_key(tmp_path: Path) -> None:
+    key = load_or_create(tmp_path, "pool")
+    write_ncryptsec(tmp_path / "pool.ncryptsec", key, "x", QUICK)
+    with pytest.raises(KeyFileError, match="one of them"):
+        load_or_create(tmp_path, "pool", lambda: "x")
+
+
+def test_a_key_elsewhere(tmp_path: Path) -> None:
+    own, user, signer = fresh(), fresh(), fresh()
+    file = BunkerFile(Bunker(signer.pubkey, ("wss://relay.example",), "used up"), user.pubkey, own)
+    path = tmp_path / "pool.bunker"
+    write_bunker(path, file)
+    assert find(tmp_path, "pool") == path
+    again = load_bunker(path)
+    assert (again.signer.signer, again.signer.relays, again.signer.secret) == (signer.pubkey, file.signer.relays, None)
+    assert (again.user, again.own.pubkey) == (user.pubkey, own.pubkey)
+    assert "nsec" not in repr(again)
+    with pytest.raises(KeyFileError, match="at hand"):
+        load_or_create(tmp_path, "pool")
+    for text in ("", "bunker://x\nnpub1\nnsec1", path.read_text() + "more\n"):
+        path.write_text(text)
+        with pytest.raises(KeyFileError, match="keys connect"):
+            load_bunker(path)

@@ -33,7 +33,7 @@ from accounting.rewards import check_offers
 from accounting.settings_book import MinersSettings, NoSettings
 from accounting.signing import OwnChain
 from accounting.views import Views
-from nips.keys import Signer
+from nips.keys import AsyncSigner
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody
@@ -94,7 +94,7 @@ class Accounting:
         self,
         *,
         pool: PoolAddress,
-        signer: Signer,
+        signer: AsyncSigner,
         feed: EventFeed,
         chain: ChainView,
         store_path: Path,
@@ -360,9 +360,12 @@ class Accounting:
     async def sign(
         self, store: AccountingStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
     ) -> None:
-        """Sign the next event of our chain: committed, then folded, then published."""
+        """Sign the next event of our chain: committed, then folded, then published. Raises what the signer does."""
+        # Before the step that nothing may interrupt: a signer elsewhere takes its time, and may be away.
+        event = await self._signer.sign(unsigned)
         with self._unbroken():
-            self.fold.add(await self.own.sign(store, unsigned, block=block, archive=archive))
+            await self.own.append(store, event, block=block, archive=archive)
+            self.fold.add(event)
             self._unpublished += 1
             self._unsent.set()
             await self._settle(store)
@@ -397,7 +400,7 @@ class Accounting:
                 continue
             try:
                 for view in due:
-                    await self._feed.publish(self._signer.sign(view.unsigned))
+                    await self._feed.publish(await self._signer.sign(view.unsigned))
                 await store.add_views({view.address: StoredView(view.created_at, view.says) for view in due})
             except Exception as error:  # views only repeat the log: the next ones say the same and more
                 self._trouble(f"publishing a view failed: {_reason(error)}")

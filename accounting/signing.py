@@ -4,8 +4,8 @@ from typing import Final, Protocol
 
 from accounting import ownchain
 from accounting.fold import Fold
-from nips.keys import Signer
-from nips.nip01 import UnsignedEvent, VerifiedEvent
+from nips.keys import AsyncSigner
+from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, Link, next_link
 
@@ -43,7 +43,7 @@ class ChainStore(Protocol):
 class OwnChain:
     """Our chain. `recovered`: the relays were asked for it; `forked`: why it must not be gone on with, if so."""
 
-    def __init__(self, signer: Signer, pool: PoolAddress) -> None:
+    def __init__(self, signer: AsyncSigner, pool: PoolAddress) -> None:
         self.signer = signer
         self.pool = pool
         self.head: Head | None = None
@@ -91,14 +91,12 @@ class OwnChain:
         """The link and created_at of the next event: dates never fall along a chain."""
         return next_link(self.head), max(now_ms // 1000, self._second)
 
-    async def sign(
-        self, store: ChainStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
-    ) -> VerifiedEvent:
-        """Sign the next event and commit it. Raises StoreError when the disk refuses it."""
-        event = self.signer.sign(unsigned)
+    async def append(
+        self, store: ChainStore, event: VerifiedEvent, *, block: str | None = None, archive: str | None = None
+    ) -> None:
+        """Commit the next event, signed by our key. Raises StoreError when the disk refuses it."""
         await store.add_own(event, block=block, archive=archive)
         self._advance(event, block)
-        return event
 
     async def adopt(self, store: ChainStore, found: list[VerifiedEvent]) -> ownchain.Adoption:
         """Take over what the relays have of our chain and our file lacks."""

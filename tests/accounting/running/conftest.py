@@ -11,7 +11,7 @@ from accounting.adapters.postgres_database import PostgresPlace
 from accounting.adapters.store import StorePlace
 from accounting.ports import Held
 from accounting.service import Accounting, AccountingConfig
-from nips.keys import SecretKey
+from nips.keys import AtHand, SecretKey
 from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.binding import BoundWork
@@ -304,7 +304,7 @@ class Pool:
         place = self.place(path)
         return Accounting(
             pool=self.log.pool,
-            signer=self.log.accounting,
+            signer=AtHand(self.log.accounting),
             feed=self.relay,
             chain=self.chain,
             store_path=path or self.path,

@@ -135,7 +135,7 @@ def rebuild(
     """
     from accounting.errors import AccountingError
     from nips.pool.address import PoolAddress
-    from noncestr.keyfiles import load
+    from noncestr.keyfiles import pubkey_of
     from noncestr.ledger_place import find_database
     from noncestr.moments import parse_relays
     from noncestr.rebuild import Rebuild
@@ -143,13 +143,13 @@ def rebuild(
 
     loaded = read_config(config)
     keys = data / "keys"
-    pool = PoolAddress(load(keys / "pool.nsec").pubkey, loaded.pool.network)
+    pool = PoolAddress(pubkey_of(keys, "pool"), loaded.pool.network)
     urls = list(loaded.relay.relays) if relay is None else parse_relays(relay)
     say = (lambda _line: None) if as_json else typer.echo
     try:
         with only_one(data):
             database = find_database(loaded.accounting)
-            work = Rebuild(data, pool, load(keys / "accounting.nsec"), say, database)
+            work = Rebuild(data, pool, pubkey_of(keys, "accounting"), say, database)
             done = anyio.run(
                 lambda: work.run(list(archives or ()), urls, timeout_s=timeout, force=force),
                 backend_options=BACKEND_OPTIONS,

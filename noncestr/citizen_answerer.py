@@ -53,7 +53,8 @@ class Answerer:
         self._clock = clock
         self._memory = memory
         self._limits = answer_limits(config.replies_per_hour, config.replies_per_day)
-        self._cipher = KeyCipher(who.key)
+        # A key elsewhere would have to be asked to open whatever anybody sends.
+        self._cipher = None if who.secret is None else KeyCipher(who.secret)
         self._started_s = clock.now_ms() // 1000
         self._opened: OrderedDict[str, None] = OrderedDict()
 
@@ -63,11 +64,10 @@ class Answerer:
             await anyio.sleep(RETRY_S / 10)
         named = {"p": [self._who.key.pubkey]}
         since = self._started_s - GRACE_S
-        wanted = [
+        wanted = [make_filter(kinds=[NOTE], tags=named, since=since)]
+        if self._cipher is not None:
             # A wrap is dated up to two days before what it holds.
-            make_filter(kinds=[GIFT_WRAP], tags=named, since=since - MAX_TWEAK_S),
-            make_filter(kinds=[NOTE], tags=named, since=since),
-        ]
+            wanted.append(make_filter(kinds=[GIFT_WRAP], tags=named, since=since - MAX_TWEAK_S))
         while True:
             try:
                 async with self._feed.subscribe(wanted, name="citizen") as items:
@@ -85,7 +85,7 @@ class Answerer:
         """Answer what asks something; anything else is passed over in silence."""
         if event.kind == NOTE:
             await self._hear_note(event)
-        elif event.kind == GIFT_WRAP and event.id not in self._opened:
+        elif event.kind == GIFT_WRAP and self._cipher is not None and event.id not in self._opened:
             self._opened[event.id] = None
             if len(self._opened) > MAX_OPENED:
                 self._opened.popitem(last=False)
@@ -134,10 +134,11 @@ class Answerer:
             seal_at=now_s - secrets.randbelow(MAX_TWEAK_S),
             wrap_at=now_s - secrets.randbelow(MAX_TWEAK_S),
         )
+        assert self._who.secret is not None, "what was opened is answered"
         return gift_wrap(
             rumor,
-            signer=self._who.key,
-            cipher=self._cipher,
+            signer=self._who.secret,
+            cipher=KeyCipher(self._who.secret),
             recipient=message.sender,
             once=once,
             expiration=now_s + KEEP_ANSWER_S,
@@ -156,7 +157,7 @@ class Answerer:
         if not is_asked or not await self._may_answer(note.id, note.pubkey, Command.HASHRATE):
             return
         text = hashrate_answer(self._books.pool(now_ms), None, now_ms)
-        reply = self._who.key.sign(
+        reply = await self._who.key.sign(
             build_reply(note, text, pool=self._who.key.pubkey, relay=self._who.relay, now_s=now_ms // 1000)
         )
         await self._memory.add_answer(note.id, Answered(now_ms, note.pubkey, Command.HASHRATE.value), reply.id)

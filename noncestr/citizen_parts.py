@@ -32,6 +32,7 @@ def make_citizen(
     """The citizen of a pool whose parts run in one process."""
     who = Identity(
         key=keys.pool,
+        secret=keys.pool_at_hand,
         name=presence.name,
         pool=presence.pool,
         own=frozenset({*presence.names.values(), keys.wallet.pubkey}),

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from nips.keys import SecretKey
+from nips.keys import AsyncSigner, SecretKey
 from nips.nip01 import Filter, VerifiedEvent
 from nips.pool.address import PoolAddress
 
@@ -37,9 +37,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who speaks: the pool's key, its name and network, all keys of the pool, where it is found."""
+    """Who speaks: the pool's key, its name and network, all keys of the pool, where it is found. `secret`: the key if
+    it is at hand; private messages are opened with it, and without it nobody reads them.
+    """
 
-    key: SecretKey
+    key: AsyncSigner
+    secret: SecretKey | None
     name: str
     pool: PoolAddress
     own: frozenset[str]

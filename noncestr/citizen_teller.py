@@ -97,7 +97,7 @@ class Teller:
         every_ms = self._config.status_minutes * 60_000
         if every_ms and not 0 <= now_ms - self._status_ms < every_ms:
             status = pool_status(self._books.pool(now_ms), now_ms=now_ms, every_s=every_ms // 1000, url=self._who.web)
-            await self._feed.publish(self._who.key.sign(status))
+            await self._feed.publish(await self._who.key.sign(status))
             self._status_ms = now_ms
 
     async def _tell_block(self, block: BlockFacts, now_ms: int) -> None:
@@ -109,7 +109,7 @@ class Teller:
             await self._memory.add_silence(subject, now_ms)
             return
         note = block_note(self._who.pool, block, self._memory.efforts[block.block], self._style)
-        await self._post(subject, self._who.key.sign(note), now_ms)
+        await self._post(subject, await self._who.key.sign(note), now_ms)
 
     async def _tell_day(self, now_ms: int) -> None:
         end_ms = now_ms // DAY_MS * DAY_MS
@@ -123,7 +123,7 @@ class Teller:
         if day.is_empty:
             await self._memory.add_silence(subject, now_ms)
             return
-        await self._post(subject, self._who.key.sign(day_note(self._who.pool, day, self._style)), now_ms)
+        await self._post(subject, await self._who.key.sign(day_note(self._who.pool, day, self._style)), now_ms)
 
     async def _post(self, subject: str, note: VerifiedEvent, now_ms: int) -> None:
         await self._memory.add_note(subject, note, now_ms)

@@ -43,7 +43,7 @@ from noncestr.payability import RelayPayability
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
-from noncestr.promise_keeper import PromiseKeeper
+from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_revoked
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
@@ -88,8 +88,8 @@ class Pool:
         self.places = find_places(config, lan=lan)
         self.relays = self._relays()
         # The demo wallet's receipts come from our own address.
-        own = (*(signer for _, signer in self.keys.roles()), self.keys.pool, self.keys.wallet)
-        self._own_keys = frozenset(signer.pubkey for signer in own)
+        roles = (signer.pubkey for _, signer in self.keys.roles())
+        self._own_keys = frozenset((*roles, self.keys.pool.pubkey, self.keys.wallet.pubkey))
         # The embedded relay's, if there is one: what other relays lost is filled from it.
         self._log_store: SqliteEventStore | None = None
         self._archived = Archived(self.address)
@@ -120,8 +120,8 @@ class Pool:
             quorum=relay.quorum,
             social=relay.social,
             social_quorum=relay.social_quorum,
-            # The log's events are signed by several keys of ours; a relay that asks who writes hears the pool's.
-            signer=self.keys.pool,
+            # The log's events are signed by several keys of ours; a relay that asks who writes hears one of them.
+            signer=self.keys.pool_at_hand or self.keys.zapper,
             # The terms promise the log for good.
             retention_s=FOREVER_S,
             chain_of=chains_of(self.address, self._speakers),
@@ -145,6 +145,8 @@ class Pool:
             bridge = self._bridge()
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
+            for key in self.keys.remote:
+                await enter(running(key.run))
             self._gate = GatedFeed(BridgeFeed(bridge), self.address.pubkey, self._hear)
             promises = PromiseKeeper(
                 self.data / "terms.jsonl",
@@ -243,8 +245,8 @@ class Pool:
         await promises.issue(plan.closed)
         if self.config.social.profiles:
             now_s = self.clock.now_ms() // 1000
-            for event in pool_profiles(self._presence(), self.keys.pool, self.keys.roles(), now_s):
-                await bridge.publish(event)
+            for signer, profile in pool_profiles(self._presence(), self.keys.pool, self.keys.roles(), now_s):
+                await publish_signed(bridge, signer, profile)
         return plan
 
     # Lanes

@@ -249,10 +249,9 @@ class LoneEdge:
         await enter(looping(account_for_closed, around, bridge, closed))
         if self._config.social.profiles:
             now_s = self._clock.now_ms() // 1000
-            await bridge.publish(
-                delegate_profile(self._key, self._pool, "edge", now_s, name=encode_npub(self._pool.pubkey)[:SHOWN_NPUB])
-            )
-            await bridge.publish(relay_list(self._key, now_s, self._relays, self._config.relay.social))
+            name = encode_npub(self._pool.pubkey)[:SHOWN_NPUB]
+            await bridge.publish(self._key.sign(delegate_profile(self._pool, "edge", now_s, name=name)))
+            await bridge.publish(self._key.sign(relay_list(now_s, self._relays, self._config.relay.social)))
         calm()
         await enter(looping(collect_calmly))
         if self._stratum.moved:

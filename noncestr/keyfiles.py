@@ -75,6 +75,14 @@ def load(path: Path, ask: Ask | None = None) -> SecretKey:
         raise KeyFileError(f"the key file {path} holds no nsec: {error}") from None
 
 
+def pubkey_of(directory: Path, name: str, ask: Ask | None = None) -> str:
+    """The public key (hex) of a key that exists, wherever it is. Raises KeyFileError."""
+    path = find(directory, name)
+    if path is None:
+        raise KeyFileError(f"there is no key file {directory / name}{NSEC}")
+    return load_bunker(path).user if path.suffix == BUNKER else load(path, ask).pubkey
+
+
 def load_bunker(path: Path) -> BunkerFile:
     """Raises KeyFileError."""
     lines = _read(path).splitlines()

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import anyio
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from nips.errors import NipError
 from nips.nip19 import encode_npub
@@ -55,7 +53,6 @@ def list_keys(data: DataOption = Path("data")) -> None:
     names = sorted({path.stem for path in folder.glob("*") if path.suffix in FORMS})
     if not names:
         raise NoncestrError(f"there are no keys in {folder}")
-    table = Table("key", "kept", "npub", box=None)
     for name in names:
         path = find(folder, name)
         assert path is not None
@@ -63,8 +60,8 @@ def list_keys(data: DataOption = Path("data")) -> None:
             shown = encode_npub(load(path).pubkey)
         else:
             shown = encode_npub(load_bunker(path).user) if path.suffix == BUNKER else "-"
-        table.add_row(name, _KEPT[path.suffix], shown)
-    Console(highlight=False, soft_wrap=True).print(table)
+        # No table: an npub is only of use whole, and a narrow terminal would cut it.
+        typer.echo(f"{name:<14} {_KEPT[path.suffix]:<19} {shown}")
 
 
 @keys_app.command("encrypt")

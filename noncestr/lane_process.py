@@ -19,7 +19,7 @@ from noncestr.clock import WallClock
 from noncestr.config import LogConfig
 from noncestr.errors import NoncestrError
 from noncestr.garbage import calm, collect_calmly
-from noncestr.keyfiles import load
+from noncestr.keyfiles import load_or_create
 from noncestr.lanes import journal_of
 from noncestr.logs import set_level, set_up_logging
 from noncestr.orders import LaneReport, Orders, decode_orders, plain
@@ -90,7 +90,7 @@ class LaneProcess:
         keys = self._data / "keys"
         return Edge(
             source=self._house.source,
-            signer=load(keys / "edge.nsec"),
+            signer=load_or_create(keys, "edge"),
             pool=parse_address(orders.pool),
             terms=self._house.terms,
             publisher=self._house.publisher,

@@ -5,7 +5,7 @@ Every delegated key has a profile that names the pool, so that a zap or a statem
 
 from collections.abc import Iterable
 
-from nips.keys import Signer
+from nips.keys import AsyncSigner, Signer
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.nip17 import MAX_RELAYS, build_dm_relays
 from nips.nip19 import encode_npub
@@ -38,20 +38,18 @@ def profile(
     return signer.sign(build_metadata(metadata, created_at=now_s))
 
 
-def delegate_profile(
-    signer: Signer, pool: PoolAddress, role: str, now_s: int, *, name: str, nip05: str | None = None
-) -> VerifiedEvent:
+def delegate_profile(pool: PoolAddress, role: str, now_s: int, *, name: str, nip05: str | None = None) -> UnsignedEvent:
     """The profile of a key that works for a pool. Its tags name the pool too, for programs."""
     about = f"The {role} of the mining pool nostr:{encode_npub(pool.pubkey)} on {pool.network}. It {_DOES[role]}."
     # NIP-24: a bot's content "is entirely or partially the result of automation".
     metadata = Metadata(name=f"{name} {role}", about=about, nip05=nip05, bot=True)
-    return signer.sign(UnsignedEvent(METADATA, now_s, (("p", pool.pubkey), pool.tag()), metadata.to_text()))
+    return UnsignedEvent(METADATA, now_s, (("p", pool.pubkey), pool.tag()), metadata.to_text())
 
 
-def relay_list(signer: Signer, now_s: int, relays: Iterable[str], social: Iterable[str] = ()) -> VerifiedEvent:
+def relay_list(now_s: int, relays: Iterable[str], social: Iterable[str] = ()) -> UnsignedEvent:
     """A kind 10002 event (NIP-65): the log's relays are written to and read from, the social ones are written to."""
     listed = [*((relay, BOTH) for relay in relays), *((relay, Use.WRITE) for relay in social)]
-    return signer.sign(build_relay_list(listed, created_at=now_s))
+    return build_relay_list(listed, created_at=now_s)
 
 
 def page_handler(presence: Presence, now_s: int) -> UnsignedEvent:
@@ -67,9 +65,11 @@ def page_handler(presence: Presence, now_s: int) -> UnsignedEvent:
 
 
 def pool_profiles(
-    presence: Presence, pool: Signer, delegates: Iterable[tuple[str, Signer]], now_s: int
-) -> list[VerifiedEvent]:
-    """The pool's own profile, relay lists and handler; a profile and a relay list for each delegated key."""
+    presence: Presence, pool: AsyncSigner, delegates: Iterable[tuple[str, AsyncSigner]], now_s: int
+) -> list[tuple[AsyncSigner, UnsignedEvent]]:
+    """The pool's own profile, relay lists and handler; a profile and a relay list for each delegated key; and who is to
+    sign them.
+    """
     metadata = Metadata(
         name=presence.name,
         display_name=presence.name,
@@ -79,15 +79,15 @@ def pool_profiles(
         bot=True,
     )
     events = [
-        pool.sign(UnsignedEvent(METADATA, now_s, (presence.pool.tag(),), metadata.to_text())),
-        relay_list(pool, now_s, presence.relays, presence.social),
-        pool.sign(build_dm_relays(presence.relays[:MAX_RELAYS], created_at=now_s)),
-        pool.sign(page_handler(presence, now_s)),
+        (pool, UnsignedEvent(METADATA, now_s, (presence.pool.tag(),), metadata.to_text())),
+        (pool, relay_list(now_s, presence.relays, presence.social)),
+        (pool, build_dm_relays(presence.relays[:MAX_RELAYS], created_at=now_s)),
+        (pool, page_handler(presence, now_s)),
     ]
     for role, signer in delegates:
         nip05 = presence.identifier(role)
-        events.append(delegate_profile(signer, presence.pool, role, now_s, name=presence.name, nip05=nip05))
-        events.append(relay_list(signer, now_s, presence.relays, presence.social))
+        events.append((signer, delegate_profile(presence.pool, role, now_s, name=presence.name, nip05=nip05)))
+        events.append((signer, relay_list(now_s, presence.relays, presence.social)))
     return events
 
 

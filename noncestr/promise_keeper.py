@@ -7,7 +7,8 @@ from typing import Final
 
 import anyio
 
-from nips.keys import Signer
+from nips.keys import AsyncSigner
+from nips.nip01 import UnsignedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
@@ -20,6 +21,7 @@ from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import parse_lane
 from noncestr.lanes import close_keys, close_lanes
 from noncestr.promises import first_block_bits, refuse_revoked, terms_body
+from noncestr.remote_key import RemoteKeyError
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.service import RelayBridge
 from stratum_edge.demo_target import adjusted_block_bits
@@ -34,6 +36,16 @@ TARGET_SHARES: Final = 20
 Named = Sequence[tuple[str, str]]
 
 
+async def publish_signed(bridge: RelayBridge, signer: AsyncSigner, unsigned: UnsignedEvent) -> None:
+    """Say who we are and where; when a signer elsewhere is away, what the relays have stands."""
+    try:
+        event = await signer.sign(unsigned)
+    except RemoteKeyError as error:
+        logger.warning("kind %d stays as it was: %s", unsigned.kind, error)
+        return
+    await bridge.publish(event)
+
+
 class PromiseKeeper:
     """The one place of a pool that signs terms and its announcement."""
 
@@ -42,7 +54,7 @@ class PromiseKeeper:
         path: Path,
         *,
         pool: PoolAddress,
-        signer: Signer,
+        signer: AsyncSigner,
         relays: tuple[str, ...],
         bridge: RelayBridge,
         gate: GatedFeed,
@@ -110,7 +122,7 @@ class PromiseKeeper:
             web=web,
             created_at=self._clock.now_ms() // 1000,
         )
-        await self._bridge.publish(self._signer.sign(announcement))
+        await publish_signed(self._bridge, self._signer, announcement)
 
     async def promise_again(self, given_up: Mapping[str, Head] | None = None) -> Terms:
         """New terms if the configuration or what is given up asks for them, and an announcement. Raises as `issue`."""
@@ -131,6 +143,10 @@ class PromiseKeeper:
                 continue
             wanted = adjusted_block_bits(bits, hashrate, self._config().chain.block_seconds)
             if wanted is not None:
-                await self.issue(block_bits=wanted)
+                try:
+                    await self.issue(block_bits=wanted)
+                except RemoteKeyError as error:
+                    logger.warning("the demo target stays as it is: %s", error)
+                    continue
                 await self.announce()
                 logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))

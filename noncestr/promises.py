@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nips.keys import SecretKey
+from nips.keys import AsyncSigner, AtHand, SecretKey
 from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, TermsBody
 from noncestr.chains import coinbase_script
+from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
-from noncestr.keyfiles import load_or_create
+from noncestr.keyfiles import BUNKER, find, load_bunker, load_or_create
+from noncestr.passphrase import Passphrase
 from noncestr.payout_script import address_of
+from noncestr.remote_key import RemoteKey
 from stratum_edge.demo_target import block_bits_for
 
 OFFER = "main"
@@ -26,22 +29,43 @@ DEFAULT_GRACE_MS = 600_000
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The pool's keys, one a role."""
+    """The pool's keys, one a role. Pool and accounting sign a few times a minute at most: theirs may be elsewhere."""
 
-    pool: SecretKey
+    pool: AsyncSigner
     edge: SecretKey
-    accounting: SecretKey
+    accounting: AsyncSigner
     zapper: SecretKey
     wallet: SecretKey
 
     @classmethod
     def load(cls, directory: Path) -> "Keys":
         """From files, made at the first start. Raises KeyFileError."""
-        return cls(*(load_or_create(directory, name) for name in cls.__slots__))
+        ask = Passphrase()
 
-    def roles(self) -> tuple[tuple[str, SecretKey], ...]:
+        def at_hand(name: str) -> SecretKey:
+            return load_or_create(directory, name, ask)
+
+        def anywhere(name: str) -> AsyncSigner:
+            path = find(directory, name)
+            if path is not None and path.suffix == BUNKER:
+                return RemoteKey(load_bunker(path), WallClock())
+            return AtHand(at_hand(name))
+
+        return cls(anywhere("pool"), at_hand("edge"), anywhere("accounting"), at_hand("zapper"), at_hand("wallet"))
+
+    @property
+    def pool_at_hand(self) -> SecretKey | None:
+        """The pool's key, unless a remote signer has it."""
+        return self.pool.key if isinstance(self.pool, AtHand) and isinstance(self.pool.key, SecretKey) else None
+
+    @property
+    def remote(self) -> tuple[RemoteKey, ...]:
+        """Those that are elsewhere, to be kept in touch with."""
+        return tuple(key for key in (self.pool, self.accounting) if isinstance(key, RemoteKey))
+
+    def roles(self) -> tuple[tuple[str, AsyncSigner], ...]:
         """The delegated keys and what they may sign."""
-        return (("edge", self.edge), ("accounting", self.accounting), ("zapper", self.zapper))
+        return (("edge", AtHand(self.edge)), ("accounting", self.accounting), ("zapper", AtHand(self.zapper)))
 
 
 def further_edges(config: Config) -> tuple[str, ...]:

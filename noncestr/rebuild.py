@@ -27,7 +27,6 @@ from accounting.fold import Fold
 from accounting.loading import load_fold
 from accounting.service import fold_path
 from nips.errors import InvalidEvent
-from nips.keys import Signer
 from nips.nip01 import Event, VerifiedEvent, decode_event, make_filter, verify
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool.address import PoolAddress
@@ -112,7 +111,7 @@ class Rebuild:
     """One rebuild. The data folder must be held (noncestr.running.only_one)."""
 
     def __init__(
-        self, data: Path, pool: PoolAddress, signer: Signer, say: Say, database: PostgresPlace | None = None
+        self, data: Path, pool: PoolAddress, signer: str, say: Say, database: PostgresPlace | None = None
     ) -> None:
         """`database`: where the books are, if not in the data folder."""
         self._data = data
@@ -149,7 +148,7 @@ class Rebuild:
     async def _build(self, archives: Sequence[Path], relays: Sequence[str], timeout_s: float) -> Rebuilt:
         async with AsyncExitStack() as stack:
             old = await self._open_old(stack)
-            store = await stack.enter_async_context(open_store(self._slots.draft, self._pool, self._signer.pubkey))
+            store = await stack.enter_async_context(open_store(self._slots.draft, self._pool, self._signer))
             for path in archives:
                 await self._take(store, read_archive(path), str(path))
             await self._take(store, _from_own_relay(self._data, LEDGER_KINDS), "the pool's own relay")
@@ -178,7 +177,7 @@ class Rebuild:
         if not await self._slots.is_there():
             return None
         try:
-            return await stack.enter_async_context(open_store(self._slots.ledger, self._pool, self._signer.pubkey))
+            return await stack.enter_async_context(open_store(self._slots.ledger, self._pool, self._signer))
         except (StoreHeld, StoreFailed):
             # It may well be read once that is over.
             raise
@@ -221,7 +220,7 @@ class Rebuild:
 
     async def _own_chain(self, store: AccountingStore, old: AccountingStore | None) -> int:
         """Lay out our own chain: what the sources have of it, then what only the old file has, to be sent again."""
-        signer = self._signer.pubkey
+        signer = self._signer
         found = [event async for event in _own(store, signer, self._pool)]
         kept = self._salvaged if old is None else [event async for event in _own(old, signer, self._pool)]
         known = {event.id for event in found}

@@ -13,7 +13,7 @@ from typing import Protocol
 import anyio
 
 from nips.errors import InvalidPoolEvent
-from nips.keys import Signer
+from nips.keys import AsyncSigner
 from nips.nip01 import Filter, VerifiedEvent, decode_event, encode_event, make_filter, verify
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, next_link
@@ -36,7 +36,7 @@ class Feed(Protocol):
 class TermsKeeper:
     """The newest terms, and the one place that issues new ones."""
 
-    def __init__(self, path: Path, signer: Signer, pool: PoolAddress, feed: Feed) -> None:
+    def __init__(self, path: Path, signer: AsyncSigner, pool: PoolAddress, feed: Feed) -> None:
         self._path = path
         self._signer = signer
         self._pool = pool
@@ -111,14 +111,14 @@ class TermsKeeper:
         return self._terms[-1]
 
     async def issue(self, body: TermsBody, now_ms: int) -> Terms:
-        """New terms, unless the ones in force say the same."""
+        """New terms, unless the ones in force say the same; one at a time. Raises what the signer does."""
         last = self._terms[-1] if self._terms else None
         if last is not None and last.body == body:
             return last
         head = None if last is None else Head(last.link.seq, last.id)
         # created_at never falls along a chain, whatever the clock does.
         created_at = max(now_ms // 1000, 0 if last is None else last.created_at)
-        event = self._signer.sign(build_terms(self._pool, next_link(head), created_at, body))
+        event = await self._signer.sign(build_terms(self._pool, next_link(head), created_at, body))
         terms = parse_terms(event)
         self._append(event)
         self._terms.append(terms)

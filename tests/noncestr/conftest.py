@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nips.keys import SecretKey
+from nips.keys import AtHand, SecretKey
 from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from noncestr.citizen_facts import BlockFacts, DayFacts, MinerNow, PoolNow
@@ -108,7 +108,8 @@ class CitizenRig:
     def who(self) -> Identity:
         pool = key("pool")
         return Identity(
-            key=pool,
+            key=AtHand(pool),
+            secret=pool,
             name="Example",
             pool=PoolAddress(pool.pubkey, "regtest"),
             own=frozenset({pool.pubkey, key("edge").pubkey}),

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from accounting.service import Accounting
-from nips.keys import SecretKey
+from nips.keys import AtHand, SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import STATUS
@@ -56,7 +56,7 @@ class NoChain:
 async def read(url: str, folder: Path) -> None:
     bridge = RelayBridge([url], outbox_path=folder / "outbox.sqlite")
     accounting = Accounting(
-        pool=ADDRESS, signer=ACCOUNTING, feed=BridgeFeed(bridge), chain=NoChain(), clock=WallClock(),
+        pool=ADDRESS, signer=AtHand(ACCOUNTING), feed=BridgeFeed(bridge), chain=NoChain(), clock=WallClock(),
         store_path=folder / "ledger.sqlite",
     )  # fmt: skip
     async with running(bridge.run), running(accounting.run):

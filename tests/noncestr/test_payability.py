@@ -60,7 +60,10 @@ async def test_an_address_or_an_lnurl_is_a_way_to_be_paid():
     ("events", "says"),
     [
         ([], "relays have no profile of yours: publish one .* to wss://pool.example"),
-        ([relay_list(MINER, NOW, ["wss://other.example"])], "your relay list does not name: add wss://pool.example"),
+        (
+            [MINER.sign(relay_list(NOW, ["wss://other.example"]))],
+            "your relay list does not name: add wss://pool.example",
+        ),
         ([profile(MINER, NOW, name="bob")], "names no lightning address: add one"),
         ([profile(MINER, NOW, lud16="bob")], "correct it"),
         ([profile(MINER, NOW, lud16="bob@127.0.0.1:80"), profile(MINER, NOW + 1, name="bob")], "names no lightning"),

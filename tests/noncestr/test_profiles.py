@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
-from nips.keys import SecretKey
+from nips.keys import AsyncSigner, AtHand, SecretKey
+from nips.nip01 import VerifiedEvent
 from nips.nip19 import encode_npub
 from nips.nip89 import parse_handler
 from nips.pool.address import PoolAddress
@@ -27,8 +29,15 @@ def presence(**changes: object) -> Presence:
     return Presence(**{**fields, **changes})  # type: ignore[arg-type] # fields by name
 
 
+def signed(
+    found: Presence, delegates: Sequence[tuple[str, AsyncSigner]] = (("edge", AtHand(EDGE)),)
+) -> list[VerifiedEvent]:
+    profiles = pool_profiles(found, AtHand(POOL), delegates, 5)
+    return [{POOL.pubkey: POOL, EDGE.pubkey: EDGE}[signer.pubkey].sign(unsigned) for signer, unsigned in profiles]
+
+
 def test_profiles_name_the_pool() -> None:
-    events = pool_profiles(presence(), POOL, [("edge", EDGE)], 5)
+    events = signed(presence())
     assert [(event.kind, event.pubkey == POOL.pubkey) for event in events] == [
         (0, True), (10002, True), (10050, True), (31990, True), (0, False), (10002, False),
     ]  # fmt: skip
@@ -43,24 +52,24 @@ def test_profiles_name_the_pool() -> None:
 
 
 def test_a_domain_gives_names_and_a_website() -> None:
-    events = pool_profiles(presence(domain="pool.example", web="https://pool.example"), POOL, [("edge", EDGE)], 5)
+    events = signed(presence(domain="pool.example", web="https://pool.example"))
     pool, edge = json.loads(events[0].content), json.loads(events[4].content)
     assert (pool["nip05"], pool["website"]) == ("_@pool.example", "https://pool.example")
     assert edge["nip05"] == "edge@pool.example"
 
 
 def test_the_operator_may_say_what_the_pool_is() -> None:
-    assert json.loads(pool_profiles(presence(about="ours"), POOL, [], 5)[0].content)["about"] == "ours"
-    assert "coins for play" in json.loads(pool_profiles(presence(), POOL, [], 5)[0].content)["about"]
+    assert json.loads(signed(presence(about="ours"), ())[0].content)["about"] == "ours"
+    assert "coins for play" in json.loads(signed(presence(), ())[0].content)["about"]
 
 
 def test_the_relay_list_says_where_the_pool_reads() -> None:
-    listed = pool_profiles(presence(social=("wss://b", "ws://a")), POOL, [], 5)[1]
+    listed = signed(presence(social=("wss://b", "ws://a")), ())[1]
     assert listed.tags == (("r", "ws://a"), ("r", "wss://b", "write"))
 
 
 def test_the_page_is_offered_for_the_pools_kinds() -> None:
-    handler = parse_handler(pool_profiles(presence(), POOL, [], 5)[3])
+    handler = parse_handler(signed(presence(), ())[3])
     assert {4210, 4211, 4212, 4213, 4214, 4215, 4222, 34210, 34214, 34215, 34216} <= handler.kinds
     assert handler.url("naddr1xyz") == "http://127.0.0.1:8080/#naddr1xyz"
 

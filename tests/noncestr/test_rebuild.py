@@ -87,7 +87,7 @@ def rebuild(ledger):
 
     async def rebuild(data: Path, *archives: Path, force: bool = False):
         said: list[str] = []
-        work = Rebuild(data, POOL, ACCOUNTING, said.append, database)
+        work = Rebuild(data, POOL, ACCOUNTING.pubkey, said.append, database)
         return await work.run(archives, (), timeout_s=5, force=force), said
 
     return rebuild
@@ -216,7 +216,7 @@ async def invoke(*asked):
 async def test_a_damaged_file_gives_what_only_it_has(data, log):
     """Pages other than our own chain's are lost: what was signed is carried over, and nothing is signed twice."""
     said: list[str] = []
-    await Rebuild(data, POOL, ACCOUNTING, said.append).run((), (), timeout_s=5)
+    await Rebuild(data, POOL, ACCOUNTING.pubkey, said.append).run((), (), timeout_s=5)
     forget(data, kinds.ARCHIVE)
     with closing(sqlite3.connect(data / LEDGER)) as database, database:
         page_size = database.execute("PRAGMA page_size").fetchone()[0]
@@ -228,7 +228,7 @@ async def test_a_damaged_file_gives_what_only_it_has(data, log):
     with pytest.raises(StoreError, match=r"damaged.*noncestr accounting rebuild"):
         async with open_store(data / LEDGER, POOL, ACCOUNTING.pubkey):
             pass
-    done = await Rebuild(data, POOL, ACCOUNTING, said.append).run((), (), timeout_s=5)
+    done = await Rebuild(data, POOL, ACCOUNTING.pubkey, said.append).run((), (), timeout_s=5)
     assert (done.before, done.carried) == (None, 1)
     assert "4 events of our own chain were saved from them" in said
     async with open_store(data / LEDGER, POOL, ACCOUNTING.pubkey) as store:

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nips.keys import SecretKey
+from nips.keys import AtHand, SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.terms import Limits, Offer, TermsBody
@@ -36,7 +36,7 @@ class FakeFeed:
 
 async def test_issues_a_chain_and_only_on_change(tmp_path: Path) -> None:
     feed = FakeFeed()
-    keeper = TermsKeeper(tmp_path / "terms.jsonl", KEY, POOL, feed)
+    keeper = TermsKeeper(tmp_path / "terms.jsonl", AtHand(KEY), POOL, feed)
     await keeper.open()
     with pytest.raises(LookupError):
         keeper.current()
@@ -50,34 +50,34 @@ async def test_issues_a_chain_and_only_on_change(tmp_path: Path) -> None:
 
 async def test_resumes_from_the_file_and_drops_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "terms.jsonl"
-    keeper = TermsKeeper(path, KEY, POOL, FakeFeed())
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, FakeFeed())
     await keeper.open()
     first = await keeper.issue(BODY, 5_000)
     path.write_bytes(path.read_bytes() + b'{"id":"torn')
     feed = FakeFeed()
-    again = TermsKeeper(path, KEY, POOL, feed)
+    again = TermsKeeper(path, AtHand(KEY), POOL, feed)
     await again.open()
     assert again.current() == first
     assert [event.id for event in feed.events] == [first.id]
     second = await again.issue(replace(BODY, offers={"main": Offer(fee_ppm=0)}), 6_000)
-    third = TermsKeeper(path, KEY, POOL, FakeFeed())
+    third = TermsKeeper(path, AtHand(KEY), POOL, FakeFeed())
     await third.open()
     assert third.current() == second
 
 
 async def test_continues_the_chain_of_the_relays_when_the_file_is_lost(tmp_path: Path) -> None:
     feed = FakeFeed()
-    keeper = TermsKeeper(tmp_path / "a.jsonl", KEY, POOL, feed)
+    keeper = TermsKeeper(tmp_path / "a.jsonl", AtHand(KEY), POOL, feed)
     await keeper.open()
     first = await keeper.issue(BODY, 5_000)
-    again = TermsKeeper(tmp_path / "b.jsonl", KEY, POOL, feed)
+    again = TermsKeeper(tmp_path / "b.jsonl", AtHand(KEY), POOL, feed)
     await again.open()
     assert again.current() == first
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
 
 
 async def test_changed_wakes_on_new_terms(tmp_path: Path) -> None:
-    keeper = TermsKeeper(tmp_path / "terms.jsonl", KEY, POOL, FakeFeed())
+    keeper = TermsKeeper(tmp_path / "terms.jsonl", AtHand(KEY), POOL, FakeFeed())
     await keeper.open()
     first = await keeper.issue(BODY, 5_000)
     seen = []

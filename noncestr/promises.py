@@ -92,7 +92,7 @@ def first_block_bits(config: Config) -> int | None:
     return block_bits_for(hashrate, max(1, config.chain.block_seconds // 2))
 
 
-def named_keys(config: Config, own: Iterable[tuple[str, SecretKey]]) -> tuple[tuple[str, str], ...]:
+def named_keys(config: Config, own: Iterable[tuple[str, AsyncSigner]]) -> tuple[tuple[str, str], ...]:
     """The keys that the terms name: our `own` (role, key), and the further edges, as (public key in hex, role)."""
     ours = tuple((signer.pubkey, role) for role, signer in own)
     return (*ours, *((key, "edge") for key in further_edges(config) if (key, "edge") not in ours))

@@ -51,6 +51,9 @@ bench-edge: .venv/.dev ## the edge's share path, one process and several
 crash: .venv/.dev      ## kill the edge 320 times under load (the tests do it 25 times)
 	@NONCESTR_KILLS=320 $(PY) -m pytest -s --timeout 3600 tests/stratum_edge/test_crash.py $(ARGS)
 
+crash-payouts: .venv/.dev ## kill the zapper 1,200 times, at every step (the tests do it 90 times)
+	@NONCESTR_KILLS=1200 $(PY) -m pytest -s --show-capture=no --timeout 3600 tests/zapper/test_crashes.py $(ARGS)
+
 fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for more)
 	@$(PY) -m tests.stratum_edge.fuzz_session --seconds 600 $(ARGS)
 

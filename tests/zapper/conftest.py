@@ -154,6 +154,7 @@ class Wallet:
 
     ok: pays. refuse: does not. late: pays, but raises a timeout. lost: never heard of it, raises a timeout.
     lie: pays and says Refused. wrong: pays and shows a wrong preimage. pending: is under way until `finish`.
+    restart: it was stopped before it heard of it, and does not answer questions for a while.
     queued: the order is on its way, the wallet knows nothing of it; `finish` pays it if its invoice still lives.
     """
 
@@ -215,6 +216,11 @@ class Wallet:
             case "wrong":
                 self._pay(key)
                 return Paid("00" * 32, 0)
+            case "restart":
+                # What was on its way is gone with the process that had it.
+                self.queued.clear()
+                self.lookup_script.extend(("raise", "raise"))
+                raise ConnectionResetError
             case "pending":
                 self.under_way[key] = self.amounts[key]
                 return Unclear("still trying")
@@ -457,6 +463,18 @@ class Pool:
 @pytest.fixture
 def around(clock: Clock, feed: Feed, ledger: Ledger, provider: Provider, wallet: Wallet, tmp_path: Path) -> Pool:
     return Pool(clock, feed, ledger, provider, wallet, tmp_path / "intents.sqlite")
+
+
+@pytest.fixture
+def make_around() -> Callable[[Path], Pool]:
+    """Pools of their own, each with its intent store in the given file."""
+
+    def make(path: Path) -> Pool:
+        clock, feed = Clock(), Feed()
+        provider = Provider(clock, feed)
+        return Pool(clock, feed, Ledger(feed), provider, Wallet(provider.preimage, clock), path)
+
+    return make
 
 
 @pytest.fixture

@@ -1,21 +1,23 @@
 """What a payout record's proof is worth (SPEC.md, "4215 payout record").
 
 *proven*: the miner itself signed the invoice, or the request that held it. *attested*: a zap receipt, signed by a key
-that is none of the pool's, says it arrived. *claimed*: the record is sound in itself, but whoever makes an invoice, be
-it the pool, has its preimage. *refuted*: the proof does not hold.
+that is none of the pool's, says it arrived; or ecash that only the miner can spend is signed by the keys shown (and
+*proven*, if the mint says that they are its own). *claimed*: the record is sound in itself, but whoever makes an
+invoice, be it the pool, has its preimage. *refuted*: the proof does not hold.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accounting.ecash_proof import ECASH_METHODS, MintKeys, NoProof, check_ecash
 from accounting.facts import ATTESTED, CLAIMED, PROVEN, REFUTED
 from accounting.shelves import Shelf
 from nips.bolt11 import Invoice, decode_invoice
-from nips.errors import NipError
+from nips.errors import InvalidPoolEvent, NipError
 from nips.nip01 import VerifiedEvent, parse_event, verify
 from nips.nip57 import ZapRequest, check_zap_receipt, check_zap_request, proves_payment, zap_request_text
-from nips.pool.content import decode_content
+from nips.pool.content import decode_content, parse_id
 from nips.pool.kinds import WITHDRAWAL
 from nips.pool.payout import Payout
 
@@ -27,10 +29,8 @@ INVOICE_NETWORKS: Mapping[str, str] = {
     "regtest": "regtest",
 }
 LIGHTNING_METHODS = frozenset({"zap", "lnurl", "bolt11"})
-
-
-class NoProof(Exception):
-    """Why a proof does not hold."""
+# No mint was asked.
+NO_MINTS: MintKeys = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +118,36 @@ def _lightning(
     return Proof(ATTESTED, "the recipient's provider signed the zap receipt", serves)
 
 
+def _ecash(payout: Payout, asked: MintKeys) -> Proof:
+    shown = check_ecash(payout, asked)
+    serves = tuple(f"ecash {y}" for y in shown.ys)
+    if payout.method == "nutzap":
+        serves = (f"nutzap {parse_id(payout.proof.get('nutzap'), 'nutzap')}", *serves)
+    if not shown.own:
+        return Proof(CLAIMED, "the ecash is not locked to the miner's own key", serves)
+    if not shown.asked:
+        return Proof(ATTESTED, "ecash that only the miner can spend, by the keys shown", serves)
+    return Proof(PROVEN, "ecash that only the miner can spend, by the mint's keys", serves)
+
+
 def check_proof(
-    payout: Payout, zappers: frozenset[str], pool_keys: frozenset[str], named: Shelf[VerifiedEvent]
+    payout: Payout,
+    zappers: frozenset[str],
+    pool_keys: frozenset[str],
+    named: Shelf[VerifiedEvent],
+    mint_keys: MintKeys = NO_MINTS,
 ) -> Proof:
     """Grade a payout's proof. `zappers`, `pool_keys`: keys of the terms, hex; `named`: zap receipts and withdrawal
-    requests that were read, by id. A reversal has no proof but the money's being back: claimed.
+    requests that were read, by id; `mint_keys`: of mints that were asked. A reversal has no proof but the money's being
+    back: claimed.
     """
     if payout.amount_msat < 0:
         return Proof(CLAIMED, "money that came back shows on no relay")
-    if payout.method not in LIGHTNING_METHODS:
-        return Proof(CLAIMED, f"the method {payout.method} is not checked by this version")
     try:
+        if payout.method in ECASH_METHODS:
+            return _ecash(payout, mint_keys)
+        if payout.method not in LIGHTNING_METHODS:
+            return Proof(CLAIMED, f"the method {payout.method} is not checked by this version")
         return _lightning(payout, zappers, pool_keys, named)
-    except NoProof as error:
+    except (NoProof, InvalidPoolEvent) as error:
         return Proof(REFUTED, str(error))

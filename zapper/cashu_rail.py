@@ -15,7 +15,7 @@ from nips.nut18 import PaymentRequest, decode_request, payload
 from zapper.ecash import UNIT, Locked
 from zapper.ecash import ProofState as Spent
 from zapper.ecash_ports import Handed, Poster, Wrapper
-from zapper.ecash_rail import EcashRail, plain_proof
+from zapper.ecash_rail import EcashRail
 from zapper.errors import HttpFailed, PaymentBlocked
 from zapper.payout import Intent
 from zapper.profile import newest
@@ -112,9 +112,8 @@ class CashuRail(EcashRail):
             if any(state is not Spent.SPENT for state in states.values()):
                 raise
 
-    def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:
-        common = {"mint": locked.mint, "unit": UNIT, "token": handed.reference}
+    def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:  # noqa: ARG002 - the base's
         if locked.lock:
-            # Its owner alone can spend them: all may see them, and judge.
-            return {**common, "proofs": [plain_proof(proof) for proof in sent]}
-        return {**common, "amount": total(sent), "ys": sorted(proof_y(proof) for proof in sent)}
+            return self._shown(locked, sent)
+        ys = sorted(proof_y(proof) for proof in sent)
+        return {"mint": locked.mint, "unit": UNIT, "amount": total(sent), "ys": ys}

@@ -164,7 +164,8 @@ class Locked(msgspec.Struct, frozen=True):
     """What a payout of ecash is, stored before any mint hears of it: the outputs made for the payee.
 
     `lock`: the 33-byte key in hex they are locked to, "" for none; `locktime` (Unix seconds): from then on the treasury
-    may take them back, 0 for never. `recipient`: the key (hex) it is sent to, by `relays`, or by POST to `url`.
+    may take them back, 0 for never. `keys`: the mint's for these amounts.
+    `recipient`: the key (hex) it is sent to, by `relays`, or by POST to `url`.
     `listed`: the mint as the payee wrote it; `request_id`: of the payment request it answers; `line`: for people.
     """
 
@@ -172,6 +173,7 @@ class Locked(msgspec.Struct, frozen=True):
     lock: str
     locktime: int
     outputs: tuple[Output, ...]
+    keys: dict[int, str]
     recipient: str
     relays: tuple[str, ...] = ()
     url: str = ""

@@ -17,7 +17,7 @@ from nips.nut00 import Proof, hash_to_curve, proof_y
 from nips.nut02 import split
 from nips.nut03 import make_output
 from nips.nut11 import Lock, build_secret
-from zapper.ecash import SECRET_BYTES, Locked, Operation, OpState, decode_locked, encode_locked, reference_of
+from zapper.ecash import SECRET_BYTES, UNIT, Locked, Operation, OpState, decode_locked, encode_locked, reference_of
 from zapper.ecash import ProofState as Spent
 from zapper.ecash_ports import Courier, Handed
 from zapper.errors import MintError, PaymentBlocked
@@ -96,6 +96,7 @@ class EcashRail:
             lock="" if lock is None else lock.pubkey,
             locktime=(lock.locktime or 0) if lock is not None else 0,
             outputs=tuple(outputs),
+            keys={output.amount: amounts[output.amount] for output in outputs},
             recipient="",
         )
 
@@ -184,6 +185,12 @@ class EcashRail:
         """4215's proof."""
         raise NotImplementedError
 
+    @staticmethod
+    def _shown(locked: Locked, sent: Sequence[Proof]) -> dict[str, Any]:
+        """Locked ecash as 4215's proof shows it: its owner alone can spend it, so all may see and judge it."""
+        keys = {str(amount): key for amount, key in sorted(locked.keys.items())}
+        return {"mint": locked.mint, "unit": UNIT, "keys": keys, "proofs": msgspec.to_builtins(list(sent))}
+
     async def _to_relays(self, handed: Handed) -> None:
         """To the payee's relays; to the pool's own when it names none, or those have had their time."""
         event = decode_verified(handed.event)
@@ -270,10 +277,3 @@ def decode_verified(text: str) -> VerifiedEvent:
         content=event.content,
         sig=event.sig,
     )
-
-
-def plain_proof(proof: Proof) -> dict[str, Any]:
-    """A proof as a payout record shows it."""
-    value = msgspec.to_builtins(proof)
-    assert isinstance(value, dict)
-    return value

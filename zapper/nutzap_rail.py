@@ -60,5 +60,6 @@ class NutzapRail(EcashRail):
         await self._feed.publish(decode_verified(handed.event))
         await self._to_relays(handed)
 
-    def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:  # noqa: ARG002 - the base's
-        return {"nutzap": decode_event(handed.event).id, "info": json.loads(locked.info)}
+    def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:
+        own = {"nutzap": decode_event(handed.event).id, "info": json.loads(locked.info)}
+        return {**own, **self._shown(locked, sent)}

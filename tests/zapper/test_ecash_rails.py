@@ -1,0 +1,406 @@
+"""Nutzaps and tokens as rails: what miners get, when it is lost on its way, and what comes back."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from nips.keys import SecretKey
+from nips.nip01 import VerifiedEvent, parse_event, verify
+from nips.nip17 import build_dm_relays, parse_chat
+from nips.nip44 import KeyCipher
+from nips.nip59 import unwrap
+from nips.nip61 import InvalidNutzapInfo, ListedMint, build_info, parse_info, parse_nutzap
+from nips.nut00 import proof_y, total
+from nips.nut00_token import decode_token
+from nips.nut11 import parse_secret
+from nips.nut12 import check_dleq
+from nips.nut18 import InvalidPaymentRequest
+from tests.nips.requests import encode_request
+from tests.zapper.conftest import START_MS, Clock, Feed, secret
+from tests.zapper.mints import MemoryMint
+from zapper.adapters.proof_store import open_proof_store
+from zapper.adapters.wrapper import KeyWrapper
+from zapper.cashu_rail import CashuRail
+from zapper.ecash import decode_locked
+from zapper.errors import HttpFailed, MintError, PaymentBlocked
+from zapper.nutzap_rail import NutzapRail
+from zapper.payout import Intent, State
+from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
+from zapper.rails import Kept, Order, Prepared, Returned, Waiting
+from zapper.treasury import Treasury
+
+pytestmark = pytest.mark.anyio
+MINER, ZAPPER, LOCK = secret(1), secret(2), secret(3)
+RETURN_S = 30 * 86_400
+
+
+class Lost(Exception):
+    """No relay answered."""
+
+
+@dataclass
+class Courier:
+    down: bool = False
+    brought: list[tuple[VerifiedEvent, tuple[str, ...]]] = field(default_factory=list)
+
+    async def deliver(self, event: VerifiedEvent, relays: Sequence[str]) -> None:
+        if self.down:
+            raise Lost
+        self.brought.append((event, tuple(relays)))
+
+
+@dataclass
+class Poster:
+    answers: list[str] = field(default_factory=list)
+    posted: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def post_json(self, url: str, body: str) -> None:
+        self.posted.append((url, json.loads(body)))
+        if self.answers and self.answers.pop(0) == "lost":
+            raise HttpFailed(url, "no answer")
+
+
+@dataclass
+class House:
+    """The pool's ecash: a mint, a treasury, the two rails, and where its messages go."""
+
+    mint: MemoryMint
+    treasury: Treasury
+    feed: Feed
+    courier: Courier
+    poster: Poster
+    clock: Clock
+    nutzap: NutzapRail
+    cashu: CashuRail
+
+
+@asynccontextmanager
+async def house_at(folder: Path, mint: MemoryMint, feed: Feed, clock: Clock) -> AsyncIterator[House]:
+    async with open_proof_store(folder / "proofs.sqlite") as store:
+        treasury = Treasury(mint, store, key=store.key, clock=clock, random=os.urandom, one_at_a_time=anyio.Lock())
+        courier, poster = Courier(), Poster()
+        parts: dict[str, Any] = {
+            "signer": ZAPPER,
+            "feed": feed,
+            "courier": courier,
+            "clock": clock,
+            "random": os.urandom,
+            "return_after_s": RETURN_S,
+        }
+        yield House(
+            mint,
+            treasury,
+            feed,
+            courier,
+            poster,
+            clock,
+            NutzapRail([treasury], **parts),
+            CashuRail([treasury], wrapper=KeyWrapper(ZAPPER, clock), poster=poster, **parts),
+        )
+
+
+@pytest.fixture
+async def house(tmp_path: Path, feed: Feed, clock: Clock) -> AsyncIterator[House]:
+    async with house_at(tmp_path, MemoryMint(), feed, clock) as found:
+        await found.treasury.fund(5000)
+        await found.treasury.recover()
+        yield found
+
+
+def info_event(
+    mints: Sequence[ListedMint] = (ListedMint("HTTP://Mint.test/"),), key: SecretKey = LOCK
+) -> VerifiedEvent:
+    return MINER.sign(
+        build_info(pubkey=key.pubkey, mints=mints, relays=["wss://miner.example"], created_at=START_MS // 1000)
+    )
+
+
+def order(named_by: VerifiedEvent, destination: str = "", amount_msat: int = 777_000) -> Order:
+    return Order("payout-1", MINER.pubkey, amount_msat, 5000, destination, named_by, "pool: 777 sat for your mining")
+
+
+def intent_of(asked: Order, prepared: Prepared) -> Intent:
+    return Intent(
+        payout_id=asked.payout_id,
+        miner=asked.miner,
+        amount_msat=asked.amount_msat,
+        max_fee_msat=asked.max_fee_msat,
+        state=State.SENDING,
+        created_ms=START_MS,
+        step_ms=START_MS,
+        to=asked.named_by.id,
+        destination=asked.destination,
+        method=prepared.method,
+        payload=prepared.payload,
+        reference=prepared.reference,
+    )
+
+
+def settled(intent: Intent, paid: Paid) -> Intent:
+    return replace(intent, state=State.SETTLED, evidence=paid.evidence, fee_msat=paid.fee_msat)
+
+
+async def test_a_nutzap_is_what_its_receiver_can_redeem(house: House) -> None:
+    info = info_event()
+    asked = order(info)
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    assert await house.nutzap.lookup(intent) == NotFound()
+    paid = await house.nutzap.send(intent)
+    assert isinstance(paid, Paid)
+    event, relays = house.courier.brought[0]
+    assert relays == ("wss://miner.example",)
+    assert house.feed.events[event.id] == event
+    nutzap = parse_nutzap(event, parse_info(info))
+    assert (nutzap.amount, nutzap.sender, nutzap.comment) == (777, ZAPPER.pubkey, asked.line)
+    # "EXACTLY as specified by the recipient's kind:10019".
+    assert nutzap.mint.url == "HTTP://Mint.test/"
+    keys = await house.mint.keys(house.mint.keyset.id)
+    for proof in nutzap.proofs:
+        check_dleq(proof, keys[proof.amount])
+    assert nutzap.lock.refund == (house.treasury.refund_key,)
+    assert nutzap.lock.locktime == START_MS // 1000 + RETURN_S
+    proof = house.nutzap.proof(settled(intent, paid))
+    assert proof["nutzap"] == event.id
+    assert verify(parse_event(proof["info"])) == info
+    assert sum(each["amount"] for each in proof["proofs"]) == 777
+    assert await house.nutzap.lookup(intent) == paid
+    assert await house.nutzap.send(intent) == paid
+    assert len(house.courier.brought) == 1
+
+
+async def test_who_can_not_be_nutzapped(house: House) -> None:
+    for mints in ([ListedMint("https://other.test")], [ListedMint("http://mint.test", frozenset({"usd"}))]):
+        with pytest.raises(PaymentBlocked, match="the pool's are http"):
+            await house.nutzap.prepare(order(info_event(mints)))
+    with pytest.raises(InvalidNutzapInfo, match="own key"):
+        await house.nutzap.prepare(order(info_event(key=MINER)))
+    with pytest.raises(PaymentBlocked, match="too little"):
+        await house.nutzap.prepare(order(info_event(), amount_msat=5_001_000))
+
+
+async def test_relays_that_are_away_get_it_later_and_the_same(house: House) -> None:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    house.courier.down = True
+    assert isinstance(await house.nutzap.send(intent), Unclear)
+    assert await house.nutzap.lookup(intent) == Pending()
+    sent = {event.id for event in house.feed.events.values()}
+    house.courier.down = False
+    assert isinstance(await house.nutzap.lookup(intent), Paid)
+    assert {event.id for event, _ in house.courier.brought} == sent
+    assert (await house.treasury.totals()).out == 777
+
+
+async def test_relays_that_stay_away_leave_it_to_the_pools(house: House) -> None:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    house.courier.down = True
+    assert isinstance(await house.nutzap.send(intent), Unclear)
+    house.clock.pass_s(3600)
+    assert isinstance(await house.nutzap.lookup(intent), Paid)
+
+
+async def test_a_mint_that_refuses_fails_the_payout_for_good(house: House) -> None:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    house.mint.rotate()
+    assert isinstance(await house.nutzap.send(intent), Refused)
+    assert isinstance(await house.nutzap.lookup(intent), FailedPayment)
+    assert (await house.treasury.totals()).free == 5000
+    assert not house.courier.brought
+
+
+async def test_a_mint_that_is_down_leaves_it_open(house: House) -> None:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    house.mint.script.extend(["before"])
+    with pytest.raises(MintError):
+        await house.nutzap.send(intent)
+    assert await house.nutzap.lookup(intent) == NotFound()
+    house.mint.script.extend(["", "after"])
+    with pytest.raises(MintError):
+        await house.nutzap.send(intent)
+    house.mint.script.extend(["before"])
+    with pytest.raises(MintError):
+        await house.nutzap.lookup(intent)
+    assert isinstance(await house.nutzap.lookup(intent), Paid)
+    assert (await house.treasury.totals()).out == 777
+
+
+async def test_a_mint_without_keys_blocks_the_payout(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(keyset_id: str) -> Any:
+        raise MintError("http://mint.test", "down")
+
+    monkeypatch.setattr(house.mint, "keys", fail)
+    with pytest.raises(PaymentBlocked, match="down"):
+        await house.nutzap.prepare(order(info_event()))
+
+
+async def paid_nutzap(house: House) -> Intent:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.nutzap.prepare(asked))
+    paid = await house.nutzap.send(intent)
+    assert isinstance(paid, Paid)
+    return settled(intent, paid)
+
+
+async def test_what_is_claimed_is_kept(house: House) -> None:
+    intent = await paid_nutzap(house)
+    assert await house.nutzap.outcome(intent) == Waiting()
+    proofs = [proof for proof, _ in await house.treasury.store.sent_proofs(intent.reference or "")]
+    house.mint.redeem(proofs)
+    # Not every reconciliation asks the mint.
+    assert await house.nutzap.outcome(intent) == Waiting()
+    house.clock.pass_s(60)
+    assert await house.nutzap.outcome(intent) == Kept()
+    totals = await house.treasury.totals()
+    assert (totals.out, totals.claimed) == (0, 777)
+
+
+async def test_what_nobody_claims_comes_back(house: House) -> None:
+    intent = await paid_nutzap(house)
+    house.clock.pass_s(RETURN_S)
+    assert await house.nutzap.outcome(intent) == Waiting()
+    house.clock.pass_s(2 * 3600)
+    house.mint.script.extend(["", "after"])
+    with pytest.raises(MintError):
+        await house.nutzap.outcome(intent)
+    returned = await house.nutzap.outcome(intent)
+    assert returned == Returned("{}")
+    assert await house.nutzap.outcome(intent) == returned
+    totals = await house.treasury.totals()
+    assert (totals.free, totals.out, totals.returned) == (5000, 0, 777)
+    assert house.nutzap.proof(replace(intent, state=State.RETURNED, evidence="{}")) == {}
+
+
+async def test_who_took_a_part_keeps_the_rest(house: House) -> None:
+    intent = await paid_nutzap(house)
+    proofs = [proof for proof, _ in await house.treasury.store.sent_proofs(intent.reference or "")]
+    house.mint.redeem(proofs[:1])
+    assert await house.nutzap.outcome(intent) == Waiting()
+    house.clock.pass_s(RETURN_S + 7200)
+    assert await house.nutzap.outcome(intent) == Kept()
+    assert (await house.treasury.totals()).free == 5000 - 777
+
+
+async def test_a_token_goes_to_the_npub_by_message(house: House) -> None:
+    house.feed.add(MINER.sign(build_dm_relays(["wss://inbox.example"], created_at=START_MS // 1000)))
+    asked = order(info_event(), "http://mint.test")
+    intent = intent_of(asked, await house.cashu.prepare(asked))
+    paid = await house.cashu.send(intent)
+    assert isinstance(paid, Paid)
+    event, relays = house.courier.brought[0]
+    assert relays == ("wss://inbox.example",)
+    assert event.pubkey != ZAPPER.pubkey
+    message = parse_chat(unwrap(event, KeyCipher(MINER)))
+    assert message.sender == ZAPPER.pubkey
+    text = next(line for line in message.text.splitlines() if line.startswith("cashuB"))
+    token = decode_token(text)
+    assert (token.mint, token.unit, total(token.proofs)) == ("http://mint.test", "sat", 777)
+    assert {parse_secret(proof.secret).pubkey for proof in token.proofs} == {"02" + MINER.pubkey}
+    shown = house.cashu.proof(settled(intent, paid))
+    assert {each["secret"] for each in shown["proofs"]} == {proof.secret for proof in token.proofs}
+
+
+async def test_without_a_list_of_relays_the_pools_get_the_message(house: House) -> None:
+    asked = order(info_event())
+    intent = intent_of(asked, await house.cashu.prepare(asked))
+    assert isinstance(await house.cashu.send(intent), Paid)
+    assert not house.courier.brought
+    assert [event.kind for event in house.feed.events.values()] == [1059]
+
+
+async def test_a_mint_that_is_not_the_pools(house: House) -> None:
+    for url in ("https://other.test", "no url"):
+        with pytest.raises(PaymentBlocked):
+            await house.cashu.prepare(order(info_event(), url))
+
+
+async def test_a_payment_request_by_nostr(house: House) -> None:
+    wallet = secret(9)
+    text = encode_request(
+        i="r1", a=777, u="sat", m=["http://mint.test/"], nostr=(wallet.pubkey, ["wss://wallet.example"])
+    )
+    asked = order(info_event(), text)
+    intent = intent_of(asked, await house.cashu.prepare(asked))
+    paid = await house.cashu.send(intent)
+    assert isinstance(paid, Paid)
+    event, relays = house.courier.brought[0]
+    assert relays == ("wss://wallet.example",)
+    got = json.loads(parse_chat(unwrap(event, KeyCipher(wallet))).text)
+    assert (got["id"], got["mint"], got["unit"]) == ("r1", "http://mint.test", "sat")
+    assert sum(proof["amount"] for proof in got["proofs"]) == 777
+    shown = house.cashu.proof(settled(intent, paid))
+    # Whoever reads an unlocked secret may spend it: the record shows none.
+    assert set(shown) == {"mint", "unit", "amount", "ys"}
+    assert shown["amount"] == 777
+    assert got["proofs"][0]["secret"] not in paid.evidence
+    # It has no way back.
+    house.clock.pass_s(10 * RETURN_S)
+    assert await house.cashu.outcome(settled(intent, paid)) == Waiting()
+
+
+async def test_a_payment_request_by_post(house: House) -> None:
+    text = encode_request(a=777, u="sat", post="https://shop.example/pay", nut10={"k": "P2PK", "d": "02" + LOCK.pubkey})
+    asked = order(info_event(), text)
+    intent = intent_of(asked, await house.cashu.prepare(asked))
+    house.poster.answers = ["lost", "lost"]
+    assert isinstance(await house.cashu.send(intent), Unclear)
+    assert await house.cashu.lookup(intent) == Pending()
+    # It did get there: the mint says so, though no answer does.
+    house.poster.answers = ["lost"]
+    proofs = [proof for proof, _ in await house.treasury.store.sent_proofs(intent.reference or "")]
+    house.mint.redeem(proofs)
+    paid = await house.cashu.lookup(intent)
+    assert isinstance(paid, Paid)
+    urls, bodies = zip(*house.poster.posted, strict=True)
+    assert set(urls) == {"https://shop.example/pay"}
+    assert bodies[0] == bodies[-1]
+    assert parse_secret(bodies[0]["proofs"][0]["secret"]).pubkey == "02" + LOCK.pubkey
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": 778, "u": "sat", "post": "https://x.example"},
+        {"a": 777, "u": "usd", "post": "https://x.example"},
+        {"a": 777, "u": "sat", "m": ["https://other.test"], "post": "https://x.example"},
+        {"a": 777, "u": "sat"},
+        {"a": 777, "u": "sat", "post": "https://x.example", "nut10": {"k": "HTLC", "d": "00"}},
+        {"a": 777, "post": "https://x.example"},
+    ],
+)
+async def test_payment_requests_that_are_not_served(house: House, fields: dict[str, Any]) -> None:
+    with pytest.raises((PaymentBlocked, InvalidPaymentRequest)):
+        await house.cashu.prepare(order(info_event(), encode_request(**fields)))
+
+
+async def test_a_killed_pool_hands_over_the_same_ecash(tmp_path: Path, feed: Feed, clock: Clock) -> None:
+    """A new process, with nothing but the stored intent: the payee's secrets are those prepared before."""
+    mint = MemoryMint()
+    asked = order(info_event())
+    async with house_at(tmp_path, mint, feed, clock) as house:
+        await house.treasury.fund(5000)
+        await house.treasury.recover()
+        intent = intent_of(asked, await house.nutzap.prepare(asked))
+        mint.script.extend(["", "after"])
+        with pytest.raises(MintError):
+            await house.nutzap.send(intent)
+    async with house_at(tmp_path, mint, feed, clock) as house:
+        await house.nutzap.begin([intent])
+        paid = await house.nutzap.lookup(intent)
+        assert isinstance(paid, Paid)
+        sent = [proof for proof, _ in await house.treasury.store.sent_proofs(intent.reference or "")]
+        assert {proof.secret for proof in sent} == {
+            output.secret for output in decode_locked(intent.payload or "").outputs
+        }
+        assert mint.worth(sent) == 777
+        assert (await house.treasury.totals()).free == 5000 - 777
+        assert {proof_y(proof) for proof in sent}.isdisjoint(mint.spent)

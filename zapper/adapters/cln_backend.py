@@ -89,8 +89,10 @@ class ClnBackend:
             return NotFound()
         if set(by_status) != {"failed"}:
             return Pending()
-        begun = max(int(each.get("created_at", 0)) for each in found)
-        if payment_hash in self._ended or self._clock() > begun + COMMAND_ENDS_S:
+        begun = [each.get("created_at") for each in found]
+        if any(type(at) is not int for at in begun):
+            raise WalletConfused("Core Lightning's list of payments lacks a time")
+        if payment_hash in self._ended or self._clock() > max(begun) + COMMAND_ENDS_S:
             return FailedPayment("every attempt failed")
         return Pending()
 

@@ -113,7 +113,7 @@ class NwcBackend:
         self._nonce = nonce
         self._pay_timeout_s = pay_timeout_s
         self._ask_timeout_s = ask_timeout_s
-        self._once = PayOnce(self._known)
+        self._once = PayOnce(self.lookup, before=self._known)
         self._listening = anyio.Event()
         self._asked: dict[str, _Asked] = {}
         # Orders to pay whose answer nobody waits for, oldest first, and what late answers to such proved.

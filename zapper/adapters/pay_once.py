@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from nips.bolt11 import Invoice
+from nips.errors import NipError
 from nips.nip57 import proves_payment
 from zapper.errors import ZapperError
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
@@ -19,11 +20,16 @@ def paid(preimage: str, payment_hash: str, fee_msat: int) -> Paid:
     return Paid(preimage, abs(fee_msat))
 
 
-class PayOnce:
-    """Looks before it pays. One for each backend; `lookup` as the port's."""
+Lookup = Callable[[str], Awaitable[Paid | Pending | NotFound | FailedPayment]]
 
-    def __init__(self, lookup: Callable[[str], Awaitable[Paid | Pending | NotFound | FailedPayment]]) -> None:
+
+class PayOnce:
+    """Looks before it pays, and after a no. One for each backend."""
+
+    def __init__(self, lookup: Lookup, *, before: Lookup | None = None) -> None:
+        """`lookup` as the port's. `before`: what is asked before paying, when less certainty will do there."""
         self._lookup = lookup
+        self._before = before or lookup
         self._under_way: set[str] = set()
 
     async def pay(
@@ -35,14 +41,31 @@ class PayOnce:
             return Unclear("this payment is under way")
         self._under_way.add(key)
         try:
-            match await self._lookup(key):
-                case Paid() as before:
-                    return before
+            match await self._before(key):
+                case Paid() as paid_before:
+                    return paid_before
                 case Pending():
                     return Unclear("this payment is under way")
                 case FailedPayment(reason):
                     return Refused(f"this invoice was tried before and failed: {reason}")
                 case NotFound():
-                    return await send()
+                    answer = await send()
+            return await self._confirmed(key, answer) if isinstance(answer, Refused) else answer
         finally:
             self._under_way.discard(key)
+
+    async def _confirmed(self, key: str, refused: Refused) -> Paid | Refused | Unclear:
+        """A no, if the wallet still says so when it is asked again: a node that shuts down gives up its callers before
+        its payments.
+        """
+        try:
+            known = await self._lookup(key)
+        except (ZapperError, NipError) as error:
+            return Unclear(f"{refused.reason}; what became of it is not known ({error})")
+        match known:
+            case Paid():
+                return known
+            case Pending():
+                return Unclear(f"{refused.reason}; but it is under way")
+            case NotFound() | FailedPayment():
+                return refused

@@ -181,6 +181,8 @@ async def open_wallet_http(server: WalletServer) -> AsyncIterator[WalletHttp]:
         trust_env=False,
         # For each step; `_ask` bounds the whole.
         timeout=max(server.ask_timeout_s, server.pay_timeout_s),
+        # A connection kept may be closed under an order to pay, which then is in doubt for nothing.
+        limits=httpx.Limits(max_keepalive_connections=0),
         headers=headers,
     ) as client:
         yield WalletHttp(client, server)

@@ -97,6 +97,8 @@ class NwcAnswers:
         match await self.ledger.pay(text):
             case "exists":
                 return error("PAYMENT_FAILED", "this invoice has already been paid")
+            case "abandoned":
+                return error("PAYMENT_FAILED", "timeout")
             case "poor":
                 return error("INSUFFICIENT_BALANCE", "not enough")
             case "invalid":

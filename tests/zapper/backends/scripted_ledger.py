@@ -24,9 +24,10 @@ class Entry:
 
 @dataclass
 class ScriptedLedger:
-    """`script`: "no route" or "hang" for the next payments, one each; without one they are made.
+    """`script`: "no route", "hang" or "abandon" for the next payments, one each; without one they are made.
 
-    A payment that hangs is under way until `finish` or `give_up` is called; its answer never comes.
+    A payment that hangs is under way until `finish` or `give_up` is called; its answer never comes. One that is
+    abandoned is under way too, while the node gives up on who ordered it.
     """
 
     make_invoice: Callable[..., str]
@@ -58,7 +59,7 @@ class ScriptedLedger:
         return decode_invoice(made)
 
     async def pay(self, text: str, cap_msat: int | None = None) -> Entry | str:
-        """The payment once it is made or failed; "poor", "exists" or "invalid" when it was not begun."""
+        """The payment once it is made or failed; "abandoned"; "poor", "exists" or "invalid" when it was not begun."""
         invoice = decode_invoice(text)
         key, amount_msat = invoice.payment_hash, invoice.amount_msat or 0
         self.orders[key] += 1
@@ -75,6 +76,8 @@ class ScriptedLedger:
         match self.script.popleft() if self.script else "ok":
             case "no route":
                 entry.state, entry.reason = "failed", "no route"
+            case "abandon":
+                return "abandoned"
             case "hang":
                 await anyio.sleep_forever()
             case _:

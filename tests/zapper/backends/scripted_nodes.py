@@ -47,6 +47,8 @@ def lnd(ledger: ScriptedLedger) -> Answer:
             match await ledger.pay(told["payment_request"], int(told["fee_limit_msat"])):
                 case "exists":
                     return error(409, 6, "invoice is already paid")
+                case "abandoned":
+                    return error(500, 2, "router shutting down")
                 case "poor":
                     result = payment(key, Entry(0, 0, 0, "failed"))
                     result["result"]["failure_reason"] = "FAILURE_REASON_INSUFFICIENT_BALANCE"
@@ -79,6 +81,8 @@ def cln(ledger: ScriptedLedger) -> Answer:
             match await ledger.pay(told["invstring"], told["maxfee"]):
                 case "exists":
                     return error(219, "Already paid this invoice successfully")
+                case "abandoned":
+                    return error(209, "Timed out")
                 case "poor":
                     return error(205, "We do not have sufficient funds to pay for the specified amount")
                 case "invalid":
@@ -154,6 +158,8 @@ def lnbits(ledger: ScriptedLedger) -> Answer:
             match await ledger.pay(told["bolt11"]):
                 case "exists":
                     return error("Payment already paid.", "success")
+                case "abandoned":
+                    return error("Payment failed: timeout", "failed")
                 case "poor":
                     return error("Insufficient balance.", "failed")
                 case "invalid":
@@ -194,6 +200,8 @@ def phoenixd(ledger: ScriptedLedger) -> Answer:
             match await ledger.pay(text):
                 case "exists":
                     return Told(200, {"paymentHash": key, "reason": "this invoice has already been paid"})
+                case "abandoned":
+                    return Told(200, {"paymentHash": key, "reason": "payment is already in progress"})
                 case "poor":
                     return Told(200, {"paymentHash": key, "reason": "not enough funds in wallet to afford payment"})
                 case "invalid":

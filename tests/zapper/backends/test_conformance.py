@@ -79,6 +79,19 @@ async def test_a_payment_that_fails_on_its_way(rig_of, kind: str) -> None:
         assert await rig.times_paid(invoice) == 0
 
 
+@pytest.mark.parametrize("kind", SCRIPTED)
+async def test_a_no_while_the_payment_is_under_way(rig_of, kind: str) -> None:
+    """Nodes that shut down or lose patience turn their callers away before their payments have come to an end."""
+    async with rig_of(kind) as rig, rig.open() as backend:
+        rig.ledger.script.append("abandon")
+        invoice = await rig.invoice()
+        assert isinstance(await backend.pay(invoice, max_fee_msat=CAP_MSAT), Unclear)
+        assert await backend.lookup(invoice.payment_hash) == Pending()
+        rig.ledger.finish(invoice.payment_hash)
+        assert isinstance(await backend.lookup(invoice.payment_hash), Paid)
+        assert rig.ledger.orders[invoice.payment_hash] == 1
+
+
 @pytest.mark.parametrize("kind", ALL)
 async def test_a_second_order_is_no_second_payment(rig_of, kind: str) -> None:
     async with rig_of(kind) as rig:

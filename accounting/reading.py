@@ -28,7 +28,7 @@ class _Reader:
     def __init__(self, pubkey: str) -> None:
         self.pubkey = pubkey
 
-    def sign(self, unsigned: UnsignedEvent) -> VerifiedEvent:
+    async def sign(self, unsigned: UnsignedEvent) -> VerifiedEvent:
         """Never: READS_ONLY is why."""
         raise PermissionError(f"kind {unsigned.kind}: {READS_ONLY}")
 

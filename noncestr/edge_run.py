@@ -3,8 +3,8 @@
 It shares nothing with the pool but relays: terms come from them, jobs, receipts and blocks go to them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -12,46 +12,33 @@ import anyio
 
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
-from noncestr.archived import Archived, kept
-from noncestr.chains import open_source
-from noncestr.clock import WallClock
 from noncestr.closed_lanes import account_for_closed
 from noncestr.config import Config
 from noncestr.control import Desk
 from noncestr.cut_off import watch_cut
 from noncestr.edge_clock import ClockedSource, EdgeClock
-from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
+from noncestr.edge_parts import Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
-from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
-from noncestr.keyfiles import load_or_create
 from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
+from noncestr.outpost import REMIND_S, Outpost, reach_chain
 from noncestr.payability import RelayPayability
 from noncestr.places import move_stratum, place_stratum, reachable
-from noncestr.profiles import delegate_profile, relay_list
 from noncestr.promises import REGTEST
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
-from noncestr.standing import chains_of
 from noncestr.terms_follower import TermsFollower
-from relay_bridge.limits import FOREVER_S
 from relay_bridge.service import RelayBridge
-from stratum_edge.adapters.house_client import HouseClient
 from stratum_edge.adapters.nip05_names import open_names
 from stratum_edge.config import EdgeConfig
-from stratum_edge.ports import TemplateSource
 
-# How often an edge that the terms do not name says what it waits for.
-REMIND_S: Final = 60.0
-# How long the last events may take to reach the relays when the edge stops, and when it starts.
+# How long the last events may take to reach the relays when the edge starts.
 FLUSH_S: Final = 5.0
-# An edge knows its pool by npub only: so much of it stands in the edge's name.
-SHOWN_NPUB: Final = 12
 Say = Callable[[str], None]
 
 
@@ -77,12 +64,12 @@ class LoneEdge:
         self._chain_of = chain_of
         self._lan = lan
         self._say = say
-        self._key = load_or_create(data / "keys", "edge")
+        self._outpost = Outpost(config, data, pool=pool, relays=relays, role="edge", say=say)
+        assert self._outpost.key is not None
+        self._key = self._outpost.key
         self._stratum = place_stratum(config, lan=lan)
         self._edge: EdgePart | None = None
-        self._terms: TermsFollower | None = None
-        self._archived = Archived(pool)
-        self._clock = WallClock()
+        self._clock = self._outpost.clock
         self._drained = anyio.Event()
 
     async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
@@ -92,36 +79,19 @@ class LoneEdge:
         """
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            bridge = RelayBridge(
-                self._relays,
-                outbox_path=self._data / "outbox.sqlite",
-                quorum=self._config.relay.quorum,
-                social=self._config.relay.social,
-                social_quorum=self._config.relay.social_quorum,
-                signer=self._key,
-                # The terms promise the log for good.
-                retention_s=FOREVER_S,
-                chain_of=chains_of(self._pool, self._speakers),
-                keep=kept([self._key.pubkey], self._archived.periods),
-            )
-            await enter(running(bridge.run))
-            stack.push_async_callback(self._flush, bridge)
-            terms = TermsFollower(self._data / "terms.json", self._pool, BridgeFeed(bridge))
-            self._terms = terms
-            await enter(running(terms.run))
-            await enter(looping(self._archived.follow, BridgeFeed(bridge), terms))
-            clock = EdgeClock(self._pool, terms, BridgeFeed(bridge), self._clock, anyio.current_time)
+            await enter(self._outpost.reached())
+            bridge, terms = self._outpost.bridge, self._outpost.terms
+            clock = EdgeClock(self._pool, terms, self._outpost.feed, self._clock, anyio.current_time)
             await enter(looping(clock.watch))
             await enter(looping(watch_cut, bridge, terms, anyio.current_time))
-            self._introduce()
             left_out = False
             while not left_out:
                 await first_of(stopped, lambda: self._may_serve(terms, clock))
-                if not self._is_named(terms) or clock.is_off:
+                if not self._outpost.is_named or clock.is_off:
                     break
                 if await self._serve_while(stopped, terms, bridge, clock):
                     break
-                left_out = not self._is_named(terms)
+                left_out = not self._outpost.is_named
             self._say("stopping ...")
         self._say("stopped; everything is kept in " + str(self._data))
         if left_out:
@@ -145,7 +115,7 @@ class LoneEdge:
             )
             if not over and clock.is_off:
                 self._say("the clock is too far from the pool's: miners are let go until it is set")
-            elif not over and self._is_named(terms):
+            elif not over and self._outpost.is_named:
                 self._say("a lane was closed by the pool: miners are let go for a moment, another lane is begun")
         self._edge = None
         return over
@@ -153,34 +123,13 @@ class LoneEdge:
     async def _no_longer_served(self, terms: TermsFollower, lanes: Collection[int]) -> None:
         """Return once the terms leave this edge out, or close one of its lanes."""
         names = {f"{self._key.pubkey}/{number}" for number in lanes}
-        while self._is_named(terms) and not names & terms.current().body.closed.keys():
+        while self._outpost.is_named and not names & terms.current().body.closed.keys():
             await terms.changed(terms.current().id)
-
-    # Who we are
-
-    def _speakers(self) -> frozenset[str]:
-        """Whose chains are watched: those of the keys that the terms name, and ours."""
-        try:
-            named = () if self._terms is None else self._terms.current().body.keys
-        except LookupError:
-            named = ()
-        return frozenset({self._key.pubkey, self._pool.pubkey, *(key for key, _ in named)})
-
-    def _introduce(self) -> None:
-        self._say(f"edge npub: {encode_npub(self._key.pubkey)}")
-        self._say(f"edge hex:  {self._key.pubkey}")
-        self._say(f"of the {self._pool.network} pool {encode_npub(self._pool.pubkey)}, over {', '.join(self._relays)}")
-
-    def _is_named(self, terms: TermsFollower) -> bool:
-        try:
-            return self._key.pubkey in terms.current().body.keys_of("edge")
-        except LookupError:
-            return False
 
     async def _may_serve(self, terms: TermsFollower, clock: EdgeClock) -> None:
         """Return once the pool's terms name this edge and its clock is right; say once a minute what is waited for."""
-        while not self._is_named(terms) or clock.is_off:
-            if self._is_named(terms):
+        while not self._outpost.is_named or clock.is_off:
+            if self._outpost.is_named:
                 self._say("waiting: the clock is too far from the pool's")
                 await clock.until(off=False)
                 continue
@@ -196,23 +145,6 @@ class LoneEdge:
 
     # Serving
 
-    @asynccontextmanager
-    async def _chain(self) -> AsyncIterator[TemplateSource]:
-        if self._chain_of is not None:
-            if self._pool.network != REGTEST:
-                raise NoncestrError("--chain-of is for regtest: other networks need [chain] source and [node]")
-            house = HouseClient(self._chain_of / CHAIN_SOCKET)
-            async with running(house.run):
-                yield house.source
-        elif self._config.chain.source == "embedded":
-            raise NoncestrError(
-                'an edge mines on its pool\'s chain: [chain] source = "bitcoind" and [node] name a node of it; on'
-                " regtest, --chain-of the data folder of a pool on this machine"
-            )
-        else:
-            async with open_source(self._config, self._data, WallClock()) as source:
-                yield source
-
     async def _serve(
         self, stack: AsyncExitStack, terms: TermsFollower, bridge: RelayBridge, clock: EdgeClock
     ) -> LanePlan:
@@ -224,13 +156,14 @@ class LoneEdge:
         if plan.closed:
             names = ", ".join(f'"{encode_npub(edge)}/{name.partition("/")[2]}"' for name in plan.closed)
             self._say(f"a journal is gone: statements wait until the pool's [edge] closed holds {names}")
-        settings = SettingsFollower(self._data, self._pool.pubkey, BridgeFeed(bridge), self._clock.now_ms)
+        settings = SettingsFollower(self._data, self._pool.pubkey, self._outpost.feed, self._clock.now_ms)
         await enter(running(settings.run))
+        chain = await enter(reach_chain(self._config, self._data, self._pool, self._chain_of))
         around = Surroundings(
             data=self._data,
             pool=self._pool,
             signer=self._key,
-            source=ClockedSource(await enter(self._chain()), self._clock, clock.check),
+            source=ClockedSource(chain, self._clock, clock.check),
             terms=terms,
             publisher=bridge,
             clock=self._clock,
@@ -247,11 +180,7 @@ class LoneEdge:
             stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk
         )
         await enter(looping(account_for_closed, around, bridge, closed))
-        if self._config.social.profiles:
-            now_s = self._clock.now_ms() // 1000
-            name = encode_npub(self._pool.pubkey)[:SHOWN_NPUB]
-            await bridge.publish(self._key.sign(delegate_profile(self._pool, "edge", now_s, name=name)))
-            await bridge.publish(self._key.sign(relay_list(now_s, self._relays, self._config.relay.social)))
+        await self._outpost.publish_profile()
         calm()
         await enter(looping(collect_calmly))
         if self._stratum.moved:
@@ -279,10 +208,6 @@ class LoneEdge:
             self._config, self._stratum = before
             raise
         set_level(config.log.level)
-
-    async def _flush(self, bridge: RelayBridge) -> None:
-        if not await bridge.flush(FLUSH_S):
-            self._say("some events have not reached their relays yet: they are kept and sent at the next start")
 
 
 async def run_edge(

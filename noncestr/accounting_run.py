@@ -1,0 +1,59 @@
+"""`noncestr accounting run`: the accounting of a pool on a host of its own. It shares nothing with it but relays."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from accounting.service import Accounting, AccountingConfig
+from nips.pool.address import PoolAddress
+from noncestr.config import Config
+from noncestr.errors import NoncestrError
+from noncestr.garbage import calm, collect_calmly
+from noncestr.joints import ChainHeights
+from noncestr.ledger_place import LEDGER, find_database
+from noncestr.lifetime import run_until_signal
+from noncestr.outpost import Outpost, Say, reach_chain
+from noncestr.running import looping, only_one, running
+
+
+async def no_reload(_config: Config) -> NoReturn:
+    """What SIGHUP does to a part that reads its configuration once. Raises NoncestrError."""
+    raise NoncestrError("this process reads its configuration at its start: restart it")
+
+
+async def run_accounting(
+    config: Config,
+    data: Path,
+    *,
+    pool: PoolAddress,
+    relays: tuple[str, ...],
+    chain_of: Path | None,
+    say: Say,
+    reread: Callable[[], Config],
+) -> None:
+    """Run until SIGINT or SIGTERM. Raises NoncestrError, also when the terms leave its key out."""
+    outpost = Outpost(config, data, pool=pool, relays=relays, role="accounting", say=say)
+
+    async def serve(stack: AsyncExitStack) -> None:
+        assert outpost.key is not None
+        accounting = Accounting(
+            pool=pool,
+            signer=outpost.key,
+            feed=outpost.feed,
+            chain=ChainHeights(await stack.enter_async_context(reach_chain(config, data, pool, chain_of))),
+            store_path=data / LEDGER,
+            database=find_database(config.accounting),
+            clock=outpost.clock,
+            config=AccountingConfig(),
+        )
+        await stack.enter_async_context(running(accounting.run))
+        calm()
+        await stack.enter_async_context(looping(collect_calmly))
+        say("accounting: it reads the log and signs statements")
+
+    async def run(stopped: Callable[[], Awaitable[None]]) -> None:
+        await outpost.serve_while_named(stopped, serve)
+
+    with only_one(data):
+        await run_until_signal(run, no_reload, reread)

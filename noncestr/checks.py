@@ -59,6 +59,11 @@ def edge_keys(values: tuple[str, ...]) -> str | None:
     return None
 
 
+def one_key(value: str) -> str | None:
+    """The npub, or the hex key, of one part; empty for none."""
+    return edge_keys((value,)) if value else None
+
+
 def lane_names(values: tuple[str, ...]) -> str | None:
     """Lanes of edges, as KEY/NUMBER."""
     for value in values:

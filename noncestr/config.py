@@ -23,6 +23,7 @@ from noncestr.checks import (
     edge_keys,
     lane_names,
     networks,
+    one_key,
     one_of,
     port_name,
     relay_urls,
@@ -54,6 +55,10 @@ class PoolConfig:
         "The Bitcoin network: main, testnet4, signet or regtest. All but regtest need [chain] source and payout.",
         one_of(*NETWORKS),
     )
+    accounting: str = _key(
+        "", "The npub of the accounting, for `noncestr pool run`; it prints it at its first start.", one_key
+    )
+    zapper: str = _key("", "The npub of the zapper, for `noncestr pool run`.", one_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,15 @@ def _mendable(serve: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return answer
 
 
+async def serve_desk(path: Path, desk: Desk, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Answer what a process without an edge is asked, until cancelled. Raises OSError for a socket it can't bind."""
+
+    def services() -> tuple[Serves, Hears]:
+        return {name: _mendable(serve) for name, serve in desk.services.items()}, {}
+
+    await serve_links(path, services, _hold, task_status.started)
+
+
 async def _hold(_link: Link) -> None:
     await anyio.sleep_forever()
 

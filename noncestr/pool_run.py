@@ -1,0 +1,221 @@
+"""`noncestr pool run`: the process that holds the pool's key, for a pool whose other parts are processes of their own.
+
+It has the embedded relay, signs terms and announcement, lends the embedded chain (regtest), closes silent lanes and
+speaks to people. What it knows of the pool it reads from the log, as everybody does.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from nips.nip01 import VerifiedEvent
+from nips.nip11 import RelayInformation
+from nips.nip19 import encode_npub, parse_pubkey
+from nips.pool.address import PoolAddress
+from nips.pool.chain import Head
+from nips.pool.terms import Terms
+from noncestr import __version__
+from noncestr.accounting_run import no_reload
+from noncestr.addresses import free_port
+from noncestr.archived import Archived, kept
+from noncestr.chains import open_source
+from noncestr.clock import WallClock
+from noncestr.config import Config
+from noncestr.control import CONTROL, Desk, serve_desk
+from noncestr.edge_parts import CHAIN_SOCKET
+from noncestr.errors import NoncestrError
+from noncestr.feed import BridgeFeed
+from noncestr.garbage import calm, collect_calmly
+from noncestr.joints import ChainHeights
+from noncestr.keyfiles import load_or_create
+from noncestr.lane_gate import GatedFeed
+from noncestr.lane_watch import LaneWatch
+from noncestr.lifetime import run_until_signal
+from noncestr.lone_books import open_books
+from noncestr.outpost import FLUSH_S, Say
+from noncestr.promise_keeper import PromiseKeeper
+from noncestr.promises import REGTEST, further_edges
+from noncestr.running import looping, only_one, running
+from noncestr.standing import chains_of
+from noncestr.watermarks import Watermarks
+from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.limits import FOREVER_S
+from relay_bridge.policy import PoolPolicy
+from relay_bridge.roles import Role
+from relay_bridge.service import RelayBridge
+from stratum_edge.adapters.house_server import HouseServer
+from stratum_edge.ports import TemplateSource
+
+logger = logging.getLogger("noncestr")
+
+
+class LonePool:
+    """The pool's key and relay in a data folder; the keys of its parts are in the configuration, as npubs."""
+
+    def __init__(self, config: Config, data: Path, *, say: Say) -> None:
+        """Raises NoncestrError when the configuration does not name every part."""
+        self._config = config
+        self._data = data
+        self._say = say
+        self._key = load_or_create(data / "keys", "pool")
+        self._pool = PoolAddress(self._key.pubkey, config.pool.network)
+        if not (config.pool.accounting and config.pool.zapper and config.edge.keys):
+            raise NoncestrError(
+                f"this pool is {encode_npub(self._key.pubkey)}; its parts' npubs are to be in the configuration: [pool]"
+                " accounting, [pool] zapper and [edge] keys; each part, given the pool's, prints its own when it starts"
+            )
+        self._accounting = parse_pubkey(config.pool.accounting)
+        self._zapper = parse_pubkey(config.pool.zapper)
+        self._clock = WallClock()
+        self._place = free_port(config.relay.host, config.relay.port) if config.relay.embedded else None
+        own = () if self._place is None else (f"ws://{self._place.host}:{self._place.port}",)
+        self._relays = own + config.relay.relays
+        self._archived = Archived(self._pool)
+        self._watermarks = Watermarks()
+        self._promises: PromiseKeeper | None = None
+
+    def _named(self) -> tuple[tuple[str, str], ...]:
+        edges = tuple((key, "edge") for key in further_edges(self._config))
+        return ((self._accounting, "accounting"), (self._zapper, "zapper"), *edges)
+
+    def _speakers(self) -> frozenset[str]:
+        return frozenset({self._pool.pubkey, *(key for key, _ in self._named())})
+
+    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Run every part that is here until `stopped` returns. Raises NoncestrError."""
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            bridge = self._bridge(await self._start_relay(stack))
+            await enter(running(bridge.run))
+            stack.push_async_callback(self._flush, bridge)
+            gate = GatedFeed(BridgeFeed(bridge), self._pool.pubkey, self._hear)
+            promises = PromiseKeeper(
+                self._data / "terms.jsonl",
+                pool=self._pool,
+                signer=self._key,
+                relays=self._relays,
+                bridge=bridge,
+                gate=gate,
+                config=lambda: self._config,
+                named=self._named,
+                # Miners find the edges by their operators' word: an edge elsewhere does not say where it listens.
+                places=lambda: ((), ""),
+                clock=self._clock,
+            )
+            await promises.terms.open()
+            await promises.issue()
+            self._promises = promises
+            await enter(looping(self._archived.follow, BridgeFeed(bridge), promises.terms))
+            chain = await enter(open_source(self._config, self._data, self._clock))
+            if self._config.chain.source == "embedded":
+                await enter(running(HouseServer(self._data / CHAIN_SOCKET, chain).run))
+            await self._start_watch(stack, gate, chain, promises, bridge)
+            await promises.announce()
+            calm()
+            await enter(looping(collect_calmly))
+            self._introduce()
+            await stopped()
+            self._say("stopping ...")
+        self._say(f"stopped; everything is kept in {self._data}")
+
+    async def _start_watch(
+        self,
+        stack: AsyncExitStack,
+        gate: GatedFeed,
+        chain: TemplateSource,
+        promises: PromiseKeeper,
+        bridge: RelayBridge,
+    ) -> None:
+        """What goes by the books: silent lanes, and on regtest the demo target."""
+        books = await open_books(stack, self._data, self._pool, self._accounting, gate, ChainHeights(chain))
+
+        async def issue(closed: Mapping[str, Head]) -> Terms:
+            return await promises.promise_again(closed)
+
+        lanes = LaneWatch(
+            pool=self._pool,
+            accounting=books,
+            gate=gate,
+            watermarks=self._watermarks,
+            terms=promises.terms,
+            issue=issue,
+            running=frozenset,
+            automatic=lambda: self._config.edge.close_silent,
+            connected=lambda: any(relay.connected for relay in bridge.status() if Role.LOG in relay.roles),
+            clock=self._clock,
+        )
+
+        async def close(name: str, at_once: bool) -> dict[str, Any]:
+            return await lanes.close(name, at_once=at_once)
+
+        def measured() -> tuple[int, int]:
+            found = books.fold.statistics.pool_statistics(self._clock.now_ms(), blocks=0, height=0)
+            return found.shares, found.hashrate["5m"]
+
+        await stack.enter_async_context(looping(lanes.watch))
+        if self._pool.network == REGTEST:
+            await stack.enter_async_context(looping(promises.follow_hashrate, measured))
+        if self._config.edge.control:
+            await stack.enter_async_context(running(serve_desk, self._data / CONTROL, Desk(dict, {"close": close})))
+
+    async def _start_relay(self, stack: AsyncExitStack) -> SqliteEventStore | None:
+        """The embedded relay, if there is one."""
+        if self._place is None:
+            return None
+        store = await stack.enter_async_context(SqliteEventStore(self._data / "relay.sqlite"))
+        name = self._config.pool.name
+        server = RelayServer(
+            self._place.host,
+            self._place.port,
+            store,
+            PoolPolicy(self._pool.pubkey, self._pool.network, self._speakers, store.is_known),
+            RelayInformation(
+                name=f"{name} relay",
+                description="The log of a mining pool: jobs, share receipts, statements, payouts.",
+                pubkey=self._pool.pubkey,
+                software="noncestr",
+                version=__version__,
+            ),
+        )
+        await stack.enter_async_context(running(server.run))
+        return store
+
+    def _bridge(self, store: SqliteEventStore | None) -> RelayBridge:
+        relay = self._config.relay
+        return RelayBridge(
+            self._relays,
+            outbox_path=self._data / "outbox.sqlite",
+            quorum=relay.quorum,
+            social=relay.social,
+            social_quorum=relay.social_quorum,
+            signer=self._key,
+            # The terms promise the log for good.
+            retention_s=FOREVER_S,
+            chain_of=chains_of(self._pool, self._speakers),
+            # Of all parts: the relay beside us has their events, and they may be away.
+            keep=kept(self._speakers(), self._archived.periods),
+            source=None if store is None else (self._relays[0], store),
+        )
+
+    def _hear(self, event: VerifiedEvent) -> None:
+        if event.pubkey in further_edges(self._config):
+            self._watermarks.hear(event, self._clock.now_ms())
+
+    def _introduce(self) -> None:
+        self._say(f"pool npub: {encode_npub(self._pool.pubkey)}")
+        if self._place is not None and self._place.moved:
+            self._say(f"port {self._place.asked} is busy: the relay port is {self._place.port}")
+        self._say(f"relay:     {self._relays[0]}")
+
+    async def _flush(self, bridge: RelayBridge) -> None:
+        if not await bridge.flush(FLUSH_S):
+            self._say("some events have not reached their relays yet: they are kept and sent at the next start")
+
+
+async def run_lone_pool(config: Config, data: Path, *, say: Say, reread: Callable[[], Config]) -> None:
+    """Run until SIGINT or SIGTERM. Raises NoncestrError."""
+    with only_one(data):
+        await run_until_signal(LonePool(config, data, say=say).run, no_reload, reread)

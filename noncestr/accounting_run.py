@@ -15,6 +15,7 @@ from noncestr.ledger_place import LEDGER, find_database
 from noncestr.lifetime import run_until_signal
 from noncestr.outpost import Outpost, Say, reach_chain
 from noncestr.running import looping, only_one, running
+from noncestr.settings_follower import SettingsFollower
 
 
 async def no_reload(_config: Config) -> NoReturn:
@@ -36,17 +37,21 @@ async def run_accounting(
     outpost = Outpost(config, data, pool=pool, relays=relays, role="accounting", say=say)
 
     async def serve(stack: AsyncExitStack) -> None:
-        assert outpost.key is not None
+        assert outpost.signer is not None
+        settings = SettingsFollower(data, pool.pubkey, outpost.feed, outpost.clock.now_ms)
+        await stack.enter_async_context(running(settings.run))
         accounting = Accounting(
             pool=pool,
-            signer=outpost.key,
+            signer=outpost.signer,
             feed=outpost.feed,
             chain=ChainHeights(await stack.enter_async_context(reach_chain(config, data, pool, chain_of))),
             store_path=data / LEDGER,
             database=find_database(config.accounting),
             clock=outpost.clock,
             config=AccountingConfig(),
+            settings=settings,
         )
+        settings.serve(accounting.knows, accounting.heed_settings)
         await stack.enter_async_context(running(accounting.run))
         calm()
         await stack.enter_async_context(looping(collect_calmly))

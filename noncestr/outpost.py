@@ -16,9 +16,11 @@ from noncestr.config import Config
 from noncestr.edge_parts import CHAIN_SOCKET
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
-from noncestr.keyfiles import load_or_create
+from noncestr.passphrase import Passphrase
 from noncestr.profiles import delegate_profile, relay_list
-from noncestr.promises import REGTEST
+from noncestr.promise_keeper import publish_signed
+from noncestr.promises import REGTEST, key_at_hand, load_signer
+from noncestr.remote_key import RemoteKey
 from noncestr.running import first_of, looping, running
 from noncestr.standing import chains_of
 from noncestr.terms_follower import TermsFollower
@@ -33,6 +35,8 @@ REMIND_S: Final = 60.0
 FLUSH_S: Final = 5.0
 # A part knows its pool by npub only: so much of it stands in its name.
 SHOWN_NPUB: Final = 12
+# The roles whose keys are in the data folder.
+AT_HAND: Final = ("edge", "zapper")
 Say = Callable[[str], None]
 Stopped = Callable[[], Awaitable[None]]
 
@@ -52,7 +56,11 @@ class Outpost:
         self.role = role
         self.say = say
         self.clock = WallClock()
-        self.key = load_or_create(data / "keys", role) if role else None
+        # Edges and zappers sign much, or money: their keys are at hand; the accounting's may be elsewhere.
+        self.signer = load_signer(data / "keys", role, Passphrase()) if role else None
+        self.key = None if self.signer is None else key_at_hand(self.signer)
+        if self.key is None and role in AT_HAND:
+            raise NoncestrError(f"the {role}'s key has to be in {data / 'keys'}: no remote signer signs so often")
         archived = Archived(pool)
         self._archived = archived
         self.bridge = RelayBridge(
@@ -65,7 +73,7 @@ class Outpost:
             # The terms promise the log for good.
             retention_s=FOREVER_S,
             chain_of=chains_of(pool, self._speakers),
-            keep=() if self.key is None else kept([self.key.pubkey], archived.periods),
+            keep=() if self.signer is None else kept([self.signer.pubkey], archived.periods),
         )
         self.feed = BridgeFeed(self.bridge)
         self.terms = TermsFollower(data / "terms.json", pool, self.feed)
@@ -76,6 +84,8 @@ class Outpost:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(running(self.bridge.run))
             stack.push_async_callback(self._flush)
+            if isinstance(self.signer, RemoteKey):
+                await stack.enter_async_context(running(self.signer.run))
             await stack.enter_async_context(running(self.terms.run))
             await stack.enter_async_context(looping(self._archived.follow, self.feed, self.terms))
             self._introduce()
@@ -86,14 +96,14 @@ class Outpost:
             self.say("some events have not reached their relays yet: they are kept and sent at the next start")
 
     def _introduce(self) -> None:
-        if self.key is not None:
-            self.say(f"{self.role} npub: {encode_npub(self.key.pubkey)}")
-            self.say(f"{self.role} hex:  {self.key.pubkey}")
+        if self.signer is not None:
+            self.say(f"{self.role} npub: {encode_npub(self.signer.pubkey)}")
+            self.say(f"{self.role} hex:  {self.signer.pubkey}")
         self.say(f"of the {self.pool.network} pool {encode_npub(self.pool.pubkey)}, over {', '.join(self.relays)}")
 
     def _speakers(self) -> frozenset[str]:
         """Whose chains are watched: those of the keys that the terms name, and ours."""
-        own = frozenset() if self.key is None else frozenset({self.key.pubkey})
+        own = frozenset() if self.signer is None else frozenset({self.signer.pubkey})
         return own | {self.pool.pubkey} | {key for role in ("edge", "accounting", "zapper") for key in self.keys(role)}
 
     def keys(self, role: str) -> frozenset[str]:
@@ -106,7 +116,7 @@ class Outpost:
     @property
     def is_named(self) -> bool:
         """Whether the terms in force name our key."""
-        return self.key is not None and self.key.pubkey in self.keys(self.role)
+        return self.signer is not None and self.signer.pubkey in self.keys(self.role)
 
     async def until_named(self) -> None:
         """Return once the pool's terms name our key; say once a minute what is waited for."""
@@ -141,12 +151,16 @@ class Outpost:
 
     async def publish_profile(self) -> None:
         """Our key's profile and relay list, if the configuration has profiles."""
-        if self.key is None or not self.config.social.profiles:
+        if self.signer is None or not self.config.social.profiles:
             return
         now_s = self.clock.now_ms() // 1000
         name = encode_npub(self.pool.pubkey)[:SHOWN_NPUB]
-        await self.bridge.publish(delegate_profile(self.key, self.pool, self.role, now_s, name=name))
-        await self.bridge.publish(relay_list(self.key, now_s, self.relays, self.config.relay.social))
+        told = (
+            delegate_profile(self.pool, self.role, now_s, name=name),
+            relay_list(now_s, self.relays, self.config.relay.social),
+        )
+        for unsigned in told:
+            await publish_signed(self.bridge, self.signer, unsigned)
 
     async def serve_while_named(self, stopped: Stopped, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
         """Start what `serve` starts once the terms name our key, and keep it running until stopped.

@@ -29,14 +29,15 @@ from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
-from noncestr.keyfiles import load_or_create
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import LaneWatch
 from noncestr.lifetime import run_until_signal
 from noncestr.lone_books import open_books
 from noncestr.outpost import FLUSH_S, Say
+from noncestr.passphrase import Passphrase
 from noncestr.promise_keeper import PromiseKeeper
-from noncestr.promises import REGTEST, further_edges
+from noncestr.promises import REGTEST, further_edges, key_at_hand, load_signer
+from noncestr.remote_key import RemoteKey
 from noncestr.running import looping, only_one, running
 from noncestr.standing import chains_of
 from noncestr.watermarks import Watermarks
@@ -60,7 +61,7 @@ class LonePool:
         self._config = config
         self._data = data
         self._say = say
-        self._key = load_or_create(data / "keys", "pool")
+        self._key = load_signer(data / "keys", "pool", Passphrase())
         self._pool = PoolAddress(self._key.pubkey, config.pool.network)
         if not (config.pool.accounting and config.pool.zapper and config.edge.keys):
             raise NoncestrError(
@@ -91,6 +92,8 @@ class LonePool:
             bridge = self._bridge(await self._start_relay(stack))
             await enter(running(bridge.run))
             stack.push_async_callback(self._flush, bridge)
+            if isinstance(self._key, RemoteKey):
+                await enter(running(self._key.run))
             gate = GatedFeed(BridgeFeed(bridge), self._pool.pubkey, self._hear)
             promises = PromiseKeeper(
                 self._data / "terms.jsonl",
@@ -191,7 +194,7 @@ class LonePool:
             quorum=relay.quorum,
             social=relay.social,
             social_quorum=relay.social_quorum,
-            signer=self._key,
+            signer=key_at_hand(self._key),
             # The terms promise the log for good.
             retention_s=FOREVER_S,
             chain_of=chains_of(self._pool, self._speakers),

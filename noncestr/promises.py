@@ -27,6 +27,19 @@ COINBASE_MATURITY = 100
 DEFAULT_GRACE_MS = 600_000
 
 
+def load_signer(directory: Path, name: str, ask: Passphrase) -> AsyncSigner:
+    """A key from its file, made if there is none, or the remote signer that a file names. Raises KeyFileError."""
+    path = find(directory, name)
+    if path is not None and path.suffix == BUNKER:
+        return RemoteKey(load_bunker(path), WallClock())
+    return AtHand(load_or_create(directory, name, ask))
+
+
+def key_at_hand(signer: AsyncSigner) -> SecretKey | None:
+    """The key itself, unless a remote signer has it."""
+    return signer.key if isinstance(signer, AtHand) and isinstance(signer.key, SecretKey) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The pool's keys, one a role. Pool and accounting sign a few times a minute at most: theirs may be elsewhere."""
@@ -45,18 +58,13 @@ class Keys:
         def at_hand(name: str) -> SecretKey:
             return load_or_create(directory, name, ask)
 
-        def anywhere(name: str) -> AsyncSigner:
-            path = find(directory, name)
-            if path is not None and path.suffix == BUNKER:
-                return RemoteKey(load_bunker(path), WallClock())
-            return AtHand(at_hand(name))
-
-        return cls(anywhere("pool"), at_hand("edge"), anywhere("accounting"), at_hand("zapper"), at_hand("wallet"))
+        pool, accounting = (load_signer(directory, name, ask) for name in ("pool", "accounting"))
+        return cls(pool, at_hand("edge"), accounting, at_hand("zapper"), at_hand("wallet"))
 
     @property
     def pool_at_hand(self) -> SecretKey | None:
         """The pool's key, unless a remote signer has it."""
-        return self.pool.key if isinstance(self.pool, AtHand) and isinstance(self.pool.key, SecretKey) else None
+        return key_at_hand(self.pool)
 
     @property
     def remote(self) -> tuple[RemoteKey, ...]:

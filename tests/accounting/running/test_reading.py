@@ -93,7 +93,7 @@ async def test_a_reader_goes_on_after_a_stop_amid_a_chain_out_of_order(pool, tol
     assert await own_chain(pool, path) == {seq: event.id for seq, event in enumerate(chain)}
 
 
-def test_a_reader_has_no_key_to_sign_with(pool, tmp_path: Path) -> None:
+async def test_a_reader_has_no_key_to_sign_with(pool, tmp_path: Path) -> None:
     books = reader(pool, tmp_path / "read.sqlite")
     with pytest.raises(PermissionError, match="signs elsewhere"):
-        books.own.signer.sign(UnsignedEvent(1, 1, (), ""))
+        await books.own.signer.sign(UnsignedEvent(1, 1, (), ""))

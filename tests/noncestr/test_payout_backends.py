@@ -189,3 +189,15 @@ async def test_a_wallet_that_will_not_do(tmp_path: Path) -> None:
         [error] = leaves(raised.value)
         assert isinstance(error, ConfigError)
         assert "nip44_v2" in str(error)
+
+
+def test_the_documented_sections(tmp_path: Path) -> None:
+    """Each of docs/payouts.md is a configuration that loads."""
+    text = (Path(__file__).parents[2] / "docs" / "payouts.md").read_text("utf-8")
+    shown = [block.partition("```")[0] for block in text.split("```toml\n")[1:]]
+    path = tmp_path / "noncestr.toml"
+    backends = set()
+    for block in shown:
+        path.write_text(block)
+        backends.add(load_config(path, {}).payouts.backend)
+    assert set(WALLETS) <= backends

@@ -9,6 +9,7 @@ from typing import Any
 import accounting.books
 import accounting.chains
 import accounting.drafts
+import accounting.earlier
 import accounting.facts
 import accounting.findings
 import accounting.judging
@@ -26,7 +27,9 @@ import nips.pool.chain
 import nips.pool.job
 import nips.pool.payout
 import nips.pool.receipt
+import nips.pool.reward
 import nips.pool.statement
+import nips.pool.statement_rows
 import nips.pool.summary
 import nips.pool.terms
 from accounting.chains import Chain
@@ -46,6 +49,7 @@ CODEC = Codec(
         accounting.books,
         accounting.chains,
         accounting.drafts,
+        accounting.earlier,
         accounting.facts,
         accounting.findings,
         accounting.judging,
@@ -63,7 +67,9 @@ CODEC = Codec(
         nips.pool.job,
         nips.pool.payout,
         nips.pool.receipt,
+        nips.pool.reward,
         nips.pool.statement,
+        nips.pool.statement_rows,
         nips.pool.summary,
         nips.pool.terms,
     ),
@@ -113,6 +119,7 @@ def freeze_log(log: PoolLog) -> bytes:
             "terms": {"chain": _fields(log.terms.chain, _CHAIN), **_fields(log.terms, _TERMS)},
             "mining": _mining_state(log.mining),
             "books": _fields(log.books, _BOOKS),
+            "parts": log.statements.parts,
             "accounting": {key: _fields(chain, _CHAIN) for key, chain in log.accounting.items()},
             "payouts": {key: _fields(chain, _CHAIN) for key, chain in log.payouts.items()},
         }
@@ -152,6 +159,7 @@ def thaw_log(log: PoolLog, data: bytes) -> None:
         _set(log.terms, _TERMS, state["terms"])
         _set(log.terms.chain, _CHAIN, state["terms"]["chain"])
         _set(log.books, _BOOKS, state["books"])
+        log.statements.parts.update(state["parts"])
         for name, chains in (("accounting", log.accounting), ("payouts", log.payouts)):
             for key, told in state[name].items():
                 chain: Chain[Any] = log.terms.new_chain(f"{key}/{name}", log.report, log.shelves)

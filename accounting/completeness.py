@@ -187,7 +187,7 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
             first = lane.first
             if str(key) in statement.window.heads or first.from_ms > block.found_ms:
                 continue
-            if may_leave_out(lane, statement, block):
+            if may_leave_out(lane, statement, block, log.statements.earlier.snapshot(statement.id)):
                 continue
             # A lane that was only just opened wronged nobody.
             if not lane.has_work(block.offer, block.found_ms):

@@ -146,7 +146,8 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
         if value <= spec.block:
             header, coinbase = work.header(extranonce2, ntime, nonce, version), work.coinbase(extranonce2)
             late = status == LATE_BLOCK
-            solutions.append(Solution(index, t, work.miner, spec.job.id, header, coinbase, late))
+            bits = receipt.sessions[session].share_bits
+            solutions.append(Solution(index, t, work.miner, spec.job.id, bits, header, coinbase, late))
         if not credited:
             continue
         if value > target:

@@ -44,7 +44,7 @@ class ShareRevoked:
 @dataclass(frozen=True, slots=True)
 class BlockSeen:
     """An announced block that matches its share. `found_ms` is the share's time; `gross_msat` the coinbase's outputs.
-    `edge`, `lane`, `seq`, `index` are the share's place, `offer` and `terms` its job's.
+    `edge`, `lane`, `seq`, `index` are the share's place, `share_bits` its target, `offer` and `terms` its job's.
     """
 
     block: BlockFound
@@ -57,6 +57,12 @@ class BlockSeen:
     lane: int
     seq: int
     index: int
+    share_bits: int
+
+    @property
+    def scheme(self) -> str:
+        """How its reward is split."""
+        return self.terms.body.offers[self.offer].scheme
 
 
 @dataclass(frozen=True, slots=True)

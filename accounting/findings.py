@@ -29,6 +29,7 @@ class Code(StrEnum):
     MISSING_TERMS = "missing-terms"
     MISSING_JOB = "missing-job"
     MISSING_BATCH = "missing-batch"
+    OFFER_SCHEME = "offer-scheme"
     JOB_TERMS = "job-terms"
     JOB_OFFER = "job-offer"
     JOB_SIGNER = "job-signer"
@@ -105,6 +106,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.MISSING_TERMS: (MISSING, "Terms that are named, or the first terms, are on no relay asked."),
     Code.MISSING_JOB: (MISSING, "A receipt names a job that is on no relay asked."),
     Code.MISSING_BATCH: (MISSING, "A job, statement or summary names a batch that is on no relay asked."),
+    Code.OFFER_SCHEME: (CONTRADICTED, "Terms change the scheme of an offer that earlier terms name."),
     Code.JOB_TERMS: (CONTRADICTED, "A job names terms that had been replaced longer than job_ms."),
     Code.JOB_OFFER: (CONTRADICTED, "A job names an offer that its terms do not hold."),
     Code.JOB_SIGNER: (CONTRADICTED, "A job was not signed by the receipt's signer, an edge of the job's terms."),
@@ -136,9 +138,15 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.BLOCK_MISMATCH: (CONTRADICTED, "An announced block differs from the share that it names."),
     Code.BLOCK_UNTOLD: (MISSING, "A share solves its job's block and no event announces it."),
     Code.MISSING_RECEIPT: (MISSING, "A block names a receipt that is on no relay asked."),
-    Code.STATEMENT_OVERDUE: (MISSING, "A block has no reward statement, statement_ms after its work was known."),
+    Code.STATEMENT_OVERDUE: (
+        MISSING,
+        "A block, or a period with work, has no reward statement, statement_ms after its work was known.",
+    ),
     Code.STATEMENT_NO_BLOCK: (MISSING, "A statement's block is announced on no relay asked."),
-    Code.STATEMENT_REWARD: (CONTRADICTED, "A statement tells another height, time or worth of its block."),
+    Code.STATEMENT_REWARD: (
+        CONTRADICTED,
+        "A statement tells another height, time or worth of its block, or no period of its offer.",
+    ),
     Code.STATEMENT_TERMS: (
         CONTRADICTED,
         "A statement splits by other terms or another offer than the block's job names.",
@@ -147,7 +155,10 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.STATEMENT_WINDOW: (CONTRADICTED, "A statement's window is not what the shares give."),
     Code.STATEMENT_SPLIT: (CONTRADICTED, "A statement's rows or fee are not what the shares and terms give."),
     Code.STATEMENT_NOT_RECOMPUTED: (MISSING, "A statement cannot be recomputed, since part of the log is missing."),
-    Code.STATEMENT_SCHEME: (NOT_CHECKED, "A statement's scheme is not computed by this version."),
+    Code.STATEMENT_SCHEME: (
+        NOT_CHECKED,
+        "A statement's scheme, or its loyalty bonus, is not computed by this version.",
+    ),
     Code.REWARD_TWICE: (CONTRADICTED, "Two statements that stand split one reward."),
     Code.LATE_LANE: (CONTRADICTED, "A lane appeared after a statement that its shares belonged to."),
     Code.STATUS_ORDER: (CONTRADICTED, "A reward's status does not follow from the one before."),

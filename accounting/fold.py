@@ -17,7 +17,9 @@ import accounting.wanted
 import nips.pool.address
 import nips.pool.chain
 import nips.pool.payout
+import nips.pool.reward
 import nips.pool.statement
+import nips.pool.statement_rows
 import nips.pool.summary
 from accounting.checkpoint import CODEC as LOG_CODEC
 from accounting.checkpoint import FORM as LOG_FORM
@@ -64,7 +66,9 @@ CODEC = Codec(
         nips.pool.address,
         nips.pool.chain,
         nips.pool.payout,
+        nips.pool.reward,
         nips.pool.statement,
+        nips.pool.statement_rows,
         nips.pool.summary,
     )
 )

@@ -84,7 +84,7 @@ class Issuer:
         """Sign the statement of a block's reward, or say why it has to wait."""
         link, second = self._desk.next_place()
         try:
-            body = self._desk.fold.log.expected(block)
+            body = self._desk.fold.log.expected(block, self._desk.pubkey, second)
             if isinstance(body, NotYet):
                 return body.reason
             unsigned = build_statement(self._pool, link, body, second, block.block.id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, overload
 
 from accounting.chains import Chain
+from accounting.schemes.held import Bound
 from accounting.shares import CheckedShares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.tally import Tally, tally_of
@@ -209,9 +210,12 @@ class Lane:
                 return True
         return False
 
-    def whole_from(self, seq: int) -> int:
-        """The ms from which on nothing lacks in the batches up to a number; 0: from the start."""
-        return max((ms for at, ms in self.holes if at <= seq), default=0)
+    def whole_from(self, seq: int, bound: Bound | None = None) -> int:
+        """The ms from which on nothing lacks in the batches up to a number; 0: from the start. What lacks where
+        `bound` holds all makes no difference.
+        """
+        holes = ((at, ms) for at, ms in self.holes if at <= seq)
+        return max((ms for at, ms in holes if bound is None or not bound.holds_all(at, ms)), default=0)
 
 
 class Lanes(dict[LaneKey, Lane]):

@@ -7,10 +7,9 @@ read first.
 
 from collections.abc import Callable, Iterator
 
-from accounting.books import CLOCKS_APART_S, Books
+from accounting.books import Books
 from accounting.chains import Chain, Opaque
 from accounting.drafts import Draft
-from accounting.errors import UnsupportedOffer
 from accounting.facts import (
     ATTESTED,
     REFUTED,
@@ -26,9 +25,10 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lanes, heads_of
 from accounting.mining import Mining
 from accounting.payout_proof import check_proof
-from accounting.rewards import NotYet, compare_reward, compare_statement, expected_statement, missing_heads
+from accounting.rewards import NotYet
 from accounting.shares import CheckedShares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
+from accounting.statements import Statements
 from accounting.termsbook import TermsBook
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
@@ -43,10 +43,11 @@ from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.receipt import Receipt, parse_receipt
 from nips.pool.statement import RewardStatus, Statement, StatementBody, parse_statement, parse_status
+from nips.pool.statement_rows import StatementPart, is_statement_part, parse_statement_part
 from nips.pool.summary import parse_summary, parse_summary_part
 from nips.pool.terms import Terms, parse_terms
 
-AccountingEvent = Statement | RewardStatus | Opaque
+AccountingEvent = Statement | StatementPart | RewardStatus | Opaque
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL})
 
@@ -69,6 +70,7 @@ class PoolLog:
         self.terms = TermsBook(Chain(f"{pool.pubkey}/terms", self.report, ids=ids, held=held))
         self.mining = Mining(self.terms, self.report, self._facts, progress, shelves)
         self.books = Books(shelves)
+        self.statements = Statements(self.terms, self.mining, shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
         self.payouts: dict[str, Chain[Payout]] = {}
         # The date of every event that was read, and of keys without a role so far all but jobs, by `<key>/<date>/<id>`.
@@ -211,9 +213,9 @@ class PoolLog:
         """A statement's `heads` for a reward at `end_ms` whose window begins at `from_ms`."""
         return heads_of(self.lanes.cuts(end_ms), end_ms, from_ms)
 
-    def expected(self, block: BlockSeen) -> StatementBody | NotYet:
-        """The statement that a block should have now. Raises UnsupportedOffer."""
-        return expected_statement(self.lanes, block)
+    def expected(self, block: BlockSeen, signer: str = "", second: int = 0) -> StatementBody | NotYet:
+        """The statement that a block should have now, from this key, dated so (Unix s). Raises UnsupportedOffer."""
+        return self.statements.expected(block, signer, second)
 
     def chains(self) -> Iterator[Chain[Receipt] | Chain[AccountingEvent] | Chain[Payout]]:
         """All chains but the terms'."""
@@ -242,6 +244,8 @@ class PoolLog:
         known = self.terms.all_keys()
         self.terms.adopt(terms)
         self._facts.append(TermsAdopted(terms))
+        if self._follows_newly_closed(terms):
+            self._facts.append(Reopened("a chain was closed that statements read before follow"))
         outdated = self.mining.outdated()
         if outdated is not None:
             self._facts.append(Reopened(f"job {outdated} names terms that had been replaced"))
@@ -250,6 +254,14 @@ class PoolLog:
                 self._facts.append(Reopened(f"{chain.name} was closed below what was read"))
         for pubkey in sorted(self.terms.all_keys() - known):
             self._unpark(pubkey)
+
+    def _follows_newly_closed(self, terms: Terms) -> bool:
+        """Whether statements of another key, read already, are dated after terms that close a key's chain."""
+        for key in {name.partition("/")[0] for name in terms.body.closed} & set(self.accounting):
+            others = (chain for other, chain in self.accounting.items() if other != key and chain.head is not None)
+            if self.accounting[key].head is not None and any(chain.created_at >= terms.created_at for chain in others):
+                return True
+        return False
 
     def _settle_accounting(self) -> bool:
         progress = False
@@ -265,8 +277,7 @@ class PoolLog:
     def wants(self, event: AccountingEvent) -> list[str]:
         """What an event of the accounting names that was not read: blocks, batches or statements."""
         if isinstance(event, Statement):
-            block = [] if event.reward.block in self.blocks else [event.reward.block]
-            return block + missing_heads(self.lanes, event)
+            return self.statements.wants(event, self.accounting)
         if isinstance(event, RewardStatus):
             return [] if event.statement in self.books.rewards else [event.statement]
         return []
@@ -274,15 +285,17 @@ class PoolLog:
     def enter(self, chain: "Chain[AccountingEvent]", event: AccountingEvent) -> None:
         """Let the next event of an accounting chain take its place, and judge it."""
         chain.take(event)
+        if isinstance(event, StatementPart):
+            self.statements.add_part(event)
+            return
         if isinstance(event, Statement):
-            found = [*self.books.add_statement(event), *self._judge_statement(event)]
-            for each in found:
-                self.report(each)
-            self._count(ok=not found)
-            self._facts.append(StatementSeen(event, ok=not found))
-        elif isinstance(event, RewardStatus):
+            self._enter_statement(chain, event)
+        self.statements.parts.pop(chain.pubkey, None)
+        if isinstance(event, RewardStatus):
             if event.statement in self.books.rewards:
                 wrong = list(self.books.add_status(event))
+                if not wrong:
+                    self.statements.add_status(event)
             else:
                 wrong = [finding(Code.STATUS_UNKNOWN, f"statement {event.statement}", event.id)]
             for each in wrong:
@@ -290,40 +303,22 @@ class PoolLog:
             self._count(ok=not wrong)
             self._facts.append(StatusSeen(event, ok=not wrong))
 
+    def _enter_statement(self, chain: "Chain[AccountingEvent]", statement: Statement) -> None:
+        whole = self.statements.whole(statement, chain)
+        if isinstance(whole, Finding):
+            # Without its rows it is booked nowhere.
+            self.report(whole)
+            self._count(ok=False)
+            return
+        found = [*self.books.add_statement(whole), *self.statements.judge(whole)]
+        for each in found:
+            self.report(each)
+        self._count(ok=not found)
+        self._facts.append(StatementSeen(whole, ok=not found))
+
     def _count(self, *, ok: bool) -> None:
         self.judged += 1
         self.judged_ok += ok
-
-    def _judge_statement(self, statement: Statement) -> list[Finding]:
-        found: list[Finding] = []
-        total = sum(row.msat for row in statement.rows) + statement.fee_msat
-        if total != statement.reward.gross_msat:
-            text = f"rows and fee are {total} msat, the reward is {statement.reward.gross_msat}"
-            found.append(finding(Code.STATEMENT_SPLIT, text, statement.id))
-        block = self.blocks.get(statement.reward.block)
-        if block is None:
-            refused = statement.reward.block in self.mining.refused_blocks
-            code = Code.STATEMENT_REWARD if refused else Code.STATEMENT_NO_BLOCK
-            return [*found, finding(code, f"block {statement.reward.block} is not proven", statement.id)]
-        if self.mining.announcements.get(statement.announced_by) != statement.reward.block:
-            text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
-            found.append(finding(Code.STATEMENT_REWARD, text, statement.id, block.block.id))
-        if (statement.created_at + CLOCKS_APART_S) * 1000 < block.found_ms:
-            text = f"dated {statement.created_at}, the block was found at {block.found_ms} ms"
-            found.append(finding(Code.BACKDATED, text, block.block.id, statement.id))
-        missing = missing_heads(self.lanes, statement)
-        if missing:
-            text = "the statement names batches that were not read"
-            found.append(finding(Code.MISSING_BATCH, text, statement.id, *missing))
-        try:
-            wrong = None if missing else compare_statement(self.lanes, statement, block)
-        except UnsupportedOffer as error:
-            wrong = list(compare_reward(statement, block))
-            found.append(finding(Code.STATEMENT_SCHEME, str(error), statement.id))
-        if wrong is None:
-            text = "part of the work that it may count is missing"
-            return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
-        return found + [finding(code, text, statement.id, block.block.id) for code, text in wrong]
 
     def pay(self, chain: "Chain[Payout]", payout: Payout) -> None:
         """Let the next payout of a chain take its place, and judge its proof."""
@@ -361,4 +356,6 @@ def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:
         return parse_statement(event)
     if event.kind == kinds.STATUS:
         return parse_status(event)
+    if event.kind == kinds.STATEMENT_PART and is_statement_part(event):
+        return parse_statement_part(event)
     return Opaque(event.id, link_of(event), event.created_at)

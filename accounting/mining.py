@@ -324,6 +324,7 @@ class Mining:
             lane=key.number,
             seq=known.seq,
             index=solution.number,
+            share_bits=solution.share_bits,
         )
         self.blocks[block.block] = seen
         self.facts.append(seen)

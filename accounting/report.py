@@ -21,6 +21,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "jobs": frozenset(
         {Code.MISSING_TERMS, Code.MISSING_JOB, Code.MISSING_BATCH, Code.JOB_TERMS, Code.JOB_OFFER, Code.JOB_SIGNER}
+        | {Code.OFFER_SCHEME}
         | {Code.JOB_COINBASE, Code.JOB_NBITS, Code.JOB_HEIGHT, Code.JOB_HEAD, Code.STALE_HEAD}
         | {Code.UPSTREAM, Code.CHAIN_JOB}
     ),

@@ -8,10 +8,12 @@ from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.findings import Code
 from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
-from accounting.schemes import pplns
+from accounting.schemes import blocks, periods, pplns, solo
+from accounting.schemes.held import NOTHING_HELD, Held
 from accounting.window import Counted, Selection, count_window, newest_first
 from nips.pool.chain import Head
 from nips.pool.statement import BlockReward, Statement, StatementBody, Window
+from nips.pool.targets import work_from_bits
 from nips.pool.terms import TermsBody
 
 
@@ -25,21 +27,31 @@ class NotYet:
 def check_offers(terms: TermsBody) -> None:
     """Raises UnsupportedOffer for a scheme that is not computed here: an accounting must not start with it."""
     for name, offer in terms.offers.items():
-        if offer.scheme != "pplns":
+        if offer.scheme not in (*blocks.SCHEMES, *periods.SCHEMES):
             raise UnsupportedOffer(name, offer.scheme)
 
 
-def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch]) -> Counted:
+def holds(scheme: str) -> bool:
+    """Whether the statements of a scheme count only what none before them held."""
+    return scheme in blocks.HOLDING or scheme in periods.SCHEMES
+
+
+def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch], held: Held) -> Counted:
     """The work that a block's reward is split by. Raises UnsupportedOffer."""
     offer = block.terms.body.offers[block.offer]
-    if offer.scheme != "pplns":
+    if offer.scheme in periods.SCHEMES:
+        # The miners have theirs by the period, block or no block.
+        return Counted(block.found_ms, full=True)
+    if offer.scheme == "solo":
+        return solo.count(block.found_ms, block.block.finder, work_from_bits(block.share_bits))
+    if offer.scheme not in blocks.SCHEMES:
         raise UnsupportedOffer(block.offer, offer.scheme)
-    return count_window(lanes, cuts, _selection(block), pplns.window_work(offer, block.job.nbits))
+    return count_window(lanes, cuts, _selection(block, held), blocks.limit(offer, block.job.nbits))
 
 
-def _selection(block: BlockSeen) -> Selection:
-    oldest = pplns.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
-    return Selection(block.offer, block.found_ms, block.block.height, oldest)
+def _selection(block: BlockSeen, held: Held) -> Selection:
+    oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
+    return Selection(block.offer, block.found_ms, block.block.height, oldest, held)
 
 
 def _reward(block: BlockSeen) -> BlockReward:
@@ -63,8 +75,9 @@ def _statement(block: BlockSeen, counted: Counted, cuts: Mapping[LaneKey, Batch]
     )
 
 
-def expected_statement(lanes: Lanes, block: BlockSeen) -> StatementBody | NotYet:
-    """The statement to issue now, or why to wait: every open lane must have passed the block's time.
+def expected_statement(lanes: Lanes, block: BlockSeen, held: Held = NOTHING_HELD) -> StatementBody | NotYet:
+    """The statement to issue now, or why to wait: every open lane must have passed the block's time. `held`: what the
+    statements before it hold.
 
     Raises UnsupportedOffer.
     """
@@ -72,7 +85,7 @@ def expected_statement(lanes: Lanes, block: BlockSeen) -> StatementBody | NotYet
     if behind is not None:
         return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {block.found_ms}")
     cuts = lanes.cuts(block.found_ms)
-    body = _statement(block, _count(lanes, block, cuts), cuts)
+    body = _statement(block, _count(lanes, block, cuts, held), cuts)
     heads = heads_of(cuts, block.found_ms, body.window.from_ms)
     return replace(body, window=replace(body.window, heads=heads))
 
@@ -98,16 +111,18 @@ def named_cuts(lanes: Lanes, statement: Statement) -> dict[LaneKey, Batch]:
     return cuts
 
 
-def may_leave_out(lane: Lane, statement: Statement, block: BlockSeen) -> bool:
+def may_leave_out(lane: Lane, statement: Statement, block: BlockSeen, held: Held = NOTHING_HELD) -> bool:
     """Whether a statement need not name a lane: it ended before the window, and nothing of it would have counted. That
     the told window begins later proves nothing unless it is full: leaving a lane out moves it.
     """
     if not lane.ended or lane.past(block.found_ms) is not None or lane.watermark_ms >= statement.window.from_ms:
         return False
     offer = block.terms.body.offers[block.offer]
-    if offer.scheme != "pplns" or statement.window.work >= pplns.window_work(offer, block.job.nbits):
+    if offer.scheme not in ("pplns", "prop"):
         return True
-    shares = newest_first({lane.key: lane}, {lane.key: lane.batches[-1]}, _selection(block))
+    if offer.scheme == "pplns" and statement.window.work >= pplns.window_work(offer, block.job.nbits):
+        return True
+    shares = newest_first({lane.key: lane}, {lane.key: lane.batches[-1]}, _selection(block, held))
     return next(shares, None) is None
 
 
@@ -138,26 +153,33 @@ def _compare_heads(
             yield Code.STATEMENT_HEADS, f"lane {name} is cut at {batch.seq}, which does not pass the reward"
 
 
-def compare_statement(lanes: Lanes, statement: Statement, block: BlockSeen) -> list[tuple[Code, str]] | None:
+def compare_statement(
+    lanes: Lanes, statement: Statement, block: BlockSeen, held: Held = NOTHING_HELD
+) -> list[tuple[Code, str]] | None:
     """What differs between a statement and what the log gives, field by field; None if that can't be told, since work
-    that it might count is missing. What lacks before a full window, or beyond its greatest age, changes nothing.
+    that it might count is missing. What lacks before a full window, beyond its greatest age, or where statements before
+    it (`held`) have counted, changes nothing.
 
     Raises UnsupportedOffer.
     """
     cuts = named_cuts(lanes, statement)
-    counted = _count(lanes, block, cuts)
-    oldest = pplns.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
-    whole_from = max((lanes[key].whole_from(batch.seq) for key, batch in cuts.items()), default=0)
-    if whole_from > (counted.from_ms if counted.full else oldest):
+    counted = _count(lanes, block, cuts, held)
+    oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
+    if _whole_from(lanes, cuts, held) > (counted.from_ms if counted.full else oldest):
         return None
     body = _statement(block, counted, cuts)
     return [*compare_reward(statement, block), *_differences(lanes, statement, cuts, body)]
 
 
+def _whole_from(lanes: Lanes, cuts: Mapping[LaneKey, Batch], held: Held) -> int:
+    """The ms from which on nothing lacks that no statement before held."""
+    return max((lanes[key].whole_from(batch.seq, held.bounds.get(str(key))) for key, batch in cuts.items()), default=0)
+
+
 def _differences(
     lanes: Lanes, statement: Statement, cuts: Mapping[LaneKey, Batch], body: StatementBody
 ) -> Iterator[tuple[Code, str]]:
-    yield from _compare_heads(lanes, statement, cuts, body.reward.found_ms)
+    yield from _compare_heads(lanes, statement, cuts, body.reward.end_ms)
     told, found = statement.window, body.window
     if (told.from_ms, told.work) != (found.from_ms, found.work):
         text = f"told as {told.work} from {told.from_ms}, the shares give {found.work} from {found.from_ms}"

@@ -41,12 +41,15 @@ class GoodShare(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """A share that is a block of its job. `header`: 80 bytes; `coinbase`: without its witness; `late`: status 5."""
+    """A share that is a block of its job, of a session with `share_bits`. `header`: 80 bytes; `coinbase`: without its
+    witness; `late`: status 5.
+    """
 
     number: int
     t: int
     miner: str
     job: str
+    share_bits: int
     header: bytes
     coinbase: bytes
     late: bool

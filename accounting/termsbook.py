@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounting.chains import Chain
-from accounting.findings import Finding
+from accounting.findings import Code, Finding, finding
 from accounting.shelves import Shelves
 from nips.pool.chain import Head
 from nips.pool.terms import EVERY_CHAIN, NEVER, ROLES, Terms
@@ -28,6 +28,7 @@ class TermsBook:
     def adopt(self, terms: Terms) -> None:
         """Let the next terms of the chain take their place."""
         previous = self.newest()
+        self._check_schemes(terms)
         self.chain.take(terms)
         self.by_id[terms.id] = terms
         if previous is not None:
@@ -45,10 +46,32 @@ class TermsBook:
             if chain == EVERY_CHAIN:
                 self.revoked.add(pubkey)
 
+    def _check_schemes(self, terms: Terms) -> None:
+        """An offer's name keeps its scheme for good: else two schemes would count one share."""
+        for name, offer in sorted(terms.body.offers.items()):
+            for earlier in reversed(self.by_id.values()):
+                known = earlier.body.offers.get(name)
+                if known is not None:
+                    if known.scheme != offer.scheme:
+                        text = f"offer {name[:32]!r} was {known.scheme} and is {offer.scheme}"
+                        self.chain.report(finding(Code.OFFER_SCHEME, text, earlier.id, terms.id))
+                    break
+
     def end_of(self, name: str) -> Head | None:
         """The last event that counts of the chain `<pubkey>/<chain>`; None while it is open."""
         end = self.closed.get(name)
         return NEVER if end is None and name.partition("/")[0] in self.revoked else end
+
+    def closed_keys(self, but: str, second: int) -> frozenset[str]:
+        """The keys, but one, whose accounting chains the terms dated at or before a time (Unix s) have closed."""
+        if len(self.roles["accounting"]) < 2:
+            return frozenset()
+        closed = set()
+        for terms in self.by_id.values():
+            if terms.created_at <= second:
+                named = (name.partition("/") for name in terms.body.closed)
+                closed |= {key for key, _, chain in named if chain in ("accounting", EVERY_CHAIN)}
+        return frozenset(closed & self.roles["accounting"] - {but})
 
     def is_left_out(self, pubkey: str) -> bool:
         """Whether a key held a role and holds none in the terms in force: its own word convicts nobody any more."""

@@ -10,6 +10,7 @@ from heapq import merge
 from typing import NamedTuple
 
 from accounting.lanes import Batch, Lane, LaneKey
+from accounting.schemes.held import NOTHING_HELD, Bound, Held
 
 
 class Placed(NamedTuple):
@@ -26,12 +27,23 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which shares S holds: the offer's, with t <= end_ms, job height <= height, and t >= oldest_ms (0: any)."""
+    """Which shares S holds: the offer's, with t <= end_ms, job height <= height (None: any), and t >= oldest_ms (0:
+    any), less what earlier statements held.
+    """
 
     offer: str
     end_ms: int
-    height: int
+    height: int | None
     oldest_ms: int = 0
+    held: Held = NOTHING_HELD
+
+    def fits(self, offer: str, height: int) -> bool:
+        """Whether work of that offer and height is meant."""
+        return offer == self.offer and (self.height is None or height <= self.height)
+
+    def bound(self, lane: LaneKey) -> Bound | None:
+        """What of a lane was held before."""
+        return self.held.bounds.get(str(lane)) if self.held.bounds else None
 
 
 @dataclass(slots=True)
@@ -50,17 +62,22 @@ class Counted:
 
 def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Placed]:
     shares = batch.shares
-    fits = [job.offer == wanted.offer and job.height <= wanted.height for job in shares.jobs]
+    fits = [wanted.fits(job.offer, job.height) for job in shares.jobs]
+    bound = wanted.bound(key)
     for row in range(len(shares) - 1, -1, -1):
         t = shares.t[row]
         if wanted.oldest_ms <= t <= wanted.end_ms and fits[shares.job[row]]:
+            if bound is not None and bound.holds(batch.seq, t):
+                # Shares are in time order: so is what is older.
+                return
             who = shares.sessions[shares.session[row]]
             yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work)
 
 
 def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
+    bound = wanted.bound(lane.key)
     for batch in lane.back_from(last.seq):
-        if batch.to_ms <= wanted.oldest_ms:
+        if batch.to_ms <= wanted.oldest_ms or (bound is not None and bound.holds_all(batch.seq, batch.to_ms)):
             return
         if batch.from_ms <= wanted.end_ms:
             yield from _batch_shares(lane.key, batch, wanted)
@@ -102,8 +119,10 @@ class _Part(NamedTuple):
 def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
     """A batch as S has it; None if nothing of it is in S."""
     tally = lane.batches.tally(position)
-    if tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms:
-        rows = [row for row in tally.rows if row.offer == wanted.offer and row.height <= wanted.height]
+    bound = wanted.bound(lane.key)
+    unheld = bound is None or tally.from_ms > bound.end_ms
+    if unheld and tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms:
+        rows = [row for row in tally.rows if wanted.fits(row.offer, row.height)]
         if not rows:
             return None
         by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
@@ -120,20 +139,23 @@ def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
 
 def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
     """A lane's part of S, newest first."""
+    bound = wanted.bound(lane.key)
+    held_at = -1 if bound is None else lane.position_of(bound.seq)
     for position in range(lane.position_of(last.seq), -1, -1):
         tally = lane.batches.tally(position)
-        if tally.to_ms <= wanted.oldest_ms:
+        held = bound is not None and position <= held_at and tally.to_ms - 1 <= bound.end_ms
+        if held or tally.to_ms <= wanted.oldest_ms:
             return
         if tally.from_ms <= wanted.end_ms and (part := _part(lane, position, wanted)) is not None:
             yield part
 
 
-def _parts(columns: Iterable[Iterator[_Part]], limit: int) -> list[_Part]:
+def _parts(columns: Iterable[Iterator[_Part]], limit: int | None) -> list[_Part]:
     """What may count of lanes whose windows touch: whatever does not end before work of the limit begins."""
     lanes = [(head, column) for column in columns if (head := next(column, None)) is not None]
     taken: list[_Part] = []
     work, from_ms = 0, None
-    while lanes and work < limit:
+    while lanes and (limit is None or work < limit):
         at = max(range(len(lanes)), key=lambda at: lanes[at][0].from_ms)
         head, column = lanes.pop(at)
         taken.append(head)
@@ -150,11 +172,11 @@ def _parts(columns: Iterable[Iterator[_Part]], limit: int) -> list[_Part]:
 
 
 def count_window(
-    lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection, limit: int
+    lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection, limit: int | None
 ) -> Counted:
-    """The newest of S up to the cuts until their work is `limit`; the share that crosses the edge counts in part."""
+    """The newest of S up to the cuts until their work is `limit`, whose edge a share may cross in part; None: all."""
     parts = _parts([_lane_parts(lanes[key], batch, wanted) for key, batch in cuts.items()], limit)
-    edge_ms = _edge_ms(parts, limit)
+    edge_ms = 0 if limit is None else _edge_ms(parts, limit)
     counted = Counted(wanted.end_ms)
     torn: list[_Part] = []
     whole = 0
@@ -166,6 +188,8 @@ def count_window(
         counted.from_ms = min(counted.from_ms, part.first_ms)
         for miner, work in part.by_miner:
             counted.work[miner] = counted.work.get(miner, 0) + work
+    if limit is None:
+        return counted
     columns = [_batch_shares(part.lane.key, part.lane.batches[part.position], wanted) for part in torn]
     rest = count_newest(merge(*columns, reverse=True), limit - whole, wanted.end_ms)
     counted.full = rest.full

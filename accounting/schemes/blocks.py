@@ -9,6 +9,8 @@ from accounting.window import Counted, Placed
 from nips.pool.terms import Offer
 
 SCHEMES = ("pplns", "prop", "solo")
+# Of these, which take off what earlier statements held.
+HOLDING = ("prop",)
 
 
 class Solved(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from nips.pool.statement import Row
+from nips.pool.statement import Donation, Row
 from nips.pool.terms import PPM
 
 
@@ -17,14 +17,6 @@ class Pledge(NamedTuple):
 
     settings: str
     ppm: int
-
-
-class Donation(NamedTuple):
-    """`"donations":[[p index, settings id, msat]]`: `row` is the donor's among the statement's rows."""
-
-    row: int
-    settings: str
-    msat: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """4214 reward statement: how one reward was split (SPEC.md). 4216 reward status: what became of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nips.errors import InvalidPoolEvent
@@ -17,45 +17,47 @@ from nips.pool.content import (
     parse_work,
     read_dict,
     read_int,
-    read_list,
     read_str,
     require_kind,
 )
 from nips.pool.kinds import STATEMENT, STATUS
+from nips.pool.reward import BlockReward, PeriodReward, Reward, parse_reward
+from nips.pool.statement_rows import (
+    MAX_PARTS,
+    MAX_ROWS,
+    Donation,
+    Row,
+    RowsPart,
+    StatementPart,
+    join_rows,
+    parse_rows,
+    split_statement,
+)
 
-# Past this many rows a statement's rows stand in parts of their own (kind 4218).
-MAX_ROWS = 400
+__all__ = (
+    "MATURED",
+    "MAX_ROWS",
+    "ORPHANED",
+    "STATUSES",
+    "VOID",
+    "BlockReward",
+    "Donation",
+    "PeriodReward",
+    "Reward",
+    "RewardStatus",
+    "Row",
+    "Statement",
+    "StatementBody",
+    "Window",
+    "build_statement",
+    "build_status",
+    "parse_statement",
+    "parse_status",
+    "whole_statement",
+)
+
 MATURED, ORPHANED, VOID = "matured", "orphaned", "void"
 STATUSES = (MATURED, ORPHANED, VOID)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A miner's part: credited work within the window, and millisatoshi."""
-
-    miner: str
-    work: int
-    msat: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockReward:
-    """A reward of type "block": found_ms is the time of the share that is the block."""
-
-    block: str
-    height: int
-    found_ms: int
-    gross_msat: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The reward as it stands in a statement."""
-        return {
-            "type": "block",
-            "block": self.block,
-            "height": self.height,
-            "found_ms": self.found_ms,
-            "gross_msat": self.gross_msat,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,25 @@ class Window:
 class StatementBody:
     """A split before it is signed. `rows` are sorted by miner, none twice; rows + fee = gross."""
 
-    reward: BlockReward
+    reward: Reward
     terms: str
     offer: str
     window: Window
     fee_msat: int
     rows: tuple[Row, ...]
+    donations: tuple[Donation, ...] = ()
+
+    @property
+    def reward_key(self) -> str:
+        """What no two statements that stand may share: the block, or the offer's period."""
+        return self.reward.key(self.offer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement(StatementBody):
-    """A 4214 event. `announced_by`: the id of the 4213 that it names as the block's, "" if it names none."""
+    """A 4214 event. `announced_by`: the id of the 4213 that it names as the block's, "" if it names none. `parts`: in
+    how many events before it the rows stand; they are empty until `whole_statement` has filled them in.
+    """
 
     id: str
     signer: str
@@ -91,17 +101,20 @@ class Statement(StatementBody):
     link: Link
     created_at: int
     announced_by: str = ""
+    parts: int = 0
 
 
 def build_statement(
-    pool: PoolAddress, link: Link, body: StatementBody, created_at: int, block_event: str
+    pool: PoolAddress, link: Link, body: StatementBody, created_at: int, block_event: str = "", *, parts: int = 0
 ) -> UnsignedEvent:
-    """The event the accounting's key signs; `block_event` is the id of the 4213 that announced the reward.
+    """The event the accounting's key signs; `block_event` is the id of the 4213 that announced a block's reward. With
+    `parts`, the rows stand in that many parts before it.
 
     Raises ValueError for more rows than one event holds.
     """
-    if len(body.rows) > MAX_ROWS:
-        raise ValueError(f"a statement holds at most {MAX_ROWS} rows")
+    if not parts and len(split_statement(body.rows, body.donations)) > 1:
+        raise ValueError("these rows need parts")
+    held = RowsPart(()) if parts else RowsPart(body.rows, body.donations)
     fields = {
         "reward": body.reward.to_json(),
         "terms": body.terms,
@@ -112,16 +125,11 @@ def build_statement(
             "heads": {name: [head.seq, head.id] for name, head in sorted(body.window.heads.items())},
         },
         "fee_msat": body.fee_msat,
-        "parts": 0,
-        "rows": [[str(row.work), row.msat] for row in body.rows],
+        "parts": parts,
+        **held.to_json(),
     }
-    tags = (
-        pool.tag(),
-        *link.tags(),
-        ("e", block_event, "", "block"),
-        *(("p", row.miner) for row in body.rows),
-        alt_tag(STATEMENT),
-    )
+    announced = (("e", block_event, "", "block"),) if body.reward.block else ()
+    tags = (pool.tag(), *link.tags(), *announced, *held.tags(), alt_tag(STATEMENT))
     return UnsignedEvent(STATEMENT, created_at, tags, encode_content(fields))
 
 
@@ -138,42 +146,40 @@ def parse_statement(event: VerifiedEvent) -> Statement:
     """Raises InvalidPoolEvent. The split itself is for the verifier to recompute."""
     require_kind(event, STATEMENT)
     fields = decode_content(event.content)
-    reward = read_dict(fields, "reward")
-    if read_str(reward, "type") != "block":
-        raise InvalidPoolEvent(f"a reward of type {reward['type'][:32]!r} is not known here")
-    if read_int(fields, "parts") != 0:
-        raise InvalidPoolEvent("statements in parts are not known here")
-    miners = [parse_id(value, "a miner") for value in event.tag_values("p")]
-    if miners != sorted(set(miners)):
-        raise InvalidPoolEvent("a statement's miners must be sorted, none twice")
-    values = read_list(fields, "rows")
-    if len(values) != len(miners) or len(values) > MAX_ROWS:
-        raise InvalidPoolEvent(f"a statement has a row for each miner, {MAX_ROWS} at most")
-    rows = []
-    for miner, value in zip(miners, values, strict=True):
-        if type(value) is not list or len(value) != 2:
-            raise InvalidPoolEvent("a row is [work, msat]")
-        row = {"msat": value[1]}
-        rows.append(Row(miner, parse_work(value[0], "a row's work"), read_int(row, "msat")))
+    reward = parse_reward(fields)
+    parts = read_int(fields, "parts", 0, MAX_PARTS)
+    held = parse_rows(event, fields)
+    if parts and (held.rows or parts == 1):
+        raise InvalidPoolEvent("a statement has rows of its own, or two parts and more")
     return Statement(
-        reward=BlockReward(
-            block=parse_id(reward.get("block"), "block"),
-            height=read_int(reward, "height"),
-            found_ms=read_int(reward, "found_ms"),
-            gross_msat=read_int(reward, "gross_msat"),
-        ),
+        reward=reward,
         terms=parse_id(fields.get("terms"), "terms"),
         offer=read_str(fields, "offer"),
         window=_window(read_dict(fields, "window")),
         fee_msat=read_int(fields, "fee_msat"),
-        rows=tuple(rows),
+        rows=held.rows,
+        donations=held.donations,
         id=event.id,
         signer=event.pubkey,
         pool=address_of(event),
         link=link_of(event),
         created_at=event.created_at,
         announced_by=next((tag[1] for tag in event.tags if tag[0] == "e" and tag[3:] == ("block",)), ""),
+        parts=parts,
     )
+
+
+def whole_statement(statement: Statement, parts: list[StatementPart]) -> Statement:
+    """A statement with the rows of its parts, `parts` being what stands right before it in its chain, in order.
+
+    Raises InvalidPoolEvent if these are not its parts: whole, numbered from 0, touching it.
+    """
+    first = statement.link.seq - statement.parts
+    places = [(part.link.seq, part.part) for part in parts]
+    if places != [(first + at, at) for at in range(statement.parts)]:
+        raise InvalidPoolEvent(f"the {statement.parts} parts of a statement do not stand right before it")
+    held = join_rows(parts)
+    return replace(statement, rows=held.rows, donations=held.donations)
 
 
 @dataclass(frozen=True, slots=True)

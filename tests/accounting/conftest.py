@@ -254,10 +254,9 @@ class LogBuilder:
         label = f"block {sum(name.startswith('block ') for name in self.events)}"
         return self.sign(label, self.keys.edge, build_block(POOL, self.body(label, body), share.t // 1000))
 
-    def statement(self, block: str, share: Mined, ms: int) -> VerifiedEvent:
-        """Split a labelled block's reward, as SPEC.md reads."""
-        job, found = share.job, share.t
-        offer = self.offers[job.terms].offers[job.offer]
+    def counted(self, offer: Offer, block: Mined) -> tuple[dict[str, int], int]:
+        """Work by miner and the oldest share's time, of a pplns window."""
+        job, found = block.job, block.t
         limit = max(offer.window_milli * work_from_bits(job.nbits) // 1000, offer.window_min_work)
         counted: dict[str, int] = {}
         from_ms = found
@@ -268,14 +267,26 @@ class LogBuilder:
                 limit -= part
                 counted[told.miner] = counted.get(told.miner, 0) + part
                 from_ms = told.t
+        return counted, from_ms
+
+    def cuts(self, end: int) -> dict[str, Head]:
+        """Where a statement cuts the lanes."""
+        heads = {}
+        for lane, windows in self.windows.items():
+            past = [head for _, to_ms, head in windows if to_ms > end]
+            if windows[0][0] <= end:
+                heads[f"{self.keys.edge.pubkey}/{lane}"] = past[0] if past else windows[-1][2]
+        return heads
+
+    def statement(self, block: str, share: Mined, ms: int) -> VerifiedEvent:
+        """Split a labelled block's reward, as SPEC.md reads."""
+        job, found = share.job, share.t
+        offer = self.offers[job.terms].offers[job.offer]
+        counted, from_ms = self.counted(offer, share)
         gross, total = sum(GROSS_SAT) * 1000, sum(counted.values())
         pot = gross - gross * offer.fee_ppm // 1_000_000
         rows = tuple(Row(miner, work, pot * work // total) for miner, work in sorted(counted.items()))
-        heads = {}
-        for lane, windows in self.windows.items():
-            past = [head for _, to_ms, head in windows if to_ms > found]
-            if windows[0][0] <= found:
-                heads[f"{self.keys.edge.pubkey}/{lane}"] = past[0] if past else windows[-1][2]
+        heads = self.cuts(found)
         body = StatementBody(
             reward=BlockReward(self.bodies[block].block, job.height, found, gross),
             terms=job.terms,

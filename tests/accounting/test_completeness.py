@@ -247,15 +247,6 @@ def test_a_finished_lane_without_work_that_counts_may_be_left_out(builder: Any, 
     assert judged(two_lanes(builder, offer, story, leave_out=True)) == set()
 
 
-def test_a_scheme_that_is_not_computed_leaves_the_reward_to_be_checked(builder: Any, story: Any) -> None:
-    """Whatever the split, a statement tells the block's own worth."""
-    offer = Offer(scheme="solo", window_min_work=100_000)
-    builder.change = {
-        "statement 0": lambda body: replace(body, reward=replace(body.reward, gross_msat=body.fee_msat), rows=())
-    }
-    assert judged(two_lanes(builder, offer, story, leave_out=False)) == {Code.STATEMENT_REWARD}
-
-
 def test_fees_that_miners_bore_are_said_to_be_the_pools_word(tell: Any, story: Any) -> None:
     """No proof holds what a payment cost on its way, yet it leaves the balance."""
     terms = story.bodies["terms 0"]

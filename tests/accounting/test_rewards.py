@@ -78,13 +78,14 @@ def test_what_lacks_before_a_full_window_changes_nothing(story: Any) -> None:
 
 def test_schemes_that_are_not_computed_are_refused(story: Any) -> None:
     terms = story.bodies["terms 0"]
-    check_offers(terms)
-    with pytest.raises(UnsupportedOffer, match="solo"):
-        check_offers(replace(terms, offers={"lonely": Offer(scheme="solo")}))
+    for scheme in ("pplns", "prop", "solo", "pps", "fpps"):
+        check_offers(replace(terms, offers={"any": Offer(scheme=scheme)}))
+    with pytest.raises(UnsupportedOffer, match="ehash"):
+        check_offers(replace(terms, offers={"any": Offer(scheme="ehash")}))
 
 
 def test_a_statement_of_such_a_scheme_is_not_checked(story: Any, folded: PoolLog) -> None:
     seen = block(folded, story, 0)
-    lonely = replace(seen.terms, body=replace(seen.terms.body, offers={"main": Offer(scheme="solo")}))
+    unknown = replace(seen.terms, body=replace(seen.terms.body, offers={"main": Offer(scheme="ehash")}))
     with pytest.raises(UnsupportedOffer):
-        expected_statement(folded.lanes, replace(seen, terms=lonely))
+        expected_statement(folded.lanes, replace(seen, terms=unknown))

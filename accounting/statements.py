@@ -1,0 +1,136 @@
+"""The statements of the accounting chains as they come: joined with their parts, judged by the log and by those before.
+
+A statement waits for all that it names, so that the verdict is the same in whatever order the log is read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from accounting.books import CLOCKS_APART_S
+from accounting.chains import Chain
+from accounting.earlier import Earlier, line_of
+from accounting.errors import UnsupportedOffer
+from accounting.facts import BlockSeen
+from accounting.findings import Code, Finding, finding
+from accounting.lanes import Lanes
+from accounting.mining import Mining
+from accounting.rewards import NotYet, compare_reward, compare_statement, expected_statement, holds, missing_heads
+from accounting.schemes.held import NOTHING_HELD, Held
+from accounting.shelves import Shelves
+from accounting.termsbook import TermsBook
+from nips.errors import InvalidPoolEvent
+from nips.pool.reward import BlockReward
+from nips.pool.statement import RewardStatus, Statement, StatementBody, whole_statement
+from nips.pool.statement_rows import StatementPart
+
+
+class Statements:
+    """What statements are judged by, and made by. `parts`: by key, those right before what comes next in its chain."""
+
+    def __init__(self, terms: TermsBook, mining: Mining, shelves: Shelves) -> None:
+        self.terms = terms
+        self.mining = mining
+        self.earlier = Earlier(shelves)
+        self.parts: dict[str, list[StatementPart]] = {}
+
+    @property
+    def lanes(self) -> Lanes:
+        """All lanes, as far as they were read."""
+        return self.mining.lanes
+
+    # Making
+
+    def expected(self, block: BlockSeen, signer: str, second: int) -> StatementBody | NotYet:
+        """The statement of a block's reward that this key should sign now, dated so. Raises UnsupportedOffer."""
+        held = NOTHING_HELD
+        if holds(block.scheme):
+            closed = self.terms.closed_keys(signer, second)
+            held = self.earlier.held(f"{BlockReward.type} {block.offer}", block.found_ms, signer, closed)
+        return expected_statement(self.lanes, block, held)
+
+    # Reading
+
+    def wants(self, statement: Statement, chains: Mapping[str, Chain[Any]]) -> list[str]:
+        """What must be read before a statement can be judged: batches, or the chains of keys that it follows."""
+        wanted = missing_heads(self.lanes, statement)
+        if statement.reward.block and statement.reward.block not in self.mining.blocks:
+            wanted.append(statement.reward.block)
+        if self._holds(statement):
+            for key in sorted(self.terms.closed_keys(statement.signer, statement.created_at)):
+                name = f"{key}/accounting"
+                end, chain = self.terms.end_of(name), chains.get(key)
+                if end is not None and end.seq >= 0 and (chain is None or not chain.is_ended):
+                    wanted.append(name)
+        return wanted
+
+    def add_part(self, part: StatementPart) -> None:
+        """A part took its place in its chain."""
+        before = self.parts.setdefault(part.signer, [])
+        if part.part == 0:
+            before.clear()
+        before.append(part)
+
+    def whole(self, statement: Statement, chain: Chain[Any]) -> Statement | Finding:
+        """A statement with the rows that its parts hold, or what is wrong if they are not there: its parts are over."""
+        parts = self.parts.pop(statement.signer, [])
+        if not statement.parts:
+            return statement
+        seq = statement.link.seq
+        if any(chain.accepted_id(place) is None for place in range(max(0, seq - statement.parts), seq)):
+            text = f"some of the {statement.parts} parts before it are missing"
+            return finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)
+        try:
+            return whole_statement(statement, parts)
+        except InvalidPoolEvent as error:
+            return finding(Code.MALFORMED, f"kind 4214: {error}", statement.id, key=statement.signer)
+
+    def judge(self, statement: Statement) -> list[Finding]:
+        """What is wrong with a whole statement that takes its place now."""
+        held = NOTHING_HELD
+        if self._holds(statement):
+            closed = self.terms.closed_keys(statement.signer, statement.created_at)
+            held = self.earlier.held(line_of(statement), statement.reward.end_ms, statement.signer, closed)
+            self.earlier.keep_snapshot(statement.id, held)
+        self.earlier.add(statement)
+        found: list[Finding] = []
+        total = sum(row.msat for row in statement.rows) + statement.fee_msat
+        if total != statement.reward.gross_msat:
+            text = f"rows and fee are {total} msat, the reward is {statement.reward.gross_msat}"
+            found.append(finding(Code.STATEMENT_SPLIT, text, statement.id))
+        return [*found, *self._judge_block(statement, held)]
+
+    def add_status(self, status: RewardStatus) -> None:
+        """A status that its statement allows took its place."""
+        self.earlier.add_status(status)
+
+    def _holds(self, statement: Statement) -> bool:
+        terms = self.terms.by_id.get(statement.terms)
+        offer = None if terms is None else terms.body.offers.get(statement.offer)
+        return offer is not None and holds(offer.scheme)
+
+    def _judge_block(self, statement: Statement, held: Held) -> list[Finding]:
+        found: list[Finding] = []
+        block = self.mining.blocks.get(statement.reward.block)
+        if block is None:
+            refused = statement.reward.block in self.mining.refused_blocks
+            code = Code.STATEMENT_REWARD if refused else Code.STATEMENT_NO_BLOCK
+            return [finding(code, f"block {statement.reward.block} is not proven", statement.id)]
+        if self.mining.announcements.get(statement.announced_by) != statement.reward.block:
+            text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
+            found.append(finding(Code.STATEMENT_REWARD, text, statement.id, block.block.id))
+        if (statement.created_at + CLOCKS_APART_S) * 1000 < block.found_ms:
+            text = f"dated {statement.created_at}, the block was found at {block.found_ms} ms"
+            found.append(finding(Code.BACKDATED, text, block.block.id, statement.id))
+        missing = missing_heads(self.lanes, statement)
+        if missing:
+            text = "the statement names batches that were not read"
+            found.append(finding(Code.MISSING_BATCH, text, statement.id, *missing))
+        try:
+            wrong = None if missing else compare_statement(self.lanes, statement, block, held)
+        except UnsupportedOffer as error:
+            wrong = list(compare_reward(statement, block))
+            found.append(finding(Code.STATEMENT_SCHEME, str(error), statement.id))
+        if wrong is None:
+            text = "part of the work that it may count is missing"
+            return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
+        return found + [finding(code, text, statement.id, block.block.id) for code, text in wrong]

@@ -63,7 +63,7 @@ class LndBackend:
         )
         # One line each update, the final one last.
         lines = [line for line in answer.body.split(b"\n") if line.strip()]
-        value = Answer(answer.status, lines[-1] if lines else b"", "").json()
+        value = Answer(answer.status, lines[-1] if lines else b"").json()
         error = _field(value, "error")
         if isinstance(error, Mapping):
             if _field(error, "code") == _ALREADY_EXISTS:

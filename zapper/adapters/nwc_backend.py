@@ -113,7 +113,7 @@ class NwcBackend:
         self._nonce = nonce
         self._pay_timeout_s = pay_timeout_s
         self._ask_timeout_s = ask_timeout_s
-        self._once = PayOnce(self.lookup, before=self._known)
+        self._once = PayOnce(self.lookup, before=self._before)
         self._listening = anyio.Event()
         self._asked: dict[str, _Asked] = {}
         # Orders to pay whose answer nobody waits for, oldest first, and what late answers to such proved.
@@ -158,17 +158,25 @@ class NwcBackend:
         "Not found" is believed of a wallet that has shown that it finds payments it made: some look among their
         invoices alone. Until then only of what it said it has not begun.
         """
-        known = await self._known(payment_hash)
-        if not isinstance(known, NotFound) or payment_hash in self._turned_down or await self._finds_own_payments():
-            return known
-        raise WalletConfused("the wallet does not know this payment, nor has it shown that it knows those it made")
-
-    async def _known(self, payment_hash: str) -> Paid | Pending | NotFound | FailedPayment:
-        """What the wallet says of a payment, taken at its word."""
         if payment_hash in self._late:
             return self._late[payment_hash]
         found = await self._find(payment_hash)
-        return NotFound() if found is None else _state(found, payment_hash)
+        if found is not None:
+            return _state(found, payment_hash)
+        if payment_hash in self._turned_down or await self._finds_own_payments():
+            return NotFound()
+        raise WalletConfused("the wallet does not know this payment, nor has it shown that it knows those it made")
+
+    async def _before(self, payment_hash: str) -> Paid | Pending | NotFound | FailedPayment:
+        """Before an order less will do: the wallet is taken at its word, and may have issued the invoice itself, for
+        another of its users.
+        """
+        if payment_hash in self._late:
+            return self._late[payment_hash]
+        found = await self._find(payment_hash)
+        if found is None or found.direction is commands.Direction.INCOMING:
+            return NotFound()
+        return _state(found, payment_hash)
 
     async def _find(self, payment_hash: str) -> commands.Transaction | None:
         try:
@@ -180,9 +188,8 @@ class NwcBackend:
         found = commands.parse_transaction(result)
         if found.payment_hash != payment_hash:
             raise WalletConfused("the wallet tells of another payment than it was asked about")
-        if found.direction is not commands.Direction.OUTGOING:
-            raise WalletConfused("the wallet tells of an invoice of its own, not of a payment")
-        self._finds_payments = True
+        if found.direction is commands.Direction.OUTGOING:
+            self._finds_payments = True
         return found
 
     async def _finds_own_payments(self) -> bool:
@@ -345,6 +352,8 @@ def _proof(result: Mapping[str, object], payment_hash: str) -> Paid:
 
 
 def _state(found: commands.Transaction, payment_hash: str) -> Paid | Pending | FailedPayment:
+    if found.direction is not commands.Direction.OUTGOING:
+        raise WalletConfused("the wallet tells of an invoice of its own, not of a payment")
     if found.is_settled:
         return paid(found.preimage or "", payment_hash, found.fee_msat or 0)
     if found.state is commands.State.FAILED:

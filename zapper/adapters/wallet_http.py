@@ -7,7 +7,7 @@ holds the credentials.
 import base64
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,11 +82,18 @@ class WalletServer:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a body that came in time and whole. `words`: the body as a line for people, nothing secret in it."""
+    """A status and a body that came in time and whole. `secrets`: what the server may quote of what it was sent."""
 
     status: int
     body: bytes
-    words: str
+    secrets: Sequence[Secret] = ()
+
+    @property
+    def words(self) -> str:
+        """The body as a line for people, with nothing secret in it."""
+        # Hidden before cut: half a secret is one too.
+        text = hide(self.body.decode("utf-8", "replace"), self.secrets)[:MAX_WORDS]
+        return "".join(char if char.isprintable() else " " for char in text).strip() or "nothing"
 
     def json(self) -> object:
         """The body's value; None when it is no JSON."""
@@ -144,7 +151,7 @@ class WalletHttp:
             raise self.failed(f"no whole answer within {timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             raise self.failed(f"{type(error).__name__} {error}".strip()) from None
-        return Answer(status, body, self._words(body))
+        return Answer(status, body, self._secrets)
 
     async def _read(self, response: httpx.Response, *, first_line: bool) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -157,11 +164,6 @@ class WalletHttp:
             if first_line and b"\n" in body:
                 return bytes(body.partition(b"\n")[0])
         return bytes(body)
-
-    def _words(self, body: bytes) -> str:
-        # Hidden before cut: half a secret is one too.
-        text = hide(body[: 8 * MAX_WORDS].decode("utf-8", "replace"), self._secrets)[:MAX_WORDS]
-        return "".join(char if char.isprintable() else " " for char in text).strip() or "nothing"
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from tests.zapper.backends.scripted_http import Asked, Told, serve
 from zapper.adapters.wallet_http import WalletServer, open_wallet_http, url_problem
 from zapper.errors import HttpFailed
-from zapper.secret import Secret
+from zapper.secret import HIDDEN, Secret
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,18 @@ async def test_an_address_nobody_listens_at() -> None:
     async with open_wallet_http(WalletServer("http://127.0.0.1:9")) as http:
         with pytest.raises(HttpFailed, match="ConnectError"):
             await http.get("/")
+
+
+@pytest.mark.anyio
+async def test_a_secret_is_hidden_before_the_line_is_cut() -> None:
+    """However often it is quoted, no part of it stands at the end."""
+    secret = "s3cr3t" * 80
+
+    async def answer(asked: Asked) -> Told:
+        return Told(500, (asked.headers["x-key"] * 20).encode())
+
+    async with serve(answer) as server, open_wallet_http(WalletServer(server.url, {"X-Key": Secret(secret)})) as http:
+        told = await http.get("/")
+        assert told.words == HIDDEN * 20
+        assert "s3cr3t" not in str(http.failed(secret))
+        assert "s3cr3t" not in repr(told.secrets)

@@ -88,16 +88,25 @@ async def test_a_wallet_that_lists_nothing_shows_nothing(rig_of) -> None:
                 await backend.lookup("12" * 32)
 
 
-async def test_its_own_invoices_are_no_payments_of_ours(rig_of, monkeypatch) -> None:
-    """A payee with the same wallet: the hash is known there as something to receive, settled and with a preimage."""
+async def test_a_payee_with_the_same_wallet(rig_of, rig_ledger, monkeypatch) -> None:
+    """The hash is known there as something to receive: that hinders no payment, and is never taken for ours."""
     async with rig_of("nwc") as rig, rig.open() as backend:
         invoice = await rig.invoice()
-        await backend.pay(invoice, max_fee_msat=CAP_MSAT)
-        transaction = rig.answers._transaction
+        carry_out = rig.answers.answer
+        received = {"type": "incoming", "payment_hash": invoice.payment_hash, "amount": 100_000}
 
-        monkeypatch.setattr(
-            rig.answers, "_transaction", lambda key, entry: {**transaction(key, entry), "type": "incoming"}
-        )
+        async def known(method: str, params: dict) -> dict:
+            if method != "lookup_invoice" or params["payment_hash"] != invoice.payment_hash:
+                return await carry_out(method, params)
+            if not rig_ledger.times_paid[invoice.payment_hash]:
+                return {"result": {**received, "state": "pending"}}
+            preimage = rig_ledger.preimages[invoice.payment_hash]
+            return {"result": {**received, "state": "settled", "preimage": preimage}}
+
+        monkeypatch.setattr(rig.answers, "answer", known)
+        with pytest.raises(WalletConfused, match="invoice of its own"):
+            await backend.lookup(invoice.payment_hash)
+        assert isinstance(await backend.pay(invoice, max_fee_msat=CAP_MSAT), Paid)
         with pytest.raises(WalletConfused, match="invoice of its own"):
             await backend.lookup(invoice.payment_hash)
 

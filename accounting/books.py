@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from accounting.findings import Code, Finding, finding
-from accounting.ledger import PENDING, REWARD_STATES
+from accounting.ledger import PENDING, REWARD_STATES, first_state
 from accounting.shelves import END, MemoryShelves, Shelf, Shelves
 from nips.pool.payout import Payout
 from nips.pool.statement import MATURED, VOID, RewardStatus, Statement
@@ -58,28 +58,34 @@ class Books:
         self._sent: Shelf[tuple[str, int]] = shelves.open("sent")
         self._reversals: Shelf[str] = shelves.open("reversals")
 
-    def standing(self, block: str) -> Reward | None:
-        """The reward statement of a block that is not void."""
-        for statement in self._by_block.get(block, []):
+    def standing(self, reward: str) -> Reward | None:
+        """The statement of a reward that is not void; `reward` is its key: the block, or an offer's period."""
+        for statement in self._by_block.get(reward, []):
             if self.rewards[statement].state != VOID:
                 return self.rewards[statement]
         return None
 
     def add_statement(self, statement: Statement) -> Iterator[Finding]:
         """Enter a statement; one reward has one statement that stands."""
-        other = self.standing(statement.reward.block)
+        key = statement.reward_key
+        other = self.standing(key)
         if other is not None:
-            text = f"block {statement.reward.block} is split by two statements"
+            text = f"{'block ' if statement.reward.block else ''}{key} is split by two statements"
             yield finding(Code.REWARD_TWICE, text, other.statement.id, statement.id)
-        self.rewards[statement.id] = Reward(statement)
-        self._by_block[statement.reward.block] = [*self._by_block.get(statement.reward.block, []), statement.id]
-        self._add_rows(statement, PENDING, 1)
+        state = first_state(statement)
+        self.rewards[statement.id] = Reward(statement, state)
+        self._by_block[key] = [*self._by_block.get(key, []), statement.id]
+        self._add_rows(statement, state, 1)
+        for row in statement.rows if state == MATURED else ():
+            # A period's rows are payable at once.
+            known = statement.created_at - CLOCKS_APART_S
+            self._moves[_move_key(row.miner, known, 0, statement.id)] = (row.msat, "")
 
     def add_status(self, status: RewardStatus) -> Iterator[Finding]:
         """Enter a status of a statement that is in the books."""
         reward = self.rewards[status.statement]
         old, new = reward.state, REWARD_STATES.get((reward.state, status.status))
-        if new is None:
+        if new is None or (new != VOID and not reward.statement.reward.block):
             text = f"a reward that is {reward.state} is said to be {status.status}"
             yield finding(Code.STATUS_ORDER, text, status.statement, status.id)
             return

@@ -9,7 +9,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.mining import Solved
-from accounting.rewards import may_leave_out
+from accounting.rewards import may_leave_out, may_leave_out_of_period
 from accounting.shares import RATIO_BITS
 from nips.pool.hashing import display, sha256d
 
@@ -180,17 +180,22 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
     """A statement names every lane that had work for it, or the lane came too late."""
     for _, reward in log.books.rewards.scan():
         statement = reward.statement
-        block = log.blocks.get(statement.reward.block)
-        if block is None:
+        held = log.statements.earlier.snapshot(statement.id)
+        block, end_ms, offer = log.blocks.get(statement.reward.block), statement.reward.end_ms, statement.offer
+        if block is not None:
+            end_ms, offer = block.found_ms, block.offer
+        elif statement.reward.block:
             continue
         for key, lane in log.lanes.in_order():
             first = lane.first
-            if str(key) in statement.window.heads or first.from_ms > block.found_ms:
+            if str(key) in statement.window.heads or first.from_ms > end_ms:
                 continue
-            if may_leave_out(lane, statement, block, log.statements.earlier.snapshot(statement.id)):
-                continue
+            if block is None:
+                left_out = may_leave_out_of_period(lane, statement, held)
+            else:
+                left_out = may_leave_out(lane, statement, block, held)
             # A lane that was only just opened wronged nobody.
-            if not lane.has_work(block.offer, block.found_ms):
+            if left_out or not lane.has_work(offer, end_ms):
                 continue
             late = first.created_at > statement.created_at
             code = Code.LATE_LANE if late else Code.STATEMENT_HEADS
@@ -300,3 +305,28 @@ def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
         if now_ms > known_ms + limits.statement_ms:
             text = f"block {block}, whose work was known at {known_ms}"
             yield finding(Code.STATEMENT_OVERDUE, text, seen.block.id, miner=seen.block.finder)
+    yield from overdue_periods(log, now_ms)
+
+
+def overdue_periods(log: PoolLog, now_ms: int) -> Iterator[Finding]:
+    """Offers that pay by share, and have work of a period that is over without a statement in time, at a time (Unix
+    ms). One for each offer: its oldest.
+    """
+    chains = [chain for chain in log.accounting.values() if chain.head is not None and chain.closed is None]
+    signers = sorted(chains, key=lambda chain: (chain.created_at, chain.pubkey))
+    signer = signers[-1].pubkey if signers else ""
+    for offer in log.terms.period_offers():
+        due = log.statements.overdue_period(offer, signer, now_ms // 1000)
+        if due is None:
+            continue
+        terms, to_ms = due
+        limits, behind = terms.body.limits, log.lanes.behind(to_ms)
+        text = f"the period to {to_ms} of offer {offer[:32]!r}"
+        if behind is not None:
+            if now_ms > to_ms + limits.silence_ms + limits.statement_ms:
+                text = f"{text} waits for lane {behind}, which is silent since {log.lanes[behind].watermark_ms}"
+                yield finding(Code.STATEMENT_OVERDUE, text, terms.id)
+            continue
+        known_ms = max(batch.created_at for batch in log.lanes.cuts(to_ms).values()) * 1000
+        if now_ms > known_ms + limits.statement_ms:
+            yield finding(Code.STATEMENT_OVERDUE, f"{text}, whose work was known at {known_ms}", terms.id)

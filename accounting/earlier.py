@@ -60,6 +60,8 @@ class Earlier:
         # What stood before a statement when it took its place.
         self._snapshots: Shelf[dict[str, tuple[int, int]]] = shelves.open("held before")
         self._lines: dict[str, list[_Place]] | None = None
+        # By line the ends of statements that are void and were not made again.
+        self._voided: dict[str, set[int]] = {}
         self._sums: dict[tuple[str, str, frozenset[str]], _Sum] = {}
 
     def add(self, statement: Statement) -> None:
@@ -72,6 +74,7 @@ class Earlier:
         lines = self._by_line()
         self._stated[statement.id] = stated
         insort(lines.setdefault(stated.line, []), _Place(end_ms, stated.number, statement.id))
+        self._voided.get(stated.line, set()).discard(end_ms)
         self._forget(stated)
 
     def add_status(self, status: RewardStatus) -> None:
@@ -79,8 +82,16 @@ class Earlier:
         stated = self._stated.get(status.statement)
         if stated is not None:
             statuses = {**stated.statuses, status.signer: status.status}
+            self._by_line()
             self._stated[status.statement] = replace(stated, statuses=statuses)
+            if status.status == VOID:
+                self._voided.setdefault(stated.line, set()).add(stated.end_ms)
             self._forget(stated)
+
+    def voided(self, line: str) -> int | None:
+        """The first end (Unix ms) of a line whose statement is void and that none has taken the place of."""
+        self._by_line()
+        return min(self._voided.get(line, ()), default=None)
 
     def held(self, line: str, end_ms: int, signer: str, closed: frozenset[str]) -> Held:
         """What is held before a statement of that line and end, by this key; `closed`: keys whose chains come first."""
@@ -115,8 +126,14 @@ class Earlier:
             self._lines = {}
             for name, stated in self._stated.scan():
                 self._lines.setdefault(stated.line, []).append(_Place(stated.end_ms, stated.number, name))
-            for places in self._lines.values():
+                if VOID in stated.statuses.values():
+                    self._voided.setdefault(stated.line, set()).add(stated.end_ms)
+            for line, places in self._lines.items():
                 places.sort()
+                standing = (self._stated[place.id] for place in places)
+                self._voided.get(line, set()).difference_update(
+                    stated.end_ms for stated in standing if VOID not in stated.statuses.values()
+                )
         return self._lines
 
     def _between(self, line: str, from_ms: int, to_ms: int) -> Iterator[Stated]:

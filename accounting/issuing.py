@@ -17,13 +17,17 @@ from nips.nip01 import UnsignedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody, build_archive
 from nips.pool.chain import Link
-from nips.pool.statement import build_statement, build_status
+from nips.pool.statement import StatementBody, build_statement, build_status
+from nips.pool.statement_rows import build_statement_part, split_statement
 from nips.pool.summary import build_summary, build_summary_part, split_rows
 
 logger = logging.getLogger(__name__)
 
 # A step signs so many summaries: a day's, so that a long pause is caught up with while events go on being read.
 MAX_SUMMARIES = 24
+# And so many periods of each offer, for the same reason.
+MAX_PERIODS = 24
+SECOND_MS = 1000
 
 
 class Desk(Protocol):
@@ -44,7 +48,7 @@ class Desk(Protocol):
         """The link and created_at of the next event."""
 
     def is_stated(self, block: str) -> bool:
-        """Whether the reward of a block has a statement of ours that is not void, read or not."""
+        """Whether a reward (a block's key is its hash) has a statement of ours that is not void, read or not."""
 
     async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
         """Sign the next event of our chain, commit it, fold it."""
@@ -75,24 +79,56 @@ class Issuer:
         for block in self._desk.fold.unsettled():
             if self._desk.is_stated(block.block.block):
                 continue
-            reason = await self._statement(block)
+            reason = await self._block_statement(block)
             if reason is not None:
                 waiting[block.block.block] = reason
+        for _ in range(MAX_PERIODS):
+            if not await self._period_statements(waiting):
+                break
         self.waiting = waiting
 
-    async def _statement(self, block: BlockSeen) -> str | None:
+    async def _block_statement(self, block: BlockSeen) -> str | None:
         """Sign the statement of a block's reward, or say why it has to wait."""
-        link, second = self._desk.next_place()
+        _, second = self._desk.next_place()
         try:
             body = self._desk.fold.log.expected(block, self._desk.pubkey, second)
             if isinstance(body, NotYet):
                 return body.reason
-            unsigned = build_statement(self._pool, link, body, second, block.block.id)
+            await self._sign(body, block.block.id)
         except (UnsupportedOffer, ValueError, InvalidPoolEvent) as error:
             return str(error)
-        await self._desk.sign(unsigned, block=block.block.block)
         logger.info("split block %s: %d msat in %d rows", body.reward.block, body.reward.gross_msat, len(body.rows))
         return None
+
+    async def _period_statements(self, waiting: dict[str, str]) -> bool:
+        """Sign the oldest period that is over of each offer that pays by share. Whether there was any."""
+        _, second = self._desk.next_place()
+        signed = False
+        for body in list(self._desk.fold.log.statements.due_periods(self._desk.pubkey, second)):
+            if isinstance(body, NotYet) or body.reward.end_ms > second * SECOND_MS:
+                continue
+            if self._desk.refusal() is not None:
+                return False
+            if self._desk.is_stated(body.reward_key):
+                waiting[body.reward_key] = "its statement is signed and not read yet"
+                continue
+            await self._sign(body, "")
+            signed = True
+            logger.info("settled %s: %d msat in %d rows", body.reward_key, body.reward.gross_msat, len(body.rows))
+        return signed
+
+    async def _sign(self, body: StatementBody, block_event: str) -> None:
+        """Sign a statement, its parts before it. Who is stopped amid them leaves parts that no statement follows: they
+        are void, and signed anew.
+        """
+        parts = split_statement(body.rows, body.donations)
+        count = len(parts) if len(parts) > 1 else 0
+        for number, part in enumerate(parts if count else ()):
+            link, second = self._desk.next_place()
+            await self._desk.sign(build_statement_part(self._pool, link, number, part, second))
+        link, second = self._desk.next_place()
+        unsigned = build_statement(self._pool, link, body, second, block_event, parts=count)
+        await self._desk.sign(unsigned, block=body.reward_key)
 
     async def _statuses(self) -> None:
         tip = self._chain.height()
@@ -117,7 +153,7 @@ class Issuer:
         """The confirmations a reward needs; None if its statuses are not ours to give."""
         # Terms not known: no statement that the log bears out, one of a stolen key, say.
         terms = self._desk.fold.log.terms_by_id.get(booked.statement.terms)
-        if terms is None or not self._answers_for(booked.statement.signer):
+        if terms is None or not booked.is_block or not self._answers_for(booked.statement.signer):
             return None
         return terms.body.limits.maturity_blocks
 

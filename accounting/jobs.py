@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from accounting.findings import Code
 from accounting.judging import JobUse
 from accounting.lanes import Lane
+from accounting.schemes import periods
+from accounting.schemes.lots import Price
 from nips.errors import InvalidPoolEvent
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
-from nips.pool.targets import target_from_bits
+from nips.pool.targets import target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Terms
 
 # The easiest block target of each network (Bitcoin Core's powLimit), as nbits.
@@ -124,5 +126,16 @@ def use_of(judged: JudgedJob, lane: Lane, receipt: Receipt) -> tuple[JobUse, Cod
         last_ms=life_end(judged.job, lane, limits),
         easiest=target_from_bits(limits.easiest_bits),
         block=judged.block,
+        price=price_of(judged),
     )
     return use, None, ""
+
+
+def price_of(judged: JudgedJob) -> Price | None:
+    """What work on a good job is worth by the share; None unless its offer pays so."""
+    job, offer = judged.job, judged.terms.body.offers[judged.job.offer]
+    if offer.scheme not in periods.SCHEMES:
+        return None
+    # What finds a block of this pool: on regtest the terms' own mark, since every second hash meets its nbits.
+    bits = max((job.nbits, judged.limits.block_bits or job.nbits), key=work_from_bits)
+    return periods.price(job.offer, offer, job.pool.network, job.height, bits, judged.gross_msat)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from accounting.drafts import MARK_SIZE, Draft, Fault, JobSpec, draft_batch
 from accounting.findings import Code
+from accounting.schemes.lots import Price
 from accounting.shares import CheckedShares, JobRef
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
@@ -25,6 +26,12 @@ class JobUse:
     last_ms: int = 0
     easiest: int = 0
     block: int = 0
+    price: Price | None = None
+
+    @property
+    def ref(self) -> JobRef | None:
+        """The job as its shares name it."""
+        return None if self.job is None else JobRef(self.job.id, self.job.height, self.job.offer, self.price)
 
     @property
     def spec(self) -> JobSpec | None:
@@ -222,10 +229,7 @@ class _Batch:
             session=session,
             job=job,
             sessions=draft.sessions,
-            jobs=tuple(
-                JobRef(name, 0, "") if use.job is None else JobRef(name, use.job.height, use.job.offer)
-                for name, use in zip(self.receipt.jobs, self.uses, strict=True)
-            ),
+            jobs=tuple(use.ref or JobRef(name, 0, "") for name, use in zip(self.receipt.jobs, self.uses, strict=True)),
             bad=len(self.faults),
             uncredited=draft.uncredited,
             unchecked=self.unchecked,

@@ -63,10 +63,10 @@ def adopt(known: Mapping[int, str], events: Iterable[VerifiedEvent]) -> Adoption
 
 
 def names_reward(event: VerifiedEvent) -> tuple[str | None, str | None]:
-    """(block whose reward a statement names, statement a void status takes back), None for what does not apply."""
+    """(key of the reward that a statement splits, statement a void status takes back), None for what does not apply."""
     try:
         if event.kind == STATEMENT:
-            return parse_statement(event).reward.block, None
+            return parse_statement(event).reward_key, None
         if event.kind == STATUS:
             status = parse_status(event)
             return None, status.statement if status.status == VOID else None

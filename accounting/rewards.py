@@ -10,11 +10,15 @@ from accounting.findings import Code
 from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
 from accounting.schemes import blocks, periods, pplns, solo
 from accounting.schemes.held import NOTHING_HELD, Held
+from accounting.schemes.lots import rows_of
 from accounting.window import Counted, Selection, count_window, newest_first
 from nips.pool.chain import Head
-from nips.pool.statement import BlockReward, Statement, StatementBody, Window
+from nips.pool.reward import BlockReward, PeriodReward
+from nips.pool.statement import Statement, StatementBody, Window
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import TermsBody
+from nips.pool.terms import Terms, TermsBody
+
+SECOND_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,54 @@ def expected_statement(lanes: Lanes, block: BlockSeen, held: Held = NOTHING_HELD
     return replace(body, window=replace(body.window, heads=heads))
 
 
+def period_statement(
+    lanes: Lanes, cuts: Mapping[LaneKey, Batch], offer: str, terms: Terms, to_ms: int, held: Held
+) -> StatementBody | None:
+    """The statement of an offer's period that ends at `to_ms`, its heads the cuts; None without work to count."""
+    counted = count_window(lanes, cuts, Selection(offer, to_ms, None, 0, held), None)
+    rows = rows_of(counted.work, counted.values)
+    if not rows:
+        return None
+    heads = {str(key): Head(batch.seq, batch.id) for key, batch in sorted(cuts.items())}
+    period_ms = terms.body.offers[offer].period_s * SECOND_MS
+    return StatementBody(
+        reward=PeriodReward(to_ms - period_ms, to_ms, sum(row.msat for row in rows)),
+        terms=terms.id,
+        offer=offer,
+        window=Window(counted.from_ms, counted.total, heads),
+        fee_msat=0,
+        rows=rows,
+    )
+
+
+def expected_period(lanes: Lanes, offer: str, terms: Terms, to_ms: int, held: Held) -> StatementBody | NotYet | None:
+    """The statement to issue now of a period; why to wait; None if there is no work to count."""
+    behind = lanes.behind(to_ms)
+    if behind is not None:
+        return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {to_ms}")
+    cuts = lanes.cuts(to_ms)
+    body = period_statement(lanes, cuts, offer, terms, to_ms, held)
+    if body is None:
+        return None
+    return replace(body, window=replace(body.window, heads=heads_of(cuts, to_ms, body.window.from_ms)))
+
+
+def compare_period(lanes: Lanes, statement: Statement, terms: Terms, held: Held) -> list[tuple[Code, str]] | None:
+    """What differs between a period's statement and what the log gives; None if that can't be told, since work that it
+    might count is missing. `terms`: those it names, which hold the offer.
+    """
+    cuts, told = named_cuts(lanes, statement), statement.reward
+    if _whole_from(lanes, cuts, held):
+        return None
+    body = period_statement(lanes, cuts, statement.offer, terms, told.end_ms, held)
+    if body is None:
+        return [(Code.STATEMENT_WINDOW, f"no work up to {told.end_ms} is to be counted")]
+    found = list(_differences(lanes, statement, cuts, body))
+    if told != body.reward:
+        found.append((Code.STATEMENT_REWARD, f"the reward is told as {told}, the shares give {body.reward}"))
+    return found
+
+
 def missing_heads(lanes: Lanes, statement: Statement) -> list[str]:
     """The ids of the batches a statement names that were not read."""
     missing = []
@@ -124,6 +176,15 @@ def may_leave_out(lane: Lane, statement: Statement, block: BlockSeen, held: Held
         return True
     shares = newest_first({lane.key: lane}, {lane.key: lane.batches[-1]}, _selection(block, held))
     return next(shares, None) is None
+
+
+def may_leave_out_of_period(lane: Lane, statement: Statement, held: Held) -> bool:
+    """The same of a period's statement."""
+    end_ms = statement.reward.end_ms
+    if not lane.ended or lane.past(end_ms) is not None or lane.watermark_ms >= statement.window.from_ms:
+        return False
+    wanted = Selection(statement.offer, end_ms, None, 0, held)
+    return next(newest_first({lane.key: lane}, {lane.key: lane.batches[-1]}, wanted), None) is None
 
 
 def compare_reward(statement: Statement, block: BlockSeen) -> Iterator[tuple[Code, str]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from accounting.schemes.lots import Price
+
 # hash / target is summed in units of 1/65536.
 RATIO_BITS = 16
 
@@ -21,11 +23,12 @@ class Session(NamedTuple):
 
 
 class JobRef(NamedTuple):
-    """Which work: the 4211's id, its height and offer."""
+    """Which work: the 4211's id, its height and offer; its price if the offer pays by share."""
 
     id: str
     height: int
     offer: str
+    price: Price | None = None
 
 
 class GoodShare(NamedTuple):

@@ -3,7 +3,7 @@
 A statement waits for all that it names, so that the verdict is the same in whatever order the log is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accounting.books import CLOCKS_APART_S
@@ -12,16 +12,27 @@ from accounting.earlier import Earlier, line_of
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.findings import Code, Finding, finding
-from accounting.lanes import Lanes
+from accounting.lanes import LaneKey, Lanes
 from accounting.mining import Mining
-from accounting.rewards import NotYet, compare_reward, compare_statement, expected_statement, holds, missing_heads
-from accounting.schemes.held import NOTHING_HELD, Held
+from accounting.rewards import (
+    NotYet,
+    compare_period,
+    compare_reward,
+    compare_statement,
+    expected_period,
+    expected_statement,
+    holds,
+    missing_heads,
+)
+from accounting.schemes.held import NOTHING_HELD, Bound, Held
 from accounting.shelves import Shelves
 from accounting.termsbook import TermsBook
+from accounting.window import oldest_unheld
 from nips.errors import InvalidPoolEvent
-from nips.pool.reward import BlockReward
+from nips.pool.reward import BlockReward, PeriodReward
 from nips.pool.statement import RewardStatus, Statement, StatementBody, whole_statement
 from nips.pool.statement_rows import StatementPart
+from nips.pool.terms import Terms
 
 
 class Statements:
@@ -32,6 +43,8 @@ class Statements:
         self.mining = mining
         self.earlier = Earlier(shelves)
         self.parts: dict[str, list[StatementPart]] = {}
+        # By offer and lane: the bound for which it was looked through, and up to which position it has no work.
+        self._looked_at: dict[tuple[str, LaneKey], tuple[Bound | None, int]] = {}
 
     @property
     def lanes(self) -> Lanes:
@@ -48,12 +61,50 @@ class Statements:
             held = self.earlier.held(f"{BlockReward.type} {block.offer}", block.found_ms, signer, closed)
         return expected_statement(self.lanes, block, held)
 
+    def due_periods(self, signer: str, second: int) -> Iterator[StatementBody | NotYet]:
+        """The statements of periods that this key should sign now, dated so, one an offer; or why to wait."""
+        for offer in self.terms.period_offers():
+            line, closed = f"{PeriodReward.type} {offer}", self.terms.closed_keys(signer, second)
+            voided = self.earlier.voided(line)
+            again = None if voided is None else self.terms.period_at(offer, voided)
+            for due in (again, self._oldest_period(offer, signer, closed)):
+                if due is None:
+                    continue
+                terms, to_ms = due
+                held = self.earlier.held(line, to_ms, signer, closed)
+                body = expected_period(self.lanes, offer, terms, to_ms, held)
+                if body is not None:
+                    yield body
+                    break
+
+    def _oldest_period(self, offer: str, signer: str, closed: frozenset[str]) -> tuple[Terms, int] | None:
+        """The first period with work that is to be counted, and its terms."""
+        line = f"{PeriodReward.type} {offer}"
+        last = self.earlier.last_end(line, signer, closed)
+        held = self.earlier.held(line, last + 1, signer, closed)
+        oldest: int | None = None
+        for key, lane in self.lanes.in_order():
+            bound = held.bounds.get(str(key))
+            known, start = self._looked_at.get((offer, key), (None, 0))
+            t, position = oldest_unheld(lane, offer, bound, start if known == bound else 0)
+            self._looked_at[(offer, key)] = (bound, position)
+            if t is not None:
+                oldest = t if oldest is None else min(oldest, t)
+        return None if oldest is None else self.terms.period_at(offer, max(oldest, last + 1))
+
+    def overdue_period(self, offer: str, signer: str, second: int) -> tuple[Terms, int] | None:
+        """The first period with work that no statement of this key, or of those before it, counts; and its terms."""
+        return self._oldest_period(offer, signer, self.terms.closed_keys(signer, second))
+
     # Reading
 
     def wants(self, statement: Statement, chains: Mapping[str, Chain[Any]]) -> list[str]:
         """What must be read before a statement can be judged: batches, or the chains of keys that it follows."""
         wanted = missing_heads(self.lanes, statement)
-        if statement.reward.block and statement.reward.block not in self.mining.blocks:
+        if isinstance(statement.reward, PeriodReward):
+            if statement.terms not in self.terms.by_id:
+                wanted.append(statement.terms)
+        elif statement.reward.block not in self.mining.blocks:
             wanted.append(statement.reward.block)
         if self._holds(statement):
             for key in sorted(self.terms.closed_keys(statement.signer, statement.created_at)):
@@ -97,6 +148,8 @@ class Statements:
         if total != statement.reward.gross_msat:
             text = f"rows and fee are {total} msat, the reward is {statement.reward.gross_msat}"
             found.append(finding(Code.STATEMENT_SPLIT, text, statement.id))
+        if isinstance(statement.reward, PeriodReward):
+            return [*found, *self._judge_period(statement, statement.reward, held)]
         return [*found, *self._judge_block(statement, held)]
 
     def add_status(self, status: RewardStatus) -> None:
@@ -118,13 +171,8 @@ class Statements:
         if self.mining.announcements.get(statement.announced_by) != statement.reward.block:
             text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
             found.append(finding(Code.STATEMENT_REWARD, text, statement.id, block.block.id))
-        if (statement.created_at + CLOCKS_APART_S) * 1000 < block.found_ms:
-            text = f"dated {statement.created_at}, the block was found at {block.found_ms} ms"
-            found.append(finding(Code.BACKDATED, text, block.block.id, statement.id))
+        found += self._judge_place(statement, block.block.id)
         missing = missing_heads(self.lanes, statement)
-        if missing:
-            text = "the statement names batches that were not read"
-            found.append(finding(Code.MISSING_BATCH, text, statement.id, *missing))
         try:
             wrong = None if missing else compare_statement(self.lanes, statement, block, held)
         except UnsupportedOffer as error:
@@ -134,3 +182,46 @@ class Statements:
             text = "part of the work that it may count is missing"
             return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
         return found + [finding(code, text, statement.id, block.block.id) for code, text in wrong]
+
+    def _judge_place(self, statement: Statement, *names: str) -> Iterator[Finding]:
+        """Whether it is dated after what it is about, and names what was read."""
+        if (statement.created_at + CLOCKS_APART_S) * 1000 < statement.reward.end_ms:
+            text = f"dated {statement.created_at}, the reward ends at {statement.reward.end_ms} ms"
+            yield finding(Code.BACKDATED, text, *names, statement.id)
+        missing = missing_heads(self.lanes, statement)
+        if missing:
+            text = "the statement names batches that were not read"
+            yield finding(Code.MISSING_BATCH, text, statement.id, *missing)
+
+    def _judge_period(self, statement: Statement, reward: PeriodReward, held: Held) -> list[Finding]:
+        found = list(self._judge_place(statement))
+        terms = self.terms.by_id.get(statement.terms)
+        if terms is None:
+            text = f"terms {statement.terms} of a period"
+            return [*found, finding(Code.MISSING_TERMS, text, statement.terms, statement.id)]
+        if not self._may_rest_on(terms, statement.offer, reward.to_ms):
+            text = f"the period to {reward.to_ms} of {statement.offer[:32]!r} does not go by terms {terms.id}"
+            return [*found, finding(Code.STATEMENT_TERMS, text, statement.id, terms.id)]
+        period_ms = terms.body.offers[statement.offer].period_s * 1000
+        if reward.to_ms % period_ms:
+            text = f"no period of {period_ms} ms ends at {reward.to_ms}"
+            found.append(finding(Code.STATEMENT_REWARD, text, statement.id))
+        if any(each.code is Code.MISSING_BATCH for each in found):
+            wrong = None
+        else:
+            wrong = compare_period(self.lanes, statement, terms, held)
+        if wrong is None:
+            text = "part of the work that it may count is missing"
+            return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
+        return found + [finding(code, text, statement.id) for code, text in wrong]
+
+    def _may_rest_on(self, terms: Terms, offer: str, to_ms: int) -> bool:
+        """Whether a period's statement may go by terms: they have the offer, and newer ones were only just out."""
+        known = terms.body.offers.get(offer)
+        if known is None or not known.period_s or terms.created_at * 1000 > to_ms:
+            return False
+        since = to_ms - terms.body.limits.job_ms
+        return not any(
+            newer.link.seq > terms.link.seq and offer in newer.body.offers and newer.created_at * 1000 <= since
+            for newer in self.terms.by_id.values()
+        )

@@ -6,17 +6,21 @@ from typing import NamedTuple
 
 import msgspec
 
+from accounting.schemes.lots import value
 from accounting.shares import CheckedShares
 
 
 class TallyRow(NamedTuple):
-    """The work of one offer's shares for one height: t of the first (Unix ms), the sum, each miner's part."""
+    """The work of one offer's shares for one height: t of the first (Unix ms), the sum, each miner's part; where the
+    offer pays by share, what each miner's are worth (accounting.schemes.lots).
+    """
 
     offer: str
     height: int
     first_ms: int
     work: int
     by_miner: tuple[tuple[str, int], ...]
+    values: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,23 @@ class Tally:
     def pack(self) -> bytes:
         """The tally as MessagePack, work as text since it may pass 2^63."""
         rows = [
-            (row.offer, row.height, row.first_ms, str(row.work), [(miner, str(work)) for miner, work in row.by_miner])
+            (row.offer, row.height, row.first_ms, str(row.work), _texts(row.by_miner), _texts(row.values))
             for row in self.rows
         ]
         return msgspec.msgpack.encode((self.from_ms, self.to_ms, rows))
 
 
-_Packed = tuple[int, int, list[tuple[str, int, int, str, list[tuple[str, str]]]]]
+_Parts = list[tuple[str, str]]
+_Packed = tuple[int, int, list[tuple[str, int, int, str, _Parts, _Parts]]]
 _DECODER = msgspec.msgpack.Decoder(_Packed)
+
+
+def _texts(parts: tuple[tuple[str, int], ...]) -> _Parts:
+    return [(miner, str(part)) for miner, part in parts]
+
+
+def _numbers(parts: _Parts) -> tuple[tuple[str, int], ...]:
+    return tuple((miner, int(part)) for miner, part in parts)
 
 
 def unpack_tally(data: bytes) -> Tally:
@@ -47,8 +60,8 @@ def unpack_tally(data: bytes) -> Tally:
         from_ms,
         to_ms,
         tuple(
-            TallyRow(offer, height, first_ms, int(work), tuple((miner, int(part)) for miner, part in by_miner))
-            for offer, height, first_ms, work, by_miner in rows
+            TallyRow(offer, height, first_ms, int(work), _numbers(by_miner), _numbers(values))
+            for offer, height, first_ms, work, by_miner, values in rows
         ),
     )
 
@@ -70,5 +83,19 @@ def tally_of(from_ms: int, to_ms: int, shares: CheckedShares) -> Tally:
             who = shares.sessions[session]
             by_miner[who.miner] = by_miner.get(who.miner, 0) + who.work * count
         if by_miner:
-            rows.append(TallyRow(offer, height, first, sum(by_miner.values()), tuple(sorted(by_miner.items()))))
+            parts, values = tuple(sorted(by_miner.items())), _values(shares, offer, height)
+            rows.append(TallyRow(offer, height, first, sum(by_miner.values()), parts, values))
     return Tally(from_ms, to_ms, tuple(rows))
+
+
+def _values(shares: CheckedShares, offer: str, height: int) -> tuple[tuple[str, int], ...]:
+    """What each miner's shares of an offer and height are worth; nothing if they have no price."""
+    prices = [job.price if (job.offer, job.height) == (offer, height) else None for job in shares.jobs]
+    if not any(prices):
+        return ()
+    values: dict[str, int] = {}
+    for (session, job), count in Counter(zip(shares.session, shares.job, strict=True)).items():
+        price, who = prices[job], shares.sessions[session]
+        if price is not None:
+            values[who.miner] = values.get(who.miner, 0) + value(who.work, price) * count
+    return tuple(sorted(values.items()))

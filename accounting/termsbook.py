@@ -62,6 +62,24 @@ class TermsBook:
         end = self.closed.get(name)
         return NEVER if end is None and name.partition("/")[0] in self.revoked else end
 
+    def period_offers(self) -> list[str]:
+        """The offers of any terms that pay by period."""
+        offers = (item for terms in self.by_id.values() for item in terms.body.offers.items())
+        return sorted({name for name, offer in offers if offer.period_s})
+
+    def period_at(self, offer: str, from_ms: int) -> tuple[Terms, int] | None:
+        """(terms, to_ms) of an offer's first period that ends at `from_ms` (Unix ms) or later: a multiple of its length
+        by the newest terms dated at or before it that have the offer. None for an offer that has no periods.
+        """
+        having = [terms for terms in self.by_id.values() if (known := terms.body.offers.get(offer)) and known.period_s]
+        for at, terms in enumerate(having):
+            start = max(from_ms, terms.created_at * 1000 if at else 0)
+            period_ms = terms.body.offers[offer].period_s * 1000
+            to_ms = -(-start // period_ms) * period_ms
+            if at + 1 == len(having) or to_ms < having[at + 1].created_at * 1000:
+                return terms, to_ms
+        return None
+
     def closed_keys(self, but: str, second: int) -> frozenset[str]:
         """The keys, but one, whose accounting chains the terms dated at or before a time (Unix s) have closed."""
         if len(self.roles["accounting"]) < 2:

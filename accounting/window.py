@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from accounting.lanes import Batch, Lane, LaneKey
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
+from accounting.schemes.lots import value
 
 
 class Placed(NamedTuple):
-    """A share where it stands: (t, edge, lane, seq, number) is the order of S; then whose it is."""
+    """A share where it stands: (t, edge, lane, seq, number) is the order of S; then whose it is, and what it is worth
+    where its offer pays by share.
+    """
 
     t: int
     edge: str
@@ -23,6 +26,7 @@ class Placed(NamedTuple):
     number: int
     miner: str
     work: int
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,14 @@ class Selection:
 
 @dataclass(slots=True)
 class Counted:
-    """What a window counts. `from_ms`: t of its oldest share; `work` by miner; `full`: older work would not count."""
+    """What a window counts. `from_ms`: t of its oldest share; `work` by miner; `full`: older work would not count.
+    `values` by miner, where all of S counts and the offer pays by share.
+    """
 
     from_ms: int
     work: dict[str, int] = field(default_factory=dict)
     full: bool = False
+    values: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -71,7 +78,9 @@ def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Pla
                 # Shares are in time order: so is what is older.
                 return
             who = shares.sessions[shares.session[row]]
-            yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work)
+            price = shares.jobs[shares.job[row]].price
+            worth = 0 if price is None else value(who.work, price)
+            yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work, worth)
 
 
 def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
@@ -87,6 +96,25 @@ def newest_first(lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], w
     """S up to the cuts, from its newest share to its oldest."""
     columns = [_lane_shares(lanes[key], batch, wanted) for key, batch in cuts.items()]
     return merge(*columns, reverse=True)
+
+
+def oldest_unheld(lane: Lane, offer: str, bound: Bound | None, start: int = 0) -> tuple[int | None, int]:
+    """(t of a lane's oldest share of an offer that is not held, the position of its batch); None, and where to go on
+    looking, if there is none. `start`: the position to begin at, at most that of the bound.
+    """
+    held_at = -1 if bound is None else lane.position_of(bound.seq)
+    for position in range(max(start, held_at), len(lane.batches)):
+        rows = [row for row in lane.batches.tally(position).rows if row.offer == offer]
+        if not rows:
+            continue
+        first = min(row.first_ms for row in rows)
+        if bound is None or position > held_at or first > bound.end_ms:
+            return first, position
+        shares = lane.batches[position].shares
+        later = (t for t, job in zip(shares.t, shares.job, strict=True) if shares.jobs[job].offer == offer)
+        if (t := next((t for t in later if t > bound.end_ms), None)) is not None:
+            return t, position
+    return None, len(lane.batches)
 
 
 def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
@@ -112,6 +140,7 @@ class _Part(NamedTuple):
     first_ms: int
     work: int
     by_miner: Iterable[tuple[str, int]]
+    values: Iterable[tuple[str, int]]
     lane: Lane
     position: int
 
@@ -128,13 +157,16 @@ def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
         by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
         if len(rows) > 1:
             by_miner = [pair for row in rows for pair in row.by_miner]
+        values = [pair for row in rows for pair in row.values]
         first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
-        return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, lane, position)
+        return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position)
     shares = list(_batch_shares(lane.key, lane.batches[position], wanted))
     if not shares:
         return None
     by = [(share.miner, share.work) for share in shares]
-    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, sum(work for _, work in by), by, lane, position)
+    values = [(share.miner, share.value) for share in shares if share.value]
+    work = sum(part for _, part in by)
+    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, work, by, values, lane, position)
 
 
 def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
@@ -189,6 +221,8 @@ def count_window(
         for miner, work in part.by_miner:
             counted.work[miner] = counted.work.get(miner, 0) + work
     if limit is None:
+        for miner, worth in (pair for part in parts for pair in part.values):
+            counted.values[miner] = counted.values.get(miner, 0) + worth
         return counted
     columns = [_batch_shares(part.lane.key, part.lane.batches[part.position], wanted) for part in torn]
     rest = count_newest(merge(*columns, reverse=True), limit - whole, wanted.end_ms)

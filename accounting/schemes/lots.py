@@ -5,8 +5,9 @@ gross is the rows' sum, to the msat; a row is rounded down once, so that a miner
 an npub split into two loses at most one more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from nips.pool.statement import Row
@@ -47,6 +48,7 @@ class Period:
         return sum(row.work for row in self.rows)
 
 
+@lru_cache(maxsize=4096)
 def value(work: int, price: Price) -> int:
     """A share's worth in 2^-64 msat: floor(work * base * (10^6 - fee_ppm) * 2^64 / (10^6 * work(nbits))).
 
@@ -58,17 +60,17 @@ def value(work: int, price: Price) -> int:
     return worth // (PPM * work_from_bits(price.nbits))
 
 
+def rows_of(work: Mapping[str, int], values: Mapping[str, int]) -> tuple[Row, ...]:
+    """The rows of miners with work, sorted by miner: floor(sum of values / 2^64) each, be it 0 msat."""
+    return tuple(Row(miner, part, values.get(miner, 0) >> VALUE_BITS) for miner, part in sorted(work.items()) if part)
+
+
 def settle(lots: Iterable[Lot]) -> Period:
     """The period's rows: floor(sum of values / 2^64) each. A miner with work has a row, be it of 0 msat."""
-    known: dict[tuple[int, Price], int] = {}
     values: dict[str, int] = {}
     works: dict[str, int] = {}
     for lot in lots:
-        key = (lot.work, lot.price)
-        worth = known.get(key)
-        if worth is None:
-            worth = known[key] = value(lot.work, lot.price)
-        values[lot.miner] = values.get(lot.miner, 0) + worth * lot.shares
+        values[lot.miner] = values.get(lot.miner, 0) + value(lot.work, lot.price) * lot.shares
         works[lot.miner] = works.get(lot.miner, 0) + lot.work * lot.shares
-    rows = tuple(Row(miner, work, values[miner] >> VALUE_BITS) for miner, work in sorted(works.items()) if work)
+    rows = rows_of(works, values)
     return Period(rows, sum(row.msat for row in rows))

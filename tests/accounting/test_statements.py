@@ -1,16 +1,21 @@
 """Statements of every scheme, judged as by a stranger: what an honest pool tells holds, however it is read."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from accounting.findings import Code
+from accounting.fold import Fold
 from accounting.log import PoolLog
 from accounting.verifier import audit
+from nips.pool.chain import next_link
+from nips.pool.statement import Row, build_statement
 from nips.pool.targets import work_from_bits
-from tests.accounting.conftest import HARD_BITS, SHARE_BITS
-from tests.accounting.offers_story import OffersLog, tell_offers
+from nips.pool.terms import Offer
+from tests.accounting.conftest import GROSS_SAT, HARD_BITS, SHARE_BITS, TERMS
+from tests.accounting.offers_story import OFFERS, OffersLog, tell_offers
 
 AFTER_MS = 10**9
 WORK, HARD = work_from_bits(SHARE_BITS), work_from_bits(HARD_BITS)
@@ -41,18 +46,111 @@ def test_a_round_counts_what_none_before_it_did(offers: OffersLog) -> None:
     assert rows[3] == {alice: 3 * WORK, bob: 5 * WORK}
 
 
+def test_a_share_has_its_price_whatever_is_found(offers: OffersLog) -> None:
+    """By hand: each hash is worth 1/512 of the outputs of its job, less 2 %, since these terms' blocks take 512."""
+    alice, bob = offers.keys.alice.pubkey, offers.keys.bob.pubkey
+    gross = sum(GROSS_SAT) * 1000
+    rows = {number: {row.miner: row for row in offers.bodies[f"period {number}"].rows} for number in range(2)}
+    assert {miner: row.work for miner, row in rows[0].items()} == {alice: 3 * WORK, bob: HARD + WORK}
+    assert {miner: row.work for miner, row in rows[1].items()} == {alice: WORK, bob: WORK}
+    for row in (*rows[0].values(), *rows[1].values()):
+        assert row.msat == row.work * gross * 98 // 51200
+    # The block of such an offer is the pool's, which carries the luck.
+    block = offers.bodies["statement 4"]
+    assert (block.rows, block.fee_msat, block.window.work) == ((), gross, 0)
+
+
 def test_the_pool_makes_the_same_statements(offers: OffersLog) -> None:
     log = PoolLog(offers.pool)
+    accounting = offers.keys.accounting.pubkey
     made: dict[str, Any] = {}
-    for event in offers.all():
-        label = next(name for name, known in offers.events.items() if known is event)
+    for label, event in offers.events.items():
         if label.startswith("statement "):
-            body = offers.bodies[label]
-            made[label] = log.expected(log.blocks[body.reward.block], offers.keys.accounting.pubkey, event.created_at)
+            block = log.blocks[offers.bodies[label].reward.block]
+            made[label] = log.expected(block, accounting, event.created_at)
+        if label.startswith("period "):
+            (made[label],) = log.statements.due_periods(accounting, event.created_at)
         log.add(event)
         log.settle()
-    assert made == {label: body for label, body in offers.bodies.items() if label.startswith("statement ")}
-    assert len(made) == 4
+    assert made == {label: body for label, body in offers.bodies.items() if label in made}
+    assert len(made) == 7
+    assert not list(log.statements.due_periods(accounting, event.created_at))
+
+
+def test_what_is_paid_at_once_is_owed_at_once(offers: OffersLog) -> None:
+    fold = Fold(offers.pool)
+    for event in offers.all():
+        fold.add(event)
+        fold.settle()
+    alice, paid = offers.keys.alice, offers.bodies["payout 0"].amount_msat
+    matured = offers.row_msat("statement 0", alice) + offers.row_msat("statement 1", alice)
+    owed = matured + offers.row_msat("period 0", alice) + offers.row_msat("period 1", alice) - paid
+    assert fold.ledger.balance(alice.pubkey, None).owed_msat == owed
+    assert not fold.check()
+    assert not fold.violations
+    assert fold.ledger.accounts["luck"] == sum(
+        row.msat for number in range(2) for row in offers.bodies[f"period {number}"].rows
+    )
+
+
+def test_a_period_that_nobody_stated_is_overdue(offers: OffersLog) -> None:
+    events = [event for label, event in offers.events.items() if label not in ("period 1", "payout 0")]
+    found = audit(events, [], offers.pool, now_ms=offers.t0 + AFTER_MS).findings
+    assert {each.code for each in found if each.grade != "not checked"} == {Code.STATEMENT_OVERDUE}
+
+
+ALTERED: dict[str, tuple[str, Any, set[Code]]] = {
+    "longer period": (
+        "period 1",
+        lambda body: replace(body, reward=replace(body.reward, from_ms=body.reward.from_ms - 1)),
+        {Code.STATEMENT_REWARD},
+    ),
+    "ends between": (
+        "period 1",
+        lambda body: replace(body, reward=replace(body.reward, to_ms=body.reward.to_ms - 1)),
+        {Code.STATEMENT_REWARD},
+    ),
+    "a round that counts another's work": (
+        "statement 3",
+        lambda body: replace(body, window=replace(body.window, work=body.window.work + WORK)),
+        {Code.STATEMENT_WINDOW},
+    ),
+    "solo work": (
+        "statement 1",
+        lambda body: replace(body, rows=(replace(body.rows[0], work=WORK),)),
+        {Code.STATEMENT_SPLIT},
+    ),
+    "rows for a block whose shares are paid": (
+        "statement 4",
+        lambda body: replace(body, fee_msat=body.fee_msat - 5, rows=(Row("11" * 32, 1, 5),)),
+        {Code.STATEMENT_SPLIT},
+    ),
+    "a fee of a period": (
+        "period 0",
+        lambda body: replace(body, fee_msat=7, reward=replace(body.reward, gross_msat=body.reward.gross_msat + 7)),
+        {Code.STATEMENT_REWARD, Code.STATEMENT_SPLIT},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(ALTERED))
+def test_what_is_altered_is_found(name: str) -> None:
+    label, change, expected = ALTERED[name]
+    assert expected <= codes(tell_offers(change={label: change}))
+
+
+def test_a_period_has_one_statement(offers: OffersLog) -> None:
+    again = offers.bodies["period 1"]
+    log = tell_offers()
+    link = next_link(log.heads["accounting"])
+    log.sign("again", log.keys.accounting, build_statement(log.pool, link, again, log.t0 // 1000 + 110), "accounting")
+    assert codes(log) == {Code.REWARD_TWICE}
+
+
+def test_terms_that_change_a_scheme_under_its_name_are_found(offers: OffersLog) -> None:
+    log = tell_offers()
+    log.terms(110_000, replace(TERMS, offers={**OFFERS, "round": Offer("solo")}))
+    assert codes(log) == {Code.OFFER_SCHEME}
 
 
 @pytest.mark.parametrize("seed", range(5))

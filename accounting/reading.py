@@ -12,6 +12,7 @@ from accounting import ownchain
 from accounting.fold import Fold
 from accounting.ports import ChainView, EventFeed
 from accounting.service import Accounting, AccountingConfig, Clock
+from accounting.settings_book import MinersSettings
 from accounting.signing import READS_ONLY, ChainStore, OwnChain
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
@@ -92,11 +93,19 @@ def reading(
     store_path: Path,
     clock: Clock,
     config: AccountingConfig | None = None,
+    settings: MinersSettings | None = None,
 ) -> Accounting:
     """The books of a pool whose accounting has the key `accounting` (hex). They sign and publish nothing."""
     signer = _Reader(accounting)
     books = Accounting(
-        pool=pool, signer=signer, feed=feed, chain=chain, store_path=store_path, clock=clock, config=config
+        pool=pool,
+        signer=signer,
+        feed=feed,
+        chain=chain,
+        store_path=store_path,
+        clock=clock,
+        config=config,
+        settings=settings,
     )
     books.own = CopiedChain(signer, pool, lambda: books.fold)
     return books

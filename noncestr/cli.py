@@ -18,6 +18,7 @@ from noncestr.journal_cli import journal_app
 from noncestr.keys_cli import keys_app, signer_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
+from noncestr.parts_cli import accounting_run, pool_app, web_app, zapper_app
 from noncestr.terms_cli import terms_app
 from noncestr.verify_cli import verify
 
@@ -34,6 +35,10 @@ app.add_typer(config_app, name="config")
 app.add_typer(edge_app, name="edge")
 app.add_typer(journal_app, name="journal")
 app.add_typer(accounting_app, name="accounting")
+accounting_app.command("run")(accounting_run)
+app.add_typer(pool_app, name="pool")
+app.add_typer(zapper_app, name="zapper")
+app.add_typer(web_app, name="web")
 app.add_typer(terms_app, name="terms")
 app.add_typer(keys_app, name="keys")
 app.add_typer(signer_app, name="signer")

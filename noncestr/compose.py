@@ -358,9 +358,10 @@ class Pool:
             demo_payouts(
                 config=self.config,
                 data=self.data,
-                keys=self.keys,
+                signer=self.keys.zapper,
+                wallet_key=self.keys.wallet,
                 pool=self.address,
-                places=self.places,
+                lightning=self.places.lightning,
                 relays=self.relays,
                 bridge=bridge,
                 accounting=accounting,

@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from accounting.service import Accounting
+from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
+from noncestr.addresses import Bound
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.feed import BridgeFeed
 from noncestr.joints import OwedByAccounting, ReceiptsToRelays
-from noncestr.places import Places
-from noncestr.promises import Keys
 from noncestr.running import running
 from relay_bridge.service import RelayBridge
 from zapper.adapters.demo_lightning import DemoLightning
@@ -29,34 +29,37 @@ async def demo_payouts(
     *,
     config: Config,
     data: Path,
-    keys: Keys,
+    signer: SecretKey,
+    wallet_key: SecretKey,
     pool: PoolAddress,
-    places: Places,
+    lightning: Bound,
     relays: tuple[str, ...],
     bridge: RelayBridge,
     accounting: Accounting,
     users: Mapping[str, str],
     clock: WallClock,
 ) -> AsyncIterator[Zapper]:
-    """The zapper, paying until the block is left. `users`: the names at the demo wallet and their keys."""
+    """The zapper, paying until the block is left. `users`: the names at the demo wallet, which has `wallet_key` and
+    listens at `lightning`, and their keys.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         node = await enter(open_fake_lightning(data / "demo-lightning.sqlite", network=pool.network))
         wallet = DemoLightning(
             node=node,
-            signer=keys.wallet,
+            signer=wallet_key,
             publisher=ReceiptsToRelays(bridge),
             network=pool.network,
             users=users,
-            host=places.lightning.host,
-            port=places.lightning.port,
+            host=lightning.host,
+            port=lightning.port,
         )
         await enter(running(wallet.run))
-        provider = f"{places.lightning.host}:{places.lightning.port}"
+        provider = f"{lightning.host}:{lightning.port}"
         rail = LnurlRail(
             node,
             http=await enter(open_http_client(HttpLimits(private_hosts=frozenset({provider})))),
-            signer=keys.zapper,
+            signer=signer,
             network=pool.network,
             relays=relays,
             now_s=lambda: clock.now_ms() // 1000,
@@ -72,7 +75,7 @@ async def demo_payouts(
                 limits=PlanLimits(minimum_msat=config.terms.minimum_payout_sat * 1000),
                 concurrency=config.payouts.concurrency,
             ),
-            signer=keys.zapper,
+            signer=signer,
             owed=OwedByAccounting(accounting),
             store=await enter(open_intent_store(data / "payouts.sqlite")),
             rails={"zap": rail, "lnurl": rail},

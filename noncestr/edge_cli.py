@@ -8,15 +8,11 @@ import anyio
 import msgspec
 import typer
 
-from nips.errors import InvalidKey
-from nips.nip19 import parse_pubkey
-from nips.pool.address import PoolAddress
 from noncestr.bans_cli import bans_app
-from noncestr.checks import relay_urls
 from noncestr.config import Config, LogConfig
-from noncestr.errors import NoncestrError
 from noncestr.names_cli import names_app
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, read_config
+from noncestr.parts_cli import find_pool, say
 
 edge_app = typer.Typer(help="What serves miners: how it is, who is there, emptying it.", no_args_is_help=True)
 edge_app.add_typer(bans_app, name="bans")
@@ -151,14 +147,7 @@ def run(
         return loaded if workers is None else replace(loaded, edge=replace(loaded.edge, workers=workers))
 
     loaded = read()
-    relays = tuple(url.strip() for url in relay.split(",") if url.strip()) or loaded.relay.relays
-    problem = relay_urls(relays) if relays else "must name at least one, or [relay] relays"
-    if problem is not None:
-        raise NoncestrError(f"--relay {problem}")
-    try:
-        address = PoolAddress(parse_pubkey(pool), loaded.pool.network)
-    except InvalidKey as error:
-        raise NoncestrError(f"--pool: {error}") from None
+    address, relays = find_pool(loaded, pool, relay)
     set_up_logging(loaded.log)
     raise_file_limit()
     anyio.run(
@@ -169,7 +158,7 @@ def run(
             relays=relays,
             chain_of=chain_of,
             lan=lan,
-            say=lambda line: print(line, flush=True),
+            say=say,
             reread=read,
         ),
         backend_options=BACKEND_OPTIONS,

@@ -9,21 +9,29 @@ from accounting.service import Accounting
 from nips.pool.address import PoolAddress
 from noncestr.clock import WallClock
 from noncestr.running import running
+from noncestr.settings_follower import SettingsFollower
 
 # So much of the accounting's key names the file: another key's books are read anew, from its beginning.
 SHOWN_KEY = 16
 
 
-class NoChain:
-    """In the place of a chain: what matures and what is orphaned the log says (4216)."""
+class LogHeight:
+    """In the place of a chain: what matures and what is orphaned the log says (4216), and where the tip is its jobs."""
+
+    def __init__(self) -> None:
+        self.books: Accounting | None = None
 
     async def confirmations(self, block_hash: bytes) -> int | None:  # noqa: ARG002  nothing is known of any
         """Never a word."""
         return 0
 
     def height(self) -> int:
-        """Unknown."""
-        return 0
+        """The height that the newest job builds on; 0 while there is none."""
+        mining = None if self.books is None else self.books.fold.log.mining
+        if mining is None or not mining.newest_job:
+            return 0
+        job = mining.read_jobs.get(max(mining.newest_job.values())[1])
+        return 0 if job is None else job.height - 1
 
 
 def books_path(data: Path, accounting: str) -> Path:
@@ -32,16 +40,28 @@ def books_path(data: Path, accounting: str) -> Path:
 
 
 async def open_books(
-    stack: AsyncExitStack, data: Path, pool: PoolAddress, accounting: str, feed: EventFeed, chain: ChainView | None
+    stack: AsyncExitStack,
+    data: Path,
+    pool: PoolAddress,
+    accounting: str,
+    feed: EventFeed,
+    chain: ChainView | None = None,
+    settings: SettingsFollower | None = None,
 ) -> Accounting:
-    """The books of a pool, read until the stack closes."""
+    """The books of a pool, read until the stack closes; `settings`, which run, show workers as miners want them."""
+    view = chain or LogHeight()
     books = reading(
         pool=pool,
         accounting=accounting,
         feed=feed,
-        chain=chain or NoChain(),
+        chain=view,
         store_path=books_path(data, accounting),
         clock=WallClock(),
+        settings=settings,
     )
+    if isinstance(view, LogHeight):
+        view.books = books
+    if settings is not None:
+        settings.serve(books.knows, books.heed_settings)
     await stack.enter_async_context(running(books.run))
     return books

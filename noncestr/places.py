@@ -8,6 +8,10 @@ from noncestr.config import Config
 ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, or on the operator's word
 
 
+# Where what is for this machine alone listens.
+LOOPBACK = "127.0.0.1"
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where the parts listen."""
@@ -45,7 +49,7 @@ def find_places(config: Config, *, lan: bool) -> Places:
         relay=place(config.relay.host, config.relay.port) if config.relay.embedded else None,
         stratum=place(ANYWHERE if lan else config.stratum.host, config.stratum.port),
         web=place(ANYWHERE if lan else config.web.host, config.web.port),
-        lightning=place("127.0.0.1", config.demo.lightning_port),
+        lightning=place(LOOPBACK, config.demo.lightning_port),
     )
 
 

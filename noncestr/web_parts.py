@@ -25,6 +25,7 @@ from noncestr.read_api import Parts, ReadApi
 from noncestr.running import running
 from relay_bridge.service import RelayBridge
 from stratum_edge.ports import Payability
+from stratum_edge.status import EdgeStatus
 from zapper.adapters.payout_counts import payout_counts
 from zapper.config import ZapperStatus
 
@@ -33,20 +34,30 @@ async def _no_advice(_miner: str) -> str | None:
     return None
 
 
+def _no_edge() -> EdgeStatus:
+    """What an edge elsewhere tells here: nothing. All it does is in the books."""
+    return EdgeStatus(
+        sessions=0, miners=0, workers=0, hashrate_hs=0, accepted=0, rejected={}, bad_lines=0, height=0, job="",
+        batch_seq=-1, batch_id="", unpublished=0, stalled=False, blocks={},
+    )  # fmt: skip
+
+
 async def open_read_api(
     stack: AsyncExitStack,
     accounting: Accounting,
     *,
     ledger: StorePlace,
     payouts: Path,
-    edge: EdgePart,
+    edge: EdgePart | None,
     bridge: RelayBridge,
     zapper: Callable[[], ZapperStatus],
     relay_counts: Callable[[], Mapping[str, int]],
     lanes: Callable[[], list[dict[str, Any]]],
     payability: Payability | None,
 ) -> ReadApi:
-    """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file."""
+    """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file;
+    `edge`: None where no edge runs, whose numbers are then 0.
+    """
     reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)), anyio.lowlevel.checkpoint)
 
     async def counts() -> Mapping[str, PayoutCount]:
@@ -55,8 +66,8 @@ async def open_read_api(
     return ReadApi(
         reads,
         Parts(
-            edge=edge.status,
-            reports=edge.lanes,
+            edge=_no_edge if edge is None else edge.status,
+            reports=list if edge is None else edge.lanes,
             relays=bridge.status,
             relay_counts=relay_counts,
             zapper=zapper,

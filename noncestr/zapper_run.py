@@ -1,0 +1,102 @@
+"""`noncestr zapper run`: the zapper of a pool on a host of its own. What is owed it reads from the log, as anybody can.
+
+It folds the log with the accounting's own code, signing none of it: so the accounting's host, which signs statements,
+can not have it pay what the shares do not bear out.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from nips.pool.address import PoolAddress
+from noncestr.accounting_run import no_reload
+from noncestr.addresses import Bound, free_port
+from noncestr.config import Config
+from noncestr.demo_payouts import demo_payouts
+from noncestr.errors import NoncestrError
+from noncestr.garbage import calm, collect_calmly
+from noncestr.keyfiles import load_or_create
+from noncestr.lifetime import run_until_signal
+from noncestr.lone_books import open_books
+from noncestr.outpost import Outpost, Say, Stopped
+from noncestr.places import LOOPBACK
+from noncestr.promises import REGTEST
+from noncestr.running import looping, only_one
+
+
+class LoneZapper:
+    """The zapper in a data folder of its own. `users`: on regtest, names at the demo wallet and their keys (hex)."""
+
+    def __init__(
+        self,
+        config: Config,
+        data: Path,
+        *,
+        pool: PoolAddress,
+        relays: tuple[str, ...],
+        users: Mapping[str, str],
+        say: Say,
+    ) -> None:
+        """Raises NoncestrError when there is no wallet to pay from."""
+        if config.payouts.backend != "demo" or pool.network != REGTEST:
+            raise NoncestrError("[payouts] backend names no wallet that `noncestr zapper run` can pay from")
+        self._config = config
+        self._data = data
+        self._users = users
+        self._outpost = Outpost(config, data, pool=pool, relays=relays, role="zapper", say=say)
+
+    async def run(self, stopped: Stopped) -> None:
+        """Pay until `stopped` returns. Raises NoncestrError when the terms leave our key out."""
+        await self._outpost.serve_while_named(stopped, self._serve)
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        calm()
+        await stack.enter_async_context(looping(collect_calmly))
+        await stack.enter_async_context(looping(self._pay_by_the_books))
+
+    async def _pay_by_the_books(self) -> None:
+        """Pay by the books of the accounting that the terms name, and by another's when they name another."""
+        lightning = free_port(LOOPBACK, self._config.demo.lightning_port)
+        while True:
+            accounting = await self._outpost.accounting_key()
+            async with AsyncExitStack() as stack:
+                await self._pay(stack, accounting, lightning)
+                await self._outpost.until_other_accounting(accounting)
+
+    async def _pay(self, stack: AsyncExitStack, accounting: str, lightning: Bound) -> None:
+        outpost = self._outpost
+        assert outpost.key is not None
+        books = await open_books(stack, self._data, outpost.pool, accounting, outpost.feed)
+        await stack.enter_async_context(
+            demo_payouts(
+                config=self._config,
+                data=self._data,
+                signer=outpost.key,
+                wallet_key=load_or_create(self._data / "keys", "wallet"),
+                pool=outpost.pool,
+                lightning=lightning,
+                relays=outpost.relays,
+                bridge=outpost.bridge,
+                accounting=books,
+                users=self._users,
+                clock=outpost.clock,
+            )
+        )
+        outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")
+        outpost.say("zapper: it reads the log and pays what is owed")
+
+
+async def run_zapper(
+    config: Config,
+    data: Path,
+    *,
+    pool: PoolAddress,
+    relays: tuple[str, ...],
+    users: Mapping[str, str],
+    say: Say,
+    reread: Callable[[], Config],
+) -> None:
+    """Run until SIGINT or SIGTERM. Raises NoncestrError, also when the terms leave its key out."""
+    with only_one(data):
+        zapper = LoneZapper(config, data, pool=pool, relays=relays, users=users, say=say)
+        await run_until_signal(zapper.run, no_reload, reread)

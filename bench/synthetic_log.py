@@ -8,7 +8,9 @@ import hashlib
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 from accounting.log import PoolLog
@@ -33,11 +35,32 @@ T0 = 1_700_000_000_000
 # One hash in two is a share, one share in 2^18 a block: making the log takes little more than checking it.
 BITS = share_bits_from_difficulty(Fraction(1, 1 << 31))
 BLOCK_BITS = share_bits_from_difficulty(Fraction(1, 1 << 13))
-BATCH_MS, JOB_MS, TIP_MS = 10_000, 30_000, 600_000
-LANES, MINERS, SESSIONS = 2, 50, 100
+JOB_MS, TIP_MS = 30_000, 600_000
 # The window reaches back over some millions of shares: over a part of the log, however long that is.
 OFFER = Offer(window_min_work=2 * 2_000_000, window_milli=1)
 _SHARE = struct.Struct("<8sIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A pool: its lanes, how many sessions a batch of each has, whose they are, and how long a batch lasts."""
+
+    lanes: int = 2
+    miners: int = 50
+    sessions: int = 100
+    batch_ms: int = 10_000
+    # Each lane has miners of its own, else they wander from batch to batch over all lanes.
+    apart: bool = False
+    block_bits: int = BLOCK_BITS
+
+    def miner(self, lane: int, batch: int, session: int) -> int:
+        """The number of the miner behind a session."""
+        return (lane * self.sessions + session if self.apart else batch + session) % self.miners
+
+
+# 10,000 miners at six shares a minute, lanes and batches as SPEC.md's "Size and privacy" would have them, no blocks.
+NO_BLOCKS = share_bits_from_difficulty(1 << 32)
+LARGE = Shape(lanes=59, miners=10_000, sessions=170, batch_ms=60_000, apart=True, block_bits=NO_BLOCKS)
 
 
 def key(name: str) -> SecretKey:
@@ -47,13 +70,19 @@ def key(name: str) -> SecretKey:
 
 POOL_KEY, EDGE, ACCOUNTING, ZAPPER = key("pool"), key("edge"), key("accounting"), key("zapper")
 POOL = PoolAddress(POOL_KEY.pubkey, "regtest")
-PAYEES = [key(f"miner {number}").pubkey for number in range(MINERS)]
+
+
+@cache
+def payee(number: int) -> str:
+    """The key of a synthetic miner."""
+    return key(f"miner {number}").pubkey
 
 
 class Maker:
     """Signs the log, event by event, with the pool's own fold beside it to say what each statement must be."""
 
-    def __init__(self, shares: int, branches: int, per_batch: int = 1500) -> None:
+    def __init__(self, shares: int, branches: int, per_batch: int = 1500, shape: Shape | None = None) -> None:
+        self.shape = shape or Shape()
         self.left = shares
         self.per_batch = per_batch
         self.merkle = tuple(sha256d(bytes([n])) for n in range(branches))
@@ -74,7 +103,7 @@ class Maker:
     def events(self) -> Iterator[VerifiedEvent]:
         """The whole log, in order."""
         roles = ((EDGE.pubkey, "edge"), (ACCOUNTING.pubkey, "accounting"), (ZAPPER.pubkey, "zapper"))
-        limits = Limits(easiest_bits=BITS, block_bits=BLOCK_BITS)
+        limits = Limits(easiest_bits=BITS, block_bits=self.shape.block_bits)
         body = TermsBody(offers={"main": OFFER}, keys=roles, limits=limits)
         terms = self._sign(POOL_KEY, build_terms(POOL, FIRST, T0 // 1000, body), "terms")
         yield terms
@@ -84,10 +113,10 @@ class Maker:
                 event = self._sign(EDGE, build_job(POOL, self._job_body(terms.id, now)))
                 job = parse_job(event)
                 yield event
-            for lane in range(LANES):
+            for lane in range(self.shape.lanes):
                 yield self._receipt(lane, now, job, min(self.per_batch, self.left))
                 self.left = max(0, self.left - self.per_batch)
-            now += BATCH_MS
+            now += self.shape.batch_ms
             self.fold.settle()
             yield from self._announce(blocks)
             yield from self._state(blocks, now)
@@ -98,7 +127,9 @@ class Maker:
             ms=now,
             terms=terms,
             offer="main",
-            heads={lane: self.heads[str(lane)].id if str(lane) in self.heads else "" for lane in range(LANES)},
+            heads={
+                lane: self.heads[str(lane)].id if str(lane) in self.heads else "" for lane in range(self.shape.lanes)
+            },
             height=height,
             version=0x20000000,
             prevhash=sha256d(b"tip %d" % height),
@@ -113,8 +144,8 @@ class Maker:
     def _receipt(self, lane: int, from_ms: int, job: Job, shares: int) -> VerifiedEvent:
         """A batch of real shares of 100 sessions."""
         number = self.heads[str(lane)].seq if str(lane) in self.heads else 0
-        miners = sorted({PAYEES[(number + n) % MINERS] for n in range(min(SESSIONS, max(shares, 1)))}) if shares else []
-        count = min(SESSIONS, shares)
+        count = min(self.shape.sessions, shares)
+        miners = sorted({payee(self.shape.miner(lane, number, n)) for n in range(count)})
         sessions = tuple(
             Session(n % len(miners), f"rig{n}", struct.pack(">I", n | lane << 16), BITS) for n in range(count)
         )
@@ -122,7 +153,7 @@ class Maker:
             lane=lane,
             link=next_link(self.heads.get(str(lane))),
             from_ms=from_ms,
-            to_ms=from_ms + BATCH_MS,
+            to_ms=from_ms + self.shape.batch_ms,
             jobs=(job.id,) if shares else (),
             miners=tuple(miners),
             sessions=sessions,
@@ -150,7 +181,7 @@ class Maker:
             for at in range(tries):
                 if found < shares and int.from_bytes(hashes[32 * at : 32 * at + 32], "little") <= target:
                     nonce = first + at
-                    ms = found * BATCH_MS // shares
+                    ms = found * self.shape.batch_ms // shares
                     extra = nonce.to_bytes(8, "big")
                     number = nonce % len(works)
                     yield ShareRecord(number, 0, 0, ms, job.ntime, nonce & 0xFFFFFFFF, job.version, extra).pack()
@@ -201,13 +232,13 @@ class Maker:
                 )
 
 
-def write_log(path: Path, shares: int, branches: int, per_batch: int = 1500) -> None:
+def write_log(path: Path, shares: int, branches: int, per_batch: int = 1500, shape: Shape | None = None) -> None:
     """Write the log as JSON lines, unless the file is there."""
     if path.exists():
         return
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        for event in Maker(shares, branches, per_batch).events():
+        for event in Maker(shares, branches, per_batch, shape).events():
             file.write(encode_event(event) + b"\n")
     part.replace(path)
 

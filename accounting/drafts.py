@@ -90,12 +90,6 @@ def _best_bits(lowest: int) -> int:
     return 0 if lowest == NO_HASH else bits_at_least(min(max(lowest, 1), MAX_TARGET))
 
 
-def told_work(receipt: Receipt) -> int:
-    """The sum of the work of the shares told as credited, good or not."""
-    works = [_work(session.share_bits) for session in receipt.sessions]
-    return sum(works[row[0]] for row in receipt.rows() if row[2] in CREDITED_STATUSES)
-
-
 def _group(receipt: Receipt, session: int, spec: JobSpec) -> _Group | Code:
     """How to judge a group; the rule that all of it breaks."""
     who, job = receipt.sessions[session], spec.job

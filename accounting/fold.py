@@ -41,7 +41,7 @@ from accounting.ledger import SHELF, Ledger, Transaction, Unbalanced
 from accounting.log import PoolLog
 from accounting.shares import CheckedShares, unpack_shares
 from accounting.shelves import MemoryShelves, Shelves
-from accounting.statistics import Share, Statistics
+from accounting.statistics import RATES_MS, Statistics
 from accounting.summaries import SummaryBook
 from accounting.told import TOLD_KINDS, ToldSummaries
 from accounting.validations import check_books, check_transaction
@@ -129,6 +129,7 @@ class Fold:
         # Why the facts so far no longer hold: everything is to be folded anew.
         self.reopened: str | None = None
         self._changes = Changes()
+        self._replaying = False
         self._trusted: set[str] = set()
 
     def __contains__(self, event_id: str) -> bool:
@@ -160,6 +161,20 @@ class Fold:
         """Our own summary out of our own store, before anything is added: it is not checked once more."""
         self._trusted.add(summary.id)
         self.summaries.trust(summary)
+
+    def begin_replay(self) -> None:
+        """Nobody asks for hashrates until `end_replay`."""
+        self._replaying = True
+
+    def end_replay(self) -> None:
+        """Make up for the hashrates, which only the newest batches count in."""
+        self._replaying = False
+        since_ms = self.statistics.log_ms - RATES_MS
+        for lane in self.log.lanes.values():
+            for batch in reversed(lane.batches):
+                if batch.to_ms < since_ms:
+                    break
+                self.statistics.add_rates(batch.shares)
 
     def settle(self) -> None:
         """Fold everything that can be folded now."""
@@ -204,10 +219,10 @@ class Fold:
                 self._fold_batch(fact)
                 if receipt.id not in self._trusted:
                     self._changes.checked[receipt.id] = shares.pack()
-            case ShareRevoked(receipt):
+            case ShareRevoked():
                 self.summaries.revoke(fact)
                 # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
-                self._changes.checked[receipt] = None
+                self._changes.checked[fact.receipt] = None
             case BlockSeen():
                 self.blocks[fact.block.block] = _slim(fact)
             case StatementSeen(statement):
@@ -272,12 +287,11 @@ class Fold:
 
     def _fold_batch(self, fact: BatchChecked) -> None:
         receipt = fact.receipt
-        shares = [Share(share.t, share.miner, share.worker, share.work) for share in fact.shares]
         rejects = [(receipt.miners[receipt.sessions[reject.session].miner], reject.times) for reject in receipt.rejects]
-        self.statistics.add_batch(receipt.to_ms, shares, rejects)
+        self.statistics.add_batch(receipt.to_ms, fact.shares, rejects, rates=not self._replaying)
         if self.summaries.wants(receipt):
             self.summaries.add(receipt, fact.shares)
-        self._changes.statistics.update(share.miner for share in shares)
+        self._changes.statistics.update(fact.shares.sessions[session].miner for session in set(fact.shares.session))
         self._changes.statistics.update(miner for miner, _ in rejects)
 
     def _post(self, transaction: Transaction | None) -> None:

@@ -236,6 +236,7 @@ class _Batch:
             solutions=tuple(sorted(solution for solution in draft.solutions if solution.job in used)),
             ratios=tuple(sums),
             best=draft.best,
+            told=draft.told,
             spoiled=tuple(sorted({fault.session for fault in self.faults})),
         )
 

@@ -15,7 +15,7 @@ from nips.pool.summary import parse_summary
 
 logger = logging.getLogger(__name__)
 # What waits for its turn is held in memory.
-SETTLE_EVENTS = 500
+SETTLE_EVENTS = 40
 InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
@@ -117,7 +117,9 @@ async def load_fold(
     # Terms judge what was read before them, too: known from the start, they make nothing fold anew.
     for event in await store.of_kind(TERMS):
         fold.add(event)
+    fold.begin_replay()
     changes = await _fold_log(store, fold, 0, trusted, in_thread)
+    await in_thread(fold.end_replay)
     if trusted and fold.reopened is not None:
         await store.forget_checked()
         return await load_fold(store, pool, trusted=False, in_thread=in_thread, shelves=shelves)

@@ -41,7 +41,7 @@ from nips.pool.chain import Head, link_of
 from nips.pool.content import UnknownVersion, decode_content
 from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
-from nips.pool.receipt import Receipt, parse_receipt
+from nips.pool.receipt import Receipt, parse_receipt, read_known_receipt
 from nips.pool.statement import RewardStatus, Statement, StatementBody, parse_statement, parse_status
 from nips.pool.statement_rows import StatementPart, is_statement_part, parse_statement_part
 from nips.pool.summary import parse_summary, parse_summary_part
@@ -155,7 +155,8 @@ class PoolLog:
             else:
                 self.strangers.add(event.id)
         elif event.kind == kinds.RECEIPT:
-            self.mining.put(parse_receipt(event))
+            known = event.id in self.mining.trusted
+            self.mining.put(read_known_receipt(event) if known else parse_receipt(event))
         elif event.kind == kinds.BLOCK:
             self.mining.waiting_blocks[event.id] = parse_block(event)
         elif event.kind == kinds.PAYOUT:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from accounting.chains import Chain
-from accounting.drafts import Draft, Fault, draft_batch, told_work
+from accounting.drafts import Draft, Fault, draft_batch
 from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked
 from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
@@ -219,7 +219,7 @@ class Mining:
             for number, job in enumerate(receipt.jobs):
                 if job in self.seen:
                     self.seen[job].unhashed.append((receipt, number))
-            self._check_work_tag(receipt, told_work(receipt))
+            self._check_work_tag(receipt, trusted.told)
             return trusted
         for use in uses:
             if use.job is not None and use.problem is None and self.seen[use.job.id].unhashed:

@@ -66,7 +66,8 @@ class CheckedShares:
     were credited and break a rule, `uncredited` ones were told as such, `unchecked` ones can't be judged (upstream
     binding, or a job that is missing). `ratios`: hash / target of the good shares, summed by session, in 1/65536.
     `best`: the smallest compact target that the lowest hash of a session's shares meets, by session, 0 without one; not
-    to be relied on for the sessions in `spoiled`, which have bad shares.
+    to be relied on for the sessions in `spoiled`, which have bad shares. `told`: the work of all shares told as
+    credited.
     """
 
     t: "array[int]"
@@ -82,6 +83,7 @@ class CheckedShares:
     ratios: tuple[int, ...] = ()
     best: tuple[int, ...] = ()
     spoiled: tuple[int, ...] = ()
+    told: int = 0
 
     def __len__(self) -> int:
         return len(self.t)
@@ -123,6 +125,7 @@ class CheckedShares:
                 self.ratios,
                 self.best,
                 self.spoiled,
+                str(self.told),
             ]
         )
 
@@ -136,13 +139,14 @@ _Packed = tuple[
     tuple[int, ...],
     tuple[int, ...],
     tuple[int, ...],
+    str,
 ]
 _DECODER = msgspec.msgpack.Decoder(_Packed)
 
 
 def unpack_shares(data: bytes) -> CheckedShares:
     """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
-    columns, sessions, jobs, counts, solutions, ratios, best, spoiled = _DECODER.decode(data)
+    columns, sessions, jobs, counts, solutions, ratios, best, spoiled, told = _DECODER.decode(data)
     t, index, session, job = (array(typecode, raw) for typecode, raw in columns)
     return CheckedShares(
         t=t,
@@ -158,4 +162,5 @@ def unpack_shares(data: bytes) -> CheckedShares:
         ratios=ratios,
         best=best,
         spoiled=spoiled,
+        told=int(told),
     )

@@ -6,10 +6,13 @@ one who has been away for IDLE_MS four numbers.
 """
 
 import json
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from accounting.shares import CheckedShares
 from nips.pool.views import MinerStatistics, PoolStatistics
 
 BUCKET_MS = 30_000
@@ -21,21 +24,14 @@ ACTIVE_MS = 600_000
 SHORTEST_MS = 60_000
 # Batches come some seconds after their shares. While the log is at most this old, rates end where it ends, not now.
 LOG_LAG_MS = 60_000
+# A batch that ended so long before the log does is in no rate.
+RATES_MS = SPANS_MS["1h"] + BUCKET_MS
 # Whoever sent nothing for so long has no rate to tell.
 IDLE_MS = 2 * SPANS_MS["1h"]
 # Batches between two looks for such miners.
 REST_EVERY = 1_000
 # A name costs its sender nothing: beyond so many active workers a miner's further ones count for it, but are not named.
 MAX_WORKERS = 128
-
-
-class Share(NamedTuple):
-    """Credited work: when (Unix ms), whose, on which worker, how many hashes expected."""
-
-    ms: int
-    miner: str
-    worker: str
-    work: int
 
 
 @dataclass(slots=True)
@@ -51,18 +47,21 @@ class WorkRing:
     def _span(self) -> int:
         return self.span_ms // BUCKET_MS
 
-    def add(self, ms: int, work: int) -> None:
-        """Count work done at a time; what is older than the span of the newest is let go."""
-        bucket = ms // BUCKET_MS
-        oldest = self.last_ms // BUCKET_MS - self._span
-        if not self._buckets or bucket > oldest:
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + work
-        self.first_ms = min(self.first_ms or ms, ms)
-        if ms > self.last_ms:
-            self.last_ms = ms
-            if len(self._buckets) > self._span + 1:
-                for old in [number for number in self._buckets if number <= bucket - self._span - 1]:
-                    del self._buckets[old]
+    def note(self, first_ms: int, last_ms: int) -> None:
+        """Work was done from one time to another."""
+        if not self.first_ms or first_ms < self.first_ms:
+            self.first_ms = first_ms
+        if last_ms > self.last_ms:
+            self.last_ms = last_ms
+
+    def add(self, bucket: int, work: int) -> None:
+        """Count work, noted before, done within one bucket of time; what is older than the span is let go."""
+        buckets, oldest = self._buckets, self.last_ms // BUCKET_MS - self.span_ms // BUCKET_MS
+        if bucket > oldest:
+            buckets[bucket] = buckets.get(bucket, 0) + work
+            if len(buckets) > self.span_ms // BUCKET_MS + 1:
+                for old in [number for number in buckets if number <= oldest]:
+                    del buckets[old]
 
     def rest(self) -> None:
         """Let the buckets go; the dates stay."""
@@ -114,24 +113,55 @@ class Statistics:
     _miners: dict[str, _Miner] = field(default_factory=dict)
     _batches: int = 0
 
-    def add_batch(self, to_ms: int, shares: Iterable[Share], rejects: Iterable[tuple[str, int]]) -> None:
-        """Count a batch: its good credited shares, and (miner, times) of what the edge refused. O(its shares)."""
+    def add_batch(
+        self, to_ms: int, shares: CheckedShares, rejects: Iterable[tuple[str, int]], *, rates: bool = True
+    ) -> None:
+        """Count a batch: its good credited shares, which stand in the order of their times, and (miner, times) of what
+        the edge refused. Without `rates` they count in no hashrate until `add_rates`. O(its sessions), but for what
+        goes through a whole column at once.
+        """
         self.log_ms = max(self.log_ms, to_ms)
-        for share in shares:
-            miner = self._miners.setdefault(share.miner, _Miner())
-            self.shares += 1
-            self.work += share.work
-            self._pool.add(share.ms, share.work)
-            miner.shares += 1
-            miner.work += share.work
-            miner.ring.add(share.ms, share.work)
-            self._worker(miner, share.worker, share.ms).add(share.ms, share.work)
-        for name, times in rejects:
-            self.rejects += times
-            self._miners.setdefault(name, _Miner()).rejects += times
+        newest = dict(zip(shares.session, shares.t, strict=True))
+        oldest = dict(zip(reversed(shares.session), reversed(shares.t), strict=True))
+        for session, count in Counter(shares.session).items():
+            name, worker, each = shares.sessions[session]
+            miner = self._miners.get(name)
+            if miner is None:
+                miner = self._miners[name] = _Miner()
+            miner.shares += count
+            miner.work += each * count
+            self.work += each * count
+            miner.ring.note(oldest[session], newest[session])
+            self._worker(miner, worker, newest[session]).note(oldest[session], newest[session])
+        if len(shares):
+            self.shares += len(shares)
+            self._pool.note(shares.t[0], shares.t[-1])
+            if rates:
+                self.add_rates(shares)
+        for name, times_refused in rejects:
+            self.rejects += times_refused
+            self._miners.setdefault(name, _Miner()).rejects += times_refused
         self._batches += 1
         if self._batches % REST_EVERY == 0:
             self._rest()
+
+    def add_rates(self, shares: CheckedShares) -> None:
+        """Count a batch in the hashrates, which `add_batch` has counted otherwise."""
+        at = 0
+        while at < len(shares):
+            bucket = shares.t[at] // BUCKET_MS
+            end = bisect_left(shares.t, (bucket + 1) * BUCKET_MS, at)
+            total = 0
+            for session, count in Counter(shares.session[at:end]).items():
+                name, worker, each = shares.sessions[session]
+                miner = self._miners[name]
+                miner.ring.add(bucket, each * count)
+                total += each * count
+                ring = miner.workers.get(worker)
+                if ring is not None:
+                    ring.add(bucket, each * count)
+            self._pool.add(bucket, total)
+            at = end
 
     def _rest(self) -> None:
         for miner in self._miners.values():

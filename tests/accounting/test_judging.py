@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from accounting.drafts import told_work
 from accounting.findings import Code
 from accounting.judging import JobUse, Place, Seen, Verdict, check_batch, hash_unhashed
 from accounting.shares import GoodShare
@@ -45,7 +44,7 @@ def test_good_shares_come_in_the_receipts_order(story: Any) -> None:
     assert by_code(verdict) == {}
     assert list(verdict.shares.index) == list(range(7))
     assert list(verdict.shares.t) == sorted(verdict.shares.t)
-    assert verdict.told_work == told_work(receipt) == receipt.work == verdict.shares.work
+    assert verdict.told_work == verdict.shares.told == receipt.work == verdict.shares.work
     first = next(iter(verdict.shares))
     assert first == GoodShare(story.t0 + 11_000, 0, story.keys.alice.pubkey, "rig", 64, 101, "main")
 

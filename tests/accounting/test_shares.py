@@ -26,6 +26,7 @@ def test_packed_and_unpacked_is_the_same(rows: list[tuple[int, int, int, int]], 
         unchecked=3,
         solutions=(Solution(0, 5, "aa", "11", 0x1D00FFFF, header, b"coinbase", True),),
         ratios=(1, 2, 3),
+        told=work + 3,
     )
     assert unpack_shares(shares.pack()) == shares
 

@@ -43,7 +43,8 @@ async def reading(pool, eventually, tmp_path):
         pool.log.payout("one", pool.log.bob, 1_000_000)
         pool.log.payout("two", pool.log.bob, 2_000_000)
         pool.tell()
-        await eventually(lambda: accounting.balance(pool.log.bob).paid_msat)
+        # Both folded, and written.
+        await eventually(lambda: accounting.balance(pool.log.bob).paid_msat == 3_000_000 and not accounting._amid)
         async with open_reads(pool.place()) as history:
             yield accounting, Reads(accounting, history)
         tasks.cancel_scope.cancel()

@@ -23,6 +23,7 @@ from nips.pool.receipt import (
     ShareRecord,
     build_receipt,
     parse_receipt,
+    read_known_receipt,
     receipt_second,
     worker_name,
 )
@@ -120,6 +121,7 @@ def test_there_and_back(body):
     event = EDGE.sign(build_receipt(POOL, body, receipt_second(body.to_ms, 0)))
     receipt = parse_receipt(event)
     assert body_of(receipt) == body
+    assert read_known_receipt(event) == receipt
     assert (receipt.id, receipt.signer, receipt.pool) == (event.id, EDGE.pubkey, POOL)
     assert b"".join(record.pack() for record in receipt.records()) == body.shares
 

@@ -25,7 +25,7 @@ from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_data, pu
 from nips.pool.hashing import sha256d
 from nips.pool.job import Job, JobBody, build_job, parse_job
 from nips.pool.payout import PayoutBody, build_payout
-from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
+from nips.pool.receipt import ReceiptBody, Rejects, Session, ShareRecord, build_receipt, receipt_second
 from nips.pool.statement import BlockReward, Row, StatementBody, Window, build_statement, build_status
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
@@ -188,7 +188,14 @@ class LogBuilder:
         return Mined(job, Session(0, worker, extranonce1, bits), miner.pubkey, T0 + ms, record)
 
     def batch(
-        self, lane: int, from_ms: int, to_ms: int, shares: list[Mined] | None = None, *, fin: bool = False
+        self,
+        lane: int,
+        from_ms: int,
+        to_ms: int,
+        shares: list[Mined] | None = None,
+        *,
+        fin: bool = False,
+        rejects: tuple[Rejects, ...] = (),
     ) -> VerifiedEvent:
         """A receipt with these shares, which are put in time order."""
         ordered = sorted(shares or [], key=lambda share: share.t)
@@ -212,7 +219,7 @@ class LogBuilder:
             miners=tuple(miners),
             sessions=tuple(sessions),
             shares=b"".join(record.pack() for record in records),
-            rejects=(),
+            rejects=rejects,
             work=sum(work_from_bits(sessions[record.session].share_bits) for record in records if record.status < 2),
             fin=fin,
         )

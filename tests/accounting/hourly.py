@@ -80,9 +80,9 @@ def sign(log: Any, number: int, body: SummaryBody, ms: int, parts: int = 0) -> N
     for part in range(parts):
         share = -(-len(body.rows) // parts)
         some = body.rows[part * share : (part + 1) * share]
-        unsigned = build_summary_part(log.pool, next_link(log.heads["accounting"]), part, some, second)
+        unsigned = build_summary_part(log.pool, next_link(log.heads.get("accounting")), part, some, second)
         log.sign(f"part {number}/{part}", key, unsigned, "accounting")
-    unsigned = build_summary(log.pool, next_link(log.heads["accounting"]), body, second, parts=parts)
+    unsigned = build_summary(log.pool, next_link(log.heads.get("accounting")), body, second, parts=parts)
     log.sign(f"summary {number}", key, unsigned, "accounting")
 
 
@@ -103,6 +103,6 @@ def tell_hours(log: Any) -> Any:
     digest = Digest("ab" * 32, 1000)
     heads = {f"{log.keys.accounting.pubkey}/accounting": log.heads["accounting"]}
     archive = ArchiveBody(log.t0 // 1000, log.t0 // 1000 + 86_400, 9, digest, digest, heads, ("https://x/a.gz",))
-    unsigned = build_archive(log.pool, next_link(log.heads["accounting"]), archive, log.t0 // 1000 + 90_000)
+    unsigned = build_archive(log.pool, next_link(log.heads.get("accounting")), archive, log.t0 // 1000 + 90_000)
     log.sign("archive 0", log.keys.accounting, unsigned, "accounting")
     return log

@@ -18,8 +18,15 @@ from accounting.verifier import Audit, audit
 from nips.nip01 import VerifiedEvent
 from nips.pool.chain import Head
 from nips.pool.receipt import build_receipt
+from tests.accounting.hourly import tell_hours
 
 NOW = 10**9
+
+
+@pytest.fixture(scope="module")
+def story(tell: Any) -> Any:
+    """The story, and two hours beyond it with their summaries."""
+    return tell_hours(tell())
 
 
 def in_parts(parts: list[list[VerifiedEvent]], log: Any, folder: Path) -> Report | None:

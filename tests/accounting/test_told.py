@@ -247,7 +247,7 @@ def test_hours_that_nobody_counts_go_to_the_shelf(builder: Any, tmp_path: Any) -
 
 def tell_terms(log: Any) -> Any:
     keys = ((log.keys.edge.pubkey, "edge"), (log.keys.accounting.pubkey, "accounting"))
-    return TermsBody(offers={"main": Offer()}, keys=keys, limits=Limits(easiest_bits=0x2100FFFF))
+    return TermsBody(offers={"main": Offer()}, keys=keys, limits=Limits(easiest_bits=0x2100FFFF, block_bits=0x1D00FFFF))
 
 
 def test_a_share_that_falls_is_taken_off_the_shelf_too(long_story: Any, tmp_path: Any) -> None:

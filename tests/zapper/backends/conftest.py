@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.zapper.backends import nwc_wallets, rigs
+from tests.zapper.backends import mint_wallet, nwc_wallets, rigs
 from tests.zapper.backends.scripted_ledger import ScriptedLedger
 
 NOW_S = 1_800_000_000
@@ -36,6 +36,8 @@ def rig_of(
             return nwc_wallets.memory_rig(feed, rig_ledger, rig_clock)
         if kind == "nwc-sdk":
             return nwc_wallets.sdk_rig(tmp_path, rig_ledger, rig_clock)
+        if kind == "mint":
+            return mint_wallet.mint_rig(tmp_path, rig_ledger, rig_clock)
         return rigs.http_rig(kind, rig_ledger, rig_clock)
 
     return make

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.anyio
 OWED_MSAT = 100_000
 
 
-@pytest.mark.parametrize("kind", ["lnd", "cln", "lnbits", "phoenixd", "nwc", "nwc-sdk"])
+@pytest.mark.parametrize("kind", ["lnd", "cln", "lnbits", "phoenixd", "nwc", "nwc-sdk", "mint"])
 async def test_everybody_is_paid_once(rig_of, rig_ledger, around, kind: str) -> None:
     # The wallet pays what the payees' provider issues.
     rig_ledger.preimages = around.provider.preimages

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nips.pool.kinds import NETWORKS
+from noncestr.alert_config import AlertsSection
 from noncestr.chain_config import ChainConfig, NodeConfig, chain_problems
 from noncestr.checks import (
     PORT,
@@ -233,6 +234,7 @@ class Config:
     terms: TermsConfig = field(default_factory=TermsConfig)
     accounting: AccountingSection = field(default_factory=AccountingSection)
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
+    alerts: AlertsSection = field(default_factory=AlertsSection)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)
 

@@ -1,0 +1,157 @@
+"""Looks at the running pool every half minute, logs what is wrong, and tells the operator."""
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import anyio
+
+from noncestr.alert_config import AlertsSection
+from noncestr.alerts import HOUR_MS, AlertLimits, Facts, Lasting, conditions, news, report
+from zapper.schedule import next_round_ms
+
+logger = logging.getLogger("noncestr.alerts")
+
+LOOK_S: Final = 30.0
+# Told troubles, so that a restart neither repeats them nor forgets to say that they are over.
+MEMORY: Final = "alerts.json"
+
+
+class Line(Protocol):
+    """A way to the operator."""
+
+    async def send(self, title: str, text: str) -> list[str]:
+        """The services that did not take it."""
+
+
+class Model(Protocol):
+    """The pool, as far as it is watched."""
+
+    async def health(self) -> dict[str, Any]:
+        """How the parts are."""
+
+    async def pool(self) -> dict[str, Any]:
+        """The numbers."""
+
+
+class AlertWatch:
+    """`facts` gives what the read model does not say: payouts under way, treasury, node."""
+
+    def __init__(
+        self,
+        name: str,
+        config: AlertsSection,
+        model: Model,
+        facts: Callable[[], Awaitable[Mapping[str, Any]]],
+        line: Line | None,
+        *,
+        data: Path,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._name = name
+        self._config = config
+        self.limits = AlertLimits(
+            backlog=config.backlog, payout_ms=config.payout_hours * HOUR_MS, disk_bytes=config.disk_mib * 2**20
+        )
+        self._model = model
+        self._facts = facts
+        self._line = line
+        self._data = data
+        self._now_ms = now_ms
+        self._memory = load_memory(data / MEMORY)
+        self._reported_ms = now_ms()
+        # What services did not take, to be sent with the next look.
+        self._unsent: tuple[str, ...] = ()
+
+    async def run(self) -> None:
+        """Until cancelled; nothing that is looked at ends it."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # whatever part failed: the next look asks it again
+                logger.exception("the watch could not look at the pool")
+            await anyio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look once, and tell what is new; then the report, if its time has come."""
+        found = await self._look_at()
+        said = news(
+            conditions(found, self.limits),
+            self._memory,
+            now_ms=found.now_ms,
+            repeat_ms=self._config.repeat_hours * HOUR_MS,
+        )
+        for line in said.lines:
+            logger.warning("%s", line)
+        lines = (*self._unsent, *said.lines)
+        # Kept first: a crash in between costs a message, and never sends one at every start.
+        if said.memory != self._memory:
+            await anyio.to_thread.run_sync(save_memory, self._data / MEMORY, said.memory)
+            self._memory = dict(said.memory)
+        if lines:
+            self._unsent = () if await self._send(f"{self._name}: {len(lines)} alerts", "\n".join(lines)) else lines
+        if self._is_due(found.now_ms):
+            self._reported_ms = found.now_ms
+            lasting = [each.text for each in self._memory.values() if each.said_ms]
+            await self._send(f"{self._name}: report", report(found, await self._model.pool(), lasting))
+
+    async def _look_at(self) -> Facts:
+        pool = await self._model.pool()
+        return Facts(
+            now_ms=self._now_ms(),
+            health=await self._model.health(),
+            lanes=pool.get("lanes", ()),
+            free_bytes=shutil.disk_usage(self._data).free,
+            **await self._facts(),
+        )
+
+    def _is_due(self, now_ms: int) -> bool:
+        if not self._config.report:
+            return False
+        return next_round_ms(self._config.report, self._reported_ms) <= now_ms
+
+    async def _send(self, title: str, text: str) -> bool:
+        """Whether somebody was told: one service is enough, without any the log is."""
+        if self._line is None:
+            return True
+        failed = await self._line.send(title, text)
+        if failed:
+            logger.error("the operator was not told by %s", ", ".join(failed))
+        return not failed
+
+
+def load_memory(path: Path) -> dict[str, Lasting]:
+    """What was told before; a file that cannot be read is none: then it is told once more."""
+    try:
+        return {key: Lasting(**value) for key, value in json.loads(path.read_text("utf-8")).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("%s cannot be read, troubles are told anew: %s", path, error)
+        return {}
+
+
+def save_memory(path: Path, memory: Mapping[str, Lasting]) -> None:
+    """Write beside and rename."""
+    draft = path.with_suffix(".new")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump({key: asdict(value) for key, value in memory.items()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+async def payout_facts(counts: Callable[[], Awaitable[Mapping[str, Any]]], dead: Mapping[str, str]) -> dict[str, Any]:
+    """The zapper's part of the facts. `counts`: (how many, created_ms of the oldest) by state."""
+    try:
+        found = await counts()
+    except sqlite3.Error:
+        found = {}
+    oldest = [each.oldest_ms for state, each in found.items() if state not in ("settled", "failed")]
+    return {"oldest_payout_ms": min(oldest, default=None), "dead": dict(dead)}

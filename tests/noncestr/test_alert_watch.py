@@ -1,0 +1,138 @@
+"""The watch over a running pool: what it tells, what it remembers."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from noncestr.alert_config import AlertsSection
+from noncestr.alert_watch import MEMORY, AlertWatch, load_memory, payout_facts
+from noncestr.alerts import HOUR_MS
+from noncestr.metrics import PayoutCount
+
+pytestmark = pytest.mark.anyio
+DAY = 24 * HOUR_MS
+# Midnight, UTC.
+START = 20_000 * DAY
+
+
+@dataclass
+class FakePool:
+    blocked: str = ""
+    fails: bool = False
+    now_ms: int = START
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    refusing: bool = False
+
+    async def health(self):
+        if self.fails:
+            raise RuntimeError
+        return {
+            "parts": {
+                "accounting": {"ok": True},
+                "edge": {"stalled": False},
+                "relays": {"ok": True, "alarms": {}, "dead": [], "each": []},
+                "zapper": {"blocked": self.blocked, "alerts": [], "settled": 1},
+            }
+        }
+
+    async def pool(self):
+        return {"hashrate_hs": {"1h": "5"}, "miners": 1, "workers": 1, "blocks_found": 2, "height": 3, "lanes": []}
+
+    async def send(self, title, text):
+        self.sent.append((title, text))
+        return ["json"] if self.refusing else []
+
+
+@pytest.fixture
+def pool():
+    return FakePool()
+
+
+@pytest.fixture
+def watch(pool, tmp_path):
+    def make(**config):
+        async def facts():
+            return {}
+
+        return AlertWatch(
+            "Example", AlertsSection(disk_mib=0, **config), pool, facts, pool, data=tmp_path, now_ms=lambda: pool.now_ms
+        )
+
+    return make
+
+
+async def test_told_once_and_over_across_a_restart(pool, watch):
+    first = watch()
+    await first.look()
+    assert pool.sent == []
+    pool.blocked = "behind"
+    await first.look()
+    await first.look()
+    assert pool.sent == [("Example: 1 alerts", "Nothing is paid: behind")]
+    again = watch()
+    await again.look()
+    assert len(pool.sent) == 1
+    pool.blocked, pool.now_ms = "", START + HOUR_MS
+    await again.look()
+    assert pool.sent[1:] == [("Example: 1 alerts", "Over after 60 min: Nothing is paid: behind")]
+
+
+async def test_what_was_not_taken_is_sent_with_the_next(pool, watch):
+    pool.blocked, pool.refusing = "behind", True
+    looking = watch()
+    await looking.look()
+    pool.refusing = False
+    await looking.look()
+    await looking.look()
+    assert [text for _, text in pool.sent] == ["Nothing is paid: behind"] * 2
+
+
+async def test_the_report_comes_on_its_schedule(pool, watch):
+    looking = watch(report="0 8 * * *")
+    await looking.look()
+    pool.now_ms = START + 8 * HOUR_MS - 1
+    await looking.look()
+    assert pool.sent == []
+    pool.now_ms += 1
+    await looking.look()
+    await looking.look()
+    [(title, text)] = pool.sent
+    assert title == "Example: report"
+    assert "No trouble" in text
+    pool.now_ms += DAY
+    await looking.look()
+    assert len(pool.sent) == 2
+
+
+async def test_without_services_the_log_tells(pool, tmp_path, caplog):
+    async def facts():
+        return {}
+
+    pool.blocked = "behind"
+    looking = AlertWatch(
+        "Example", AlertsSection(disk_mib=0), pool, facts, None, data=tmp_path, now_ms=lambda: pool.now_ms
+    )
+    await looking.look()
+    assert "Nothing is paid: behind" in caplog.text
+
+
+async def test_a_memory_that_cannot_be_read(tmp_path):
+    for text in ("[]", "{", '{"a": {"b": 1}}'):
+        (tmp_path / MEMORY).write_text(text)
+        assert load_memory(tmp_path / MEMORY) == {}
+
+
+async def test_payouts_under_way():
+    async def counts():
+        return {"settled": PayoutCount(9, 1), "unknown": PayoutCount(1, 50), "sending": PayoutCount(2, 40)}
+
+    assert await payout_facts(counts, {"ab": "why"}) == {"oldest_payout_ms": 40, "dead": {"ab": "why"}}
+
+
+def test_limits_come_from_the_configuration(pool, tmp_path):
+    async def facts():
+        return {}
+
+    config = replace(AlertsSection(), payout_hours=2, backlog=5, disk_mib=3)
+    limits = AlertWatch("x", config, pool, facts, None, data=tmp_path, now_ms=lambda: 0).limits
+    assert (limits.payout_ms, limits.backlog, limits.disk_bytes) == (2 * HOUR_MS, 5, 3 * 2**20)

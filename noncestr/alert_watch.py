@@ -147,11 +147,13 @@ def save_memory(path: Path, memory: Mapping[str, Lasting]) -> None:
     draft.rename(path)
 
 
-async def payout_facts(counts: Callable[[], Awaitable[Mapping[str, Any]]], dead: Mapping[str, str]) -> dict[str, Any]:
-    """The zapper's part of the facts. `counts`: (how many, created_ms of the oldest) by state."""
+async def payout_facts(
+    counts: Callable[[], Awaitable[Mapping[str, tuple[int, int]]]], dead: Mapping[str, str]
+) -> dict[str, Any]:
+    """The zapper's part of the facts. `counts`: (how many, created_ms of the oldest, Unix ms) by state."""
     try:
         found = await counts()
     except sqlite3.Error:
         found = {}
-    oldest = [each.oldest_ms for state, each in found.items() if state not in ("settled", "failed")]
+    oldest = [created_ms for state, (_, created_ms) in found.items() if state not in ("settled", "failed")]
     return {"oldest_payout_ms": min(oldest, default=None), "dead": dict(dead)}

@@ -1,4 +1,4 @@
-"""The command line: noncestr up | edge | journal | accounting | keys | signer | archive | verify | miner | config."""
+"""The command line of the pool and of whoever checks it: each group of commands is a module of its own."""
 
 import sys
 from dataclasses import replace
@@ -10,6 +10,7 @@ import typer
 
 from noncestr import __version__
 from noncestr.accounting_cli import accounting_app, archive
+from noncestr.alert_parts import alerts_app
 from noncestr.config import Config
 from noncestr.config_example import example_toml
 from noncestr.edge_cli import edge_app
@@ -40,6 +41,7 @@ app.add_typer(pool_app, name="pool")
 app.add_typer(zapper_app, name="zapper")
 app.add_typer(web_app, name="web")
 app.add_typer(terms_app, name="terms")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(signer_app, name="signer")
 app.command("archive")(archive)

@@ -17,6 +17,7 @@ from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
 from noncestr import __version__
+from noncestr.alert_parts import make_watch
 from noncestr.archived import Archived, kept
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
@@ -217,6 +218,16 @@ class Pool:
                 lanes=self._marks,
                 payability=around.payability,
             )
+            watch = make_watch(
+                self.config,
+                self.data,
+                read_api=read_api,
+                edge=edge.status,
+                zapper=zapper_status,
+                payouts=self.data / "payouts.sqlite",
+                clock=self.clock,
+            )
+            await enter(looping(watch.run))
             await self._start_web(stack, read_api, terms)
             await promises.announce()
             self._is_up = True

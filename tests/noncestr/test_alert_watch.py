@@ -7,7 +7,6 @@ import pytest
 from noncestr.alert_config import AlertsSection
 from noncestr.alert_watch import MEMORY, AlertWatch, load_memory, payout_facts
 from noncestr.alerts import HOUR_MS
-from noncestr.metrics import PayoutCount
 
 pytestmark = pytest.mark.anyio
 DAY = 24 * HOUR_MS
@@ -124,7 +123,7 @@ async def test_a_memory_that_cannot_be_read(tmp_path):
 
 async def test_payouts_under_way():
     async def counts():
-        return {"settled": PayoutCount(9, 1), "unknown": PayoutCount(1, 50), "sending": PayoutCount(2, 40)}
+        return {"settled": (9, 1), "unknown": (1, 50), "sending": (2, 40)}
 
     assert await payout_facts(counts, {"ab": "why"}) == {"oldest_payout_ms": 40, "dead": {"ab": "why"}}
 

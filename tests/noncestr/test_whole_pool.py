@@ -511,9 +511,15 @@ def test_an_edge_elsewhere_earns_in_the_same_statement_over_relays_alone(
         assert max(got.values()) == 1
         settings.write_text("")
         pool.process.send_signal(signal.SIGHUP)
-        events = wait_for(pool, lambda found: sum(e.kind == kinds.TERMS for e in found) >= 3)
+        lane = f"{ended.pubkey}/0"
+
+        def closed(found: list[VerifiedEvent]) -> bool:
+            # The demo target may bring new terms at any time.
+            return any(lane in parse_terms(event).body.closed for event in found if event.kind == kinds.TERMS)
+
+        events = wait_for(pool, closed)
         newest = max((parse_terms(e) for e in events if e.kind == kinds.TERMS), key=lambda terms: terms.link.seq)
-        assert newest.body.closed[f"{ended.pubkey}/0"].id == ended.id
+        assert newest.body.closed[lane].id == ended.id
         assert ended.pubkey not in newest.body.keys_of("edge")
         status, report = verify(pool)
         assert (status, [f for f in report["findings"] if f["grade"] != "not checked"]) == (0, [])

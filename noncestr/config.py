@@ -32,6 +32,7 @@ from noncestr.checks import (
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
 from noncestr.ledger_config import AccountingSection
+from noncestr.offers_config import MAIN, OfferConfig, OfferKeys, offer_problems
 from noncestr.payout_config import (
     WALLETS,
     ClnSection,
@@ -44,6 +45,8 @@ from noncestr.payout_config import (
 from noncestr.social_config import SocialConfig
 
 ENV_PREFIX = "NONCESTR_"
+# Tables that there may be many of, each with a name; and what each must say.
+ARRAYS = {"ports": ("name", "port"), "offers": ("name", "scheme")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class PortConfig(PortKeys):
     """Another Stratum port, besides [stratum]."""
 
     name: str = _key("", "What the port is called in logs and lists; each its own.", port_name)
-    offer: str = _key("main", "What the pool promises to those who mine here: an offer of its terms.", one_of("main"))
+    offer: str = _key(MAIN, "What the pool promises to those who mine here: main, or the name of an [[offers]].")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +165,14 @@ class WebConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class TermsConfig:
+class TermsConfig(OfferKeys):
     """What the pool promises; a change is published as new terms and never touches work already done."""
 
-    fee_ppm: int = _key(10_000, "The pool's fee in millionths of a reward (10000 = 1 %).", between(0, 50_000))
-    window_milli: int = _key(
-        8000, "The PPLNS window in thousandths of a block's work (8000: eight blocks).", between(1, 1_000_000)
-    )
-    window_max_seconds: int = _key(
-        0, "Shares older than this fall out of the window; 0: never.", between(0, 31_536_000)
+    force_fee: bool = _key(False, "Take a fee above 5 % all the same, in whichever offer.")
+    donate_to: str = _key(
+        "",
+        "Whose rows get what miners give away by their settings, as npub or in hex; empty: nothing is given.",
+        one_key,
     )
     batch_seconds: int = _key(10, "A share receipt is published about this often, in seconds.", between(1, 600))
     heartbeat_seconds: int = _key(30, "An empty receipt after this long without shares.", between(1, 3600))
@@ -225,6 +227,7 @@ class Config:
     pool: PoolConfig = field(default_factory=PoolConfig)
     stratum: StratumConfig = field(default_factory=StratumConfig)
     ports: tuple[PortConfig, ...] = ()
+    offers: tuple[OfferConfig, ...] = ()
     edge: EdgeSection = field(default_factory=EdgeSection)
     chain: ChainConfig = field(default_factory=ChainConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
@@ -240,9 +243,9 @@ class Config:
 
 
 def sections() -> dict[str, type]:
-    """The class of each section; [[ports]] are tables of an array and not among them."""
+    """The class of each section; [[ports]] and [[offers]] are tables of an array and not among them."""
     hints = typing.get_type_hints(Config)
-    return {key.name: hints[key.name] for key in dataclasses.fields(Config) if key.name != "ports"}
+    return {key.name: hints[key.name] for key in dataclasses.fields(Config) if key.name not in ARRAYS}
 
 
 def _typed(expected: Any, value: object) -> Any:
@@ -331,18 +334,18 @@ def _variables(name: str, cls: type) -> Iterator[str]:
             yield _variable(name, key.name)
 
 
-def _ports(found: object, problems: list[str]) -> tuple[PortConfig, ...]:
-    """The array of tables [[ports]]."""
+def _tables(array: str, cls: type, found: object, problems: list[str]) -> tuple[Any, ...]:
+    """An array of tables, as [[ports]]."""
     if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        problems.append("ports: must be tables, each written [[ports]]")
+        problems.append(f"{array}: must be tables, each written [[{array}]]")
         return ()
-    ports = []
+    tables = []
     for number, table in enumerate(found, 1):
         name = table.get("name")
-        where = f"[[ports]] {name}" if isinstance(name, str) and name else f"[[ports]] number {number}"
-        problems.extend(f"{where}: {needed} is missing" for needed in ("name", "port") if needed not in table)
-        ports.append(_section(PortConfig, where, table, {}, problems))
-    return tuple(ports)
+        where = f"[[{array}]] {name}" if isinstance(name, str) and name else f"[[{array}]] number {number}"
+        problems.extend(f"{where}: {needed} is missing" for needed in ARRAYS[array] if needed not in table)
+        tables.append(_section(cls, where, table, {}, problems))
+    return tuple(tables)
 
 
 def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
@@ -360,9 +363,12 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     problems.extend(
         f"[{unknown}]: there is no such section; known: {', '.join(known_sections)}"
         for unknown in found
-        if unknown not in (*known_sections, "ports")
+        if unknown not in (*known_sections, *ARRAYS)
     )
-    values: dict[str, Any] = {"ports": _ports(found.get("ports", []), problems)}
+    values: dict[str, Any] = {
+        "ports": _tables("ports", PortConfig, found.get("ports", []), problems),
+        "offers": _tables("offers", OfferConfig, found.get("offers", []), problems),
+    }
     for name, cls in known_sections.items():
         values[name] = _section(cls, name, _table(name, found.get(name, {}), problems), env, problems)
     known = {variable for name, cls in known_sections.items() for variable in _variables(name, cls)}
@@ -383,6 +389,8 @@ def _across(config: Config) -> list[str]:
     problems = []
     stratum = config.stratum
     problems += _across_ports(config)
+    promised = {port.name: port.offer for port in config.ports}
+    problems += offer_problems(config.terms, config.offers, promised, force_fee=config.terms.force_fee)
     problems += chain_problems(config.pool.network, config.chain, config.node)
     if config.payouts.backend in WALLETS:
         problems += wallet_problems(config.payouts.backend, getattr(config.payouts, config.payouts.backend))

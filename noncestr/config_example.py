@@ -5,6 +5,7 @@ import typing
 from typing import Any
 
 from noncestr.config import PortConfig, sections
+from noncestr.offers_config import OfferConfig
 
 
 def _toml(value: Any) -> str:
@@ -27,7 +28,9 @@ def example_toml() -> str:
     for section, cls in sections().items():
         lines += _example_section(section, cls)
         if section == "stratum":
-            lines += _example_port()
+            lines += _example_table("ports", PortConfig, "More Stratum ports", "high")
+        if section == "terms":
+            lines += _example_table("offers", OfferConfig, "More offers, for ports to name", "lottery")
     return "\n".join(lines) + "\n"
 
 
@@ -42,9 +45,9 @@ def _example_section(name: str, cls: type) -> list[str]:
     return lines + inner
 
 
-def _example_port() -> list[str]:
-    lines = ["", "# More Stratum ports, as many as you like; what one leaves out is as it stands here.", "# [[ports]]"]
-    for key in sorted(dataclasses.fields(PortConfig), key=lambda key: key.name != "name"):
-        shown = "high" if key.name == "name" else key.default
+def _example_table(array: str, cls: type, what: str, name: str) -> list[str]:
+    lines = ["", f"# {what}, as many as you like; what one leaves out is as it stands here.", f"# [[{array}]]"]
+    for key in sorted(dataclasses.fields(cls), key=lambda key: key.name != "name"):
+        shown = name if key.name == "name" else key.default
         lines.append(f"# {key.name} = {_toml(shown)}  # {key.metadata['doc']}")
     return lines

@@ -20,7 +20,7 @@ from noncestr.config import Config
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import parse_lane
 from noncestr.lanes import close_keys, close_lanes
-from noncestr.promises import first_block_bits, refuse_revoked, terms_body
+from noncestr.promises import first_block_bits, refuse_changed_schemes, refuse_revoked, terms_body
 from noncestr.remote_key import RemoteKeyError
 from noncestr.termskeeper import TermsKeeper
 from relay_bridge.service import RelayBridge
@@ -108,6 +108,7 @@ class PromiseKeeper:
 
     async def _sign(self, bits: int | None, closed: Mapping[str, Head]) -> Terms:
         body = terms_body(self._config(), self._pool.pubkey, self._named(), self._relays, bits, closed)
+        refuse_changed_schemes(body.offers, self.terms.every())
         return await self.terms.issue(body, self._clock.now_ms())
 
     async def announce(self) -> None:

@@ -7,19 +7,18 @@ from pathlib import Path
 from nips.keys import AsyncSigner, AtHand, SecretKey
 from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool.chain import Head
-from nips.pool.targets import work_from_bits
-from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, TermsBody
+from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, Terms, TermsBody
 from noncestr.chains import coinbase_script
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
 from noncestr.keyfiles import BUNKER, find, load_bunker, load_or_create
+from noncestr.offers_config import all_offers
 from noncestr.passphrase import Passphrase
 from noncestr.payout_script import address_of
 from noncestr.remote_key import RemoteKey
 from stratum_edge.demo_target import block_bits_for
 
-OFFER = "main"
 REGTEST = "regtest"
 # Consensus (Bitcoin Core's COINBASE_MATURITY): no reward can be spent before, so none is payable.
 COINBASE_MATURITY = 100
@@ -91,6 +90,19 @@ def refuse_revoked(config: Config, closed: Mapping[str, Head]) -> None:
             )
 
 
+def refuse_changed_schemes(offers: Mapping[str, Offer], issued: Sequence[Terms]) -> None:
+    """Raises NoncestrError for an offer that earlier terms named with another scheme: its shares would be counted by
+    both, or by neither.
+    """
+    for name, offer in sorted(offers.items()):
+        known = next((terms.body.offers[name] for terms in reversed(issued) if name in terms.body.offers), None)
+        if known is not None and known.scheme != offer.scheme:
+            raise NoncestrError(
+                f"offer {name} was {known.scheme} in earlier terms and keeps that for good: give {offer.scheme} another"
+                " name in [[offers]], and name that at the ports"
+            )
+
+
 def first_block_bits(config: Config) -> int | None:
     """Regtest's stricter mark for a block, as the demo miners' hashrate asks for; None elsewhere: the chain says."""
     if config.pool.network != REGTEST:
@@ -122,15 +134,7 @@ def terms_body(
     terms = config.terms
     maturity = terms.maturity_blocks if block_bits is not None else max(terms.maturity_blocks, COINBASE_MATURITY)
     return TermsBody(
-        offers={
-            OFFER: Offer(
-                scheme="pplns",
-                fee_ppm=terms.fee_ppm,
-                window_milli=terms.window_milli,
-                window_min_work=0 if block_bits is None else terms.window_milli * work_from_bits(block_bits) // 1000,
-                window_max_ms=terms.window_max_seconds * 1000,
-            )
-        },
+        offers=all_offers(terms, config.offers, block_bits),
         keys=tuple(named),
         closed=closed or {},
         limits=Limits(
@@ -147,4 +151,5 @@ def terms_body(
             coinbase=address_of(coinbase_script(config, pool), config.pool.network),
         ),
         log=LogTerms(relays=relays),
+        donate_to=parse_pubkey(terms.donate_to) if terms.donate_to else None,
     )

@@ -92,6 +92,10 @@ class TermsKeeper:
         """Whether there are terms at all."""
         return bool(self._terms)
 
+    def every(self) -> tuple[Terms, ...]:
+        """All terms so far, the first first."""
+        return tuple(self._terms)
+
     def current(self) -> Terms:
         """The terms in force. Raises LookupError before the first were issued."""
         if not self._terms:

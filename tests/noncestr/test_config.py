@@ -8,6 +8,7 @@ import pytest
 from noncestr.config import Config, PortConfig, load_config
 from noncestr.config_example import example_toml
 from noncestr.errors import ConfigError
+from noncestr.offers_config import OfferConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +66,13 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[edge]\nclosed = ["npub1nobody/0"]', "must hold npub/NUMBER"),
         ('[edge]\nclosed = ["79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798/-1"]', "npub/NUMBER"),
         ('[log]\nformat = "xml"', "must be one of text, json"),
-        ("[terms]\nfee_ppm = 60000", "must lie between 0 and 50000"),
+        ("[terms]\nfee_ppm = 60000", "offer main takes a fee of 6 %, above 5 %: force it, or lower it ([terms] force"),
+        ('[terms]\nscheme = "pplsn"', "must be one of pplns, prop, solo, pps, fpps"),
+        ('[[offers]]\nname = "a"\nscheme = "solo"\nfee_ppm = 50001', "offer a takes a fee of 5.0001 %"),
+        ('[[offers]]\nname = "a"', "[[offers]] a: scheme is missing"),
+        ('[[offers]]\nname = "a"\nscheme = "pps"\nperiod_seconds = 59', "must lie between 60 and 86400"),
+        ('[[offers]]\nname = "a"\nscheme = "solo"\n' * 2, "[[offers]] a: there are two offers of this name"),
+        ("offers = 3", "offers: must be tables, each written [[offers]]"),
         ("[pool]\nname = 3", "must be text in quotes"),
         ("[pool\n", "is not TOML"),
         ('[stratum]\ntrusted_networks = ["10.0.0.1/8"]', "must hold networks: '10.0.0.1/8' is no network"),
@@ -79,7 +86,10 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ('[[ports]]\nname = "main"\nport = 4', "[[ports]] main name = 'main': must be 1 to 32 of a-z"),
         ('[[ports]]\nname = "a"\nport = 3333', "[[ports]] a port = 3333: [stratum] listens there already"),
         ('[[ports]]\nname = "a"\nport = 4\n[[ports]]\nname = "a"\nport = 5', "there are two ports of this name"),
-        ('[[ports]]\nname = "a"\nport = 4\noffer = "solo"', "[[ports]] a offer = 'solo': must be one of main"),
+        (
+            '[[ports]]\nname = "a"\nport = 4\noffer = "solo"',
+            "[[ports]] a offer = 'solo': there is no such offer; known: main",
+        ),
         ('[[ports]]\nname = "a"\nport = 4\ntls_certificate = "a.crt"', "[[ports]] a tls_key: TLS needs both"),
         (
             '[[ports]]\nname = "a"\nport = 4\nstart_difficulty = "8589934592"',
@@ -118,6 +128,23 @@ def test_the_port_in_the_example_can_be_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "noncestr.toml"
     path.write_text("\n".join(line.removeprefix("# ") for line in block).replace("3333", "3334"), "utf-8")
     assert load_config(path, {}).ports == (PortConfig(name="high", port=3334),)
+
+
+def test_offers_are_tables_that_ports_name(tmp_path: Path) -> None:
+    path = tmp_path / "noncestr.toml"
+    text = '[terms]\nforce_fee = true\n[[offers]]\nname = "lottery"\nscheme = "solo"\nfee_ppm = 60000\n'
+    path.write_text(text + '[[ports]]\nname = "a"\nport = 4\noffer = "lottery"\n', "utf-8")
+    config = load_config(path, {})
+    assert config.ports[0].offer == config.offers[0].name == "lottery"
+
+
+def test_the_offer_in_the_example_can_be_taken_as_it_is(tmp_path: Path) -> None:
+    lines = example_toml().splitlines()
+    start = lines.index("# [[offers]]")
+    block = lines[start : lines.index("", start)]
+    path = tmp_path / "noncestr.toml"
+    path.write_text("\n".join(line.removeprefix("# ") for line in block), "utf-8")
+    assert load_config(path, {}).offers == (OfferConfig(name="lottery"),)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from nips.keys import SecretKey
 from nips.nip19 import encode_npub
+from nips.pool.address import PoolAddress
+from nips.pool.chain import FIRST
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import NEVER
+from nips.pool.terms import NEVER, Offer, Terms, TermsBody, build_terms, parse_terms
 from noncestr.chain_config import ChainConfig
-from noncestr.config import Config, EdgeSection, PoolConfig
+from noncestr.config import Config, EdgeSection, PoolConfig, TermsConfig
 from noncestr.errors import NoncestrError
-from noncestr.promises import Keys, first_block_bits, named_keys, refuse_revoked, terms_body
+from noncestr.offers_config import OfferConfig
+from noncestr.promises import Keys, first_block_bits, named_keys, refuse_changed_schemes, refuse_revoked, terms_body
+
+KEY = SecretKey(b"\x21" * 32)
 
 
 def test_terms_say_what_the_configuration_promises(tmp_path: Path) -> None:
@@ -50,3 +56,29 @@ def test_outside_regtest_the_chain_says_what_a_block_is_and_when_it_matures(tmp_
     assert (body.limits.block_bits, body.limits.maturity_blocks) == (None, 100)
     assert body.offers["main"].window_min_work == 0
     assert body.payouts.coinbase == address
+
+
+def test_every_offer_stands_in_the_terms(tmp_path: Path) -> None:
+    donate_to = KEY.pubkey
+    terms = TermsConfig(donate_to=encode_npub(donate_to))
+    others = (OfferConfig("solo", 5000, name="lottery"), OfferConfig("fpps", period_seconds=600, name="steady"))
+    config = replace(Config(), terms=terms, offers=others)
+    body = terms_body(config, KEY.pubkey, (), (), 0x1E1FFFE0)
+    assert set(body.offers) == {"main", "lottery", "steady"}
+    assert body.offers["lottery"] == Offer("solo", 5000)
+    assert body.offers["steady"] == Offer("fpps", 10_000, period_s=600)
+    assert body.donate_to == donate_to
+    event = KEY.sign(build_terms(PoolAddress(KEY.pubkey, "regtest"), FIRST, 1, body))
+    assert parse_terms(event).body == body
+
+
+def test_an_offer_keeps_its_scheme_for_good() -> None:
+    def issued(number: int, **offers: Offer) -> Terms:
+        body = TermsBody(offers, ())
+        event = KEY.sign(build_terms(PoolAddress(KEY.pubkey, "regtest"), FIRST, number, body))
+        return parse_terms(event)
+
+    before = [issued(1, main=Offer(), other=Offer("solo")), issued(2, main=Offer())]
+    refuse_changed_schemes({"main": Offer(fee_ppm=1), "other": Offer("solo"), "new": Offer("prop")}, before)
+    with pytest.raises(NoncestrError, match="offer other was solo"):
+        refuse_changed_schemes({"other": Offer("pps", period_s=60)}, before)

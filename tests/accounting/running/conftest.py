@@ -74,7 +74,7 @@ class LogBuilder:
     def terms(self, *, scheme: str = "pplns", closed: dict[str, Head] | None = None) -> VerifiedEvent:
         link = next_link(self._terms)
         body = TermsBody(
-            offers={"main": Offer(scheme=scheme, window_min_work=1000)},
+            offers={"main": Offer(scheme=scheme, window_min_work=1000, period_s=60 if "pps" in scheme else 0)},
             keys=((self.edge.pubkey, "edge"), (self.accounting.pubkey, "accounting"), (self.zapper.pubkey, "zapper")),
             closed=closed or {},
             limits=Limits(maturity_blocks=MATURITY, block_bits=BLOCK_BITS),

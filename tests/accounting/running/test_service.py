@@ -12,7 +12,6 @@ import pytest
 from accounting import service
 from accounting.adapters.store import AccountingStore
 from accounting.adapters.stored_log import StoredLog
-from accounting.errors import UnsupportedOffer
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.pool import summary as summaries
@@ -358,18 +357,6 @@ async def test_junk_and_strangers_change_nothing(pool, eventually):
         await eventually(lambda: pool.relay.of_kind(STATEMENT))
         assert accounting.balance(pool.log.alice).pending_msat == (GROSS - FEE) // 2
         await stop(tasks)
-
-
-async def test_a_scheme_it_does_not_know_keeps_it_from_starting(pool, eventually):
-    pool.log.terms(scheme="prop")
-    pool.tell()
-    accounting = pool.accounting()
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(accounting.run)
-        await eventually(lambda: accounting.fold.terms)
-        await stop(tasks)
-    with pytest.raises(UnsupportedOffer):
-        await pool.accounting().run()
 
 
 def hours(pool, count=3):

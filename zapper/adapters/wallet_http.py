@@ -166,19 +166,25 @@ class WalletHttp:
         return bytes(body)
 
 
+def _believed(server: WalletServer) -> ssl.SSLContext:
+    """Whose certificates are; nobody's for an address without TLS."""
+    if server.url.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context(cafile=None if server.tls_cert is None else str(server.tls_cert))
+
+
 @asynccontextmanager
 async def open_wallet_http(server: WalletServer) -> AsyncIterator[WalletHttp]:
     """A client for one server. Raises ValueError for a URL that is none, OSError for a certificate that is none."""
     problem = url_problem(server.url)
     if problem is not None:
         raise ValueError(f"the wallet's URL {problem}")
-    verify = ssl.create_default_context(cafile=None if server.tls_cert is None else str(server.tls_cert))
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     headers |= {name: secret.reveal() for name, secret in server.headers.items()}
     if server.basic_password is not None:
         headers["Authorization"] = f"Basic {_basic(server.basic_password)}"
     async with httpx.AsyncClient(
-        verify=verify,
+        verify=_believed(server),
         follow_redirects=False,
         trust_env=False,
         # For each step; `_ask` bounds the whole.

@@ -35,7 +35,9 @@ async def test_nothing_tells_a_secret(rig_of, caplog, kind: str) -> None:
     with caplog.at_level(logging.DEBUG):
         async with rig_of(kind) as rig:
             for good in (True, False):
-                for mode in ("", *(mode for mode in rig.faults if good and mode != "huge")):
+                # What wallets over relays do wrong is the same with all of them.
+                faults = rig.faults if good and kind != "nwc-sdk" else ()
+                for mode in ("", *(mode for mode in faults if mode != "huge")):
                     rig.fault(mode)
                     impatient = mode in rig.silent or (not good and kind == "nwc-sdk")
                     async with rig.open(good=good, impatient=impatient) as backend:

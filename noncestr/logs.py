@@ -11,7 +11,7 @@ from noncestr.config import LogConfig
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # These say on every request what our own logs say better.
-CHATTY: Final = ("httpx", "httpcore", "websockets", "uvicorn", "asyncio")
+CHATTY: Final = ("httpx", "httpcore", "websockets", "uvicorn", "asyncio", "apprise")
 
 
 class JsonLines(JsonFormatter):

@@ -4,12 +4,12 @@ The log alone proves work, not that a block is in the chain (SPEC.md, "What it a
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from accounting.books import Reward
 from accounting.facts import BlockSeen
-from accounting.findings import Code, Finding, finding
+from accounting.findings import NOT_CHECKED, Code, Finding, finding
 from accounting.log import PoolLog
 from nips.errors import InvalidPoolEvent
 from nips.pool.hashing import display, from_display, sha256d
@@ -78,6 +78,7 @@ def check_chain(log: PoolLog, chain: Chain) -> tuple[ChainReport, list[Finding]]
     for prevhash, heights in log.mining.heights.scan():
         at = chain.height_of(from_display(prevhash))
         if at is None:
+            found += _elsewhere(chain, prevhash, heights)
             continue
         placed += 1
         jobs = [job for name in heights.values() if (job := log.mining.read_jobs.get(name)) is not None]
@@ -109,6 +110,14 @@ def _check_block(chain: Chain, block: BlockSeen, height: int | None, reward: Rew
     else:
         return
     yield finding(Code.CHAIN_STATUS, text, reward.statement.id, block.block.id)
+
+
+def _elsewhere(chain: Chain, prevhash: str, heights: Mapping[int, str]) -> Iterator[Finding]:
+    """Jobs on a block that the chain has not. A branch may have lost, which convicts nobody; work for none is noted."""
+    height, job = min(heights.items())
+    if chain.first <= height - 1 <= chain.tip - SETTLED_DEPTH:
+        text = f"on block {prevhash}, which is not in the chain that was shown"
+        yield Finding(Code.CHAIN_JOB, NOT_CHECKED, text, (job,))
 
 
 def _check_jobs(chain: Chain, jobs: list[Job], height: int) -> Iterator[Finding]:

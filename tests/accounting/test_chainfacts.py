@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from accounting.chainfacts import HeaderChain, check_chain, read_headers
-from accounting.findings import Code
+from accounting.findings import NOT_CHECKED, Code
 from accounting.verifier import Audit
 from nips.pool.hashing import sha256d
 from nips.pool.targets import target_from_bits
@@ -57,16 +57,16 @@ def found_block(log: Any, label: str) -> bytes:
 @pytest.fixture
 def chain(story: Any) -> MadeChain:
     """Blocks 0 and 1 (matured) stand in it, deep; block 2 (orphaned) does not."""
-    names = {sha256d(b"block 0"): 100, sha256d(b"block 1"): 101}
+    names = {sha256d(b"block 0"): 100, sha256d(b"block 1"): 101, sha256d(b"block 2"): 102}
     names |= {found_block(story, "block 0"): 101, found_block(story, "block 1"): 102}
-    # The two tips that jobs name are made up; their children are blocks of ours.
+    # The tips that jobs name are made up; their children are blocks of ours.
     return MadeChain(names, 300, {101: story.bodies["block 0"].header, 102: story.bodies["block 1"].header})
 
 
 def test_an_honest_log_agrees_with_its_chain(story: Any, chain: MadeChain) -> None:
     report, found = check_chain(folded(story), chain)
     assert found == []
-    assert (report.on_chain, report.off_chain, report.not_shown, report.jobs_placed) == (2, 1, 0, 2)
+    assert (report.on_chain, report.off_chain, report.not_shown, report.jobs_placed) == (2, 1, 0, 3)
     assert "2 blocks of the log in it, 1 not" in report.line()
 
 
@@ -106,6 +106,16 @@ def test_a_jobs_height_and_target_are_the_chains(story: Any, chain: MadeChain) -
     chain.names[sha256d(b"block 0")] = 100
     chain.headers[101] = header(bytes(32), 1, 0x1F7FFFFF)
     assert (Code.CHAIN_JOB, "nbits 207fffff where the chain has 1f7fffff") in codes(story, chain)
+
+
+def test_work_on_a_block_that_is_not_in_the_chain_is_noted(story: Any, chain: MadeChain) -> None:
+    del chain.names[sha256d(b"block 2")]
+    (found,) = check_chain(folded(story), chain)[1]
+    assert (found.code, found.grade) == (Code.CHAIN_JOB, NOT_CHECKED)
+    assert found.events == (story.events["job F"].id,)
+    # What is not that deep may still change.
+    chain.tip = 107
+    assert not [text for code, text in codes(story, chain) if code is Code.CHAIN_JOB]
 
 
 def test_a_block_of_the_chain_mined_on_a_job_and_told_by_nobody_is_named(story: Any, chain: MadeChain) -> None:

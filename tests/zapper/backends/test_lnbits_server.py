@@ -6,6 +6,7 @@ The server starts in the folder it is installed in, as it wants to, with its dat
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -61,6 +63,8 @@ class Server:
             },
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            # The program serves from a child of its own.
+            start_new_session=True,
         )
         try:
             async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=60) as client:
@@ -69,9 +73,19 @@ class Server:
                         await anyio.sleep(0.2)
                 yield client
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             with anyio.CancelScope(shield=True):
                 await process.wait()
+                await anyio.to_thread.run_sync(self._gone)
+
+    def _gone(self) -> None:
+        """Until nobody listens any more: the next server is another one."""
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the server does not end")
 
 
 async def answers(client: httpx.AsyncClient) -> bool:

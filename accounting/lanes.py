@@ -15,8 +15,8 @@ from accounting.tally import Tally, tally_of
 from nips.pool.chain import Head
 from nips.pool.receipt import Receipt
 
-# Batches of a lane kept at hand, at least: 10 minutes at 10 s each, as long as a job lives and a statement may take.
-HOT_BATCHES = 60
+# A lane's newest batches are kept at hand: ten minutes of them, as long as a job lives and a statement may take.
+HOT_MS = 600_000
 # The first batch of a lane is asked for its time again and again, never for its shares.
 NO_SHARES = CheckedShares(array("q"), array("I"), array("H"), array("B"), (), ())
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
@@ -91,11 +91,9 @@ class Batches(Sequence[Batch]):
             self.first = replace(batch, shares=NO_SHARES)
         self._positions[batch.id] = self._key(len(self))
         self.hot.append(batch)
-        if len(self.hot) >= 2 * HOT_BATCHES:
-            for old in self.hot[:HOT_BATCHES]:
-                self._shelve(self.shelved, old)
-                self.shelved += 1
-            del self.hot[:HOT_BATCHES]
+        while self.hot[0].to_ms < batch.to_ms - HOT_MS:
+            self._shelve(self.shelved, self.hot.pop(0))
+            self.shelved += 1
 
     def find(self, receipt: str) -> int | None:
         """The position of a batch of this lane, by id."""

@@ -129,6 +129,8 @@ class Accounting:
         # Amid a step; events that were read when the fold was kept last.
         self._amid = False
         self._kept_at = 0
+        # The fold is being kept: until then it stays as it is.
+        self._keeping = False
         self._synced = anyio.Event()
         self._unsent = anyio.Event()
         self._views = Views(
@@ -218,7 +220,9 @@ class Accounting:
                 tasks.start_soon(self._publish_views, store)
 
     def _due_receipts(self) -> list[str]:
-        return self.fold.wanted.due(self.clock.now_ms()) if self._all_stored else []
+        if self._keeping or not self._all_stored:
+            return []
+        return self.fold.wanted.due(self.clock.now_ms())
 
     async def _keep(self, store: AccountingStore) -> None:
         """Keep the fold as it stands, so that a start goes on from here. Between two steps only."""
@@ -226,12 +230,18 @@ class Accounting:
             return
         shelves, fold = self._shelves, self.fold
         self._kept_at = fold.log.read
+        self._keeping = True
         try:
             position, newest = await store.newest()
-            # Not in a thread: who asks for a balance meanwhile reads the same shelves, and they are for one thread.
-            shelves.keep(position, newest, fold.freeze())
+            # In a thread, so that Stratum and relays go on beside it: nothing changes the fold between two steps. What
+            # the shelves have not written yet is little, and written here: readers share them with us.
+            state = await anyio.to_thread.run_sync(fold.freeze)
+            shelves.flush()
+            await anyio.to_thread.run_sync(shelves.keep, position, newest, state)
         except (sqlite3.Error, StoreError) as error:
             self._trouble(f"the fold could not be kept: {_reason(error)}")
+        finally:
+            self._keeping = False
 
     async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.

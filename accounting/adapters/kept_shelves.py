@@ -24,7 +24,7 @@ BUSY_S = 30
 class KeptShelves:
     """The shelves of one fold. `codec_of` gives a shelf's codec by its name; `form` names what all of them consist of.
 
-    Used from one thread at a time. Raises sqlite3.Error.
+    Changed from one thread at a time; after a `flush` others may read beside a `keep`. Raises sqlite3.Error.
     """
 
     def __init__(self, path: Path, codec_of: Callable[[str], Codec], form: str) -> None:
@@ -63,12 +63,16 @@ class KeptShelves:
         row: Any = self._database.execute("SELECT form, position, newest, state FROM kept").fetchone()
         return (int(row[1]), str(row[2]), row[3]) if row is not None and row[0] == self._form else None
 
+    def flush(self) -> None:
+        """Write what the file lacks; it is kept by the next `keep`."""
+        for shelf in self._shelves.values():
+            shelf.flush()
+
     def keep(self, position: int, newest: str, state: bytes) -> None:
         """Keep all shelves as they stand now, with the rest of the fold's state, the log's position it is at and the id
         of the event there.
         """
-        for shelf in self._shelves.values():
-            shelf.flush()
+        self.flush()
         self._database.execute(
             "INSERT OR REPLACE INTO kept VALUES (1, ?, ?, ?, ?)", (self._form, position, newest, state)
         )

@@ -4,7 +4,7 @@ from array import array
 from dataclasses import replace
 
 from accounting.chains import Chain
-from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
+from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes, heads_of
 from accounting.shares import CheckedShares
 from nips.pool.chain import Head
 
@@ -80,3 +80,13 @@ def test_what_lacks_is_known_by_time() -> None:
     one.add(Batch(3, "x", 30, 40, 0, EMPTY), follows=False)
     one.add(Batch(4, "y", 40, 50, 0, replace(EMPTY, unchecked=1)), follows=True)
     assert [one.whole_from(seq) for seq in (0, 3, 4)] == [0, 30, 50]
+
+
+def test_only_the_last_minutes_are_at_hand():
+    """However long a batch lasts: ten minutes of batches, and the newest one after a pause."""
+    for length_ms, at_hand in ((10_000, 61), (60_000, 11), (3_600_000, 1)):
+        batches = Batches("aa/0")
+        for seq in range(200):
+            batches.append(Batch(seq, f"#{seq}", seq * length_ms, (seq + 1) * length_ms, 0, EMPTY))
+        assert (len(batches.hot), len(batches)) == (at_hand, 200)
+        assert [batch.seq for batch in batches] == list(range(200))

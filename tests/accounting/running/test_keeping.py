@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import threading
 
 import anyio
 import pytest
@@ -171,6 +172,44 @@ async def test_it_is_kept_while_it_runs(pool, eventually, monkeypatch):
         await eventually(lambda: shelves.execute("SELECT position FROM kept").fetchone())
         shelves.close()
         tasks.cancel_scope.cancel()
+
+
+async def test_nobody_waits_while_it_is_kept(pool, eventually, monkeypatch):
+    """A large fold takes seconds to freeze: who asks meanwhile is answered, what comes meanwhile is folded after."""
+    told(pool)
+    accounting = pool.accounting()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await accounting.balances()
+        await eventually(lambda: len(pool.relay.of_kind(STATEMENT)) == 3 and not accounting._amid)
+        real, begun, go_on = Fold.freeze, threading.Event(), threading.Event()
+
+        def freeze(fold):
+            begun.set()
+            assert go_on.wait(60)
+            return real(fold)
+
+        monkeypatch.setattr(Fold, "freeze", freeze)
+        monkeypatch.setattr(service, "KEEP_EVENTS", 1)
+        pool.log.payout("one more", pool.log.bob, 5)
+        pool.tell()
+        try:
+            await eventually(begun.is_set)
+            read, before = accounting.fold.log.read, accounting.balance(pool.log.bob)
+            pool.log.payout("another", pool.log.bob, 7)
+            pool.tell()
+            for _ in range(20):
+                assert (await accounting.balances())[pool.log.bob] == before
+                assert accounting.statements_of(pool.log.bob)
+                await anyio.sleep(0.01)
+            assert accounting.fold.log.read == read
+        finally:
+            go_on.set()
+        await eventually(lambda: accounting.balance(pool.log.bob).paid_msat == 12)
+        monkeypatch.setattr(Fold, "freeze", real)
+        tasks.cancel_scope.cancel()
+    again, _, _ = await run_until_settled(pool, eventually)
+    assert again == list(accounting.fold.dump())
 
 
 def test_a_place_that_cant_be_written_is_said(tmp_path):

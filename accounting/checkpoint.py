@@ -16,6 +16,7 @@ import accounting.judging
 import accounting.lanes
 import accounting.mining
 import accounting.shares
+import accounting.statements
 import accounting.summaries
 import accounting.tally
 import accounting.told
@@ -28,6 +29,8 @@ import nips.pool.job
 import nips.pool.payout
 import nips.pool.receipt
 import nips.pool.reward
+import nips.pool.settings
+import nips.pool.settings_part
 import nips.pool.statement
 import nips.pool.statement_rows
 import nips.pool.summary
@@ -56,6 +59,7 @@ CODEC = Codec(
         accounting.lanes,
         accounting.mining,
         accounting.shares,
+        accounting.statements,
         accounting.summaries,
         accounting.tally,
         accounting.told,
@@ -68,6 +72,8 @@ CODEC = Codec(
         nips.pool.payout,
         nips.pool.receipt,
         nips.pool.reward,
+        nips.pool.settings,
+        nips.pool.settings_part,
         nips.pool.statement,
         nips.pool.statement_rows,
         nips.pool.summary,

@@ -64,8 +64,6 @@ class Code(StrEnum):
     STATEMENT_SPLIT = "statement-split"
     STATEMENT_NOT_RECOMPUTED = "statement-not-recomputed"
     STATEMENT_SCHEME = "statement-scheme"
-    MISSING_SETTINGS = "missing-settings"
-    NEWER_SETTINGS = "newer-settings"
     REWARD_TWICE = "reward-twice"
     LATE_LANE = "late-lane"
     STATUS_ORDER = "status-order"
@@ -160,14 +158,6 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.STATEMENT_SCHEME: (
         NOT_CHECKED,
         "A statement's scheme, or its loyalty bonus, is not computed by this version.",
-    ),
-    Code.MISSING_SETTINGS: (
-        MISSING,
-        "Miner's settings that a statement's donation names are on no relay asked.",
-    ),
-    Code.NEWER_SETTINGS: (
-        NOT_CHECKED,
-        "A donation goes by settings older than others that were read and dated in time.",
     ),
     Code.REWARD_TWICE: (CONTRADICTED, "Two statements that stand split one reward."),
     Code.LATE_LANE: (CONTRADICTED, "A lane appeared after a statement that its shares belonged to."),

@@ -18,6 +18,8 @@ import nips.pool.address
 import nips.pool.chain
 import nips.pool.payout
 import nips.pool.reward
+import nips.pool.settings
+import nips.pool.settings_part
 import nips.pool.statement
 import nips.pool.statement_rows
 import nips.pool.summary
@@ -67,6 +69,8 @@ CODEC = Codec(
         nips.pool.chain,
         nips.pool.payout,
         nips.pool.reward,
+        nips.pool.settings,
+        nips.pool.settings_part,
         nips.pool.statement,
         nips.pool.statement_rows,
         nips.pool.summary,

@@ -11,12 +11,15 @@ from accounting.fold import Fold
 from accounting.ledger import BookedReward
 from accounting.maturity import due_statuses
 from accounting.ports import ChainView
-from accounting.rewards import NotYet
+from accounting.rewards import NotYet, with_donations
+from accounting.schemes.donations import Pledge
 from nips.errors import InvalidPoolEvent
-from nips.nip01 import UnsignedEvent
+from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody, build_archive
 from nips.pool.chain import Link
+from nips.pool.settings import Settings
+from nips.pool.settings_part import build_settings_part, fits_settings_part
 from nips.pool.statement import StatementBody, build_statement, build_status
 from nips.pool.statement_rows import build_statement_part, split_statement
 from nips.pool.summary import build_summary, build_summary_part, split_rows
@@ -52,6 +55,12 @@ class Desk(Protocol):
 
     async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
         """Sign the next event of our chain, commit it, fold it."""
+
+    def settings_of(self, miner: str) -> Settings | None:
+        """A miner's settings in force, as far as they were seen."""
+
+    async def settings_event(self, settings: str) -> VerifiedEvent | None:
+        """Settings by id, as they were signed; None if no relay has them any more."""
 
     async def requested_archives(self) -> list[ArchiveBody]:
         """The archives that are to be announced."""
@@ -117,10 +126,35 @@ class Issuer:
             logger.info("settled %s: %d msat in %d rows", body.reward_key, body.reward.gross_msat, len(body.rows))
         return signed
 
+    async def _donated(self, body: StatementBody) -> StatementBody:
+        """A statement after what its miners give away. Settings that none named before are put into our chain."""
+        terms = self._desk.fold.log.terms_by_id.get(body.terms)
+        donate_to = None if terms is None else terms.body.donate_to
+        pledges = {}
+        for row in body.rows if donate_to else ():
+            settings = self._desk.settings_of(row.miner)
+            if settings is None or not settings.body.donation_ppm or row.miner == donate_to:
+                continue
+            if settings.created_at * SECOND_MS <= body.reward.end_ms and await self._put_settings(settings.id):
+                pledges[row.miner] = Pledge(settings.id, settings.body.donation_ppm)
+        return with_donations(body, donate_to, pledges)
+
+    async def _put_settings(self, settings: str) -> bool:
+        """Whether settings, by id, stand in our chain; they are put there if the relays have them."""
+        if self._desk.fold.log.statements.has_settings(self._desk.pubkey, settings):
+            return True
+        event = await self._desk.settings_event(settings)
+        if event is None or not fits_settings_part(event):
+            return False
+        link, second = self._desk.next_place()
+        await self._desk.sign(build_settings_part(self._pool, link, event, second))
+        return self._desk.fold.log.statements.has_settings(self._desk.pubkey, settings)
+
     async def _sign(self, body: StatementBody, block_event: str) -> None:
         """Sign a statement, its parts before it. Who is stopped amid them leaves parts that no statement follows: they
         are void, and signed anew.
         """
+        body = await self._donated(body)
         parts = split_statement(body.rows, body.donations)
         count = len(parts) if len(parts) > 1 else 0
         for number, part in enumerate(parts if count else ()):

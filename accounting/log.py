@@ -42,12 +42,13 @@ from nips.pool.content import UnknownVersion, decode_content
 from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.receipt import Receipt, parse_receipt, read_known_receipt
+from nips.pool.settings_part import SettingsPart, parse_settings_part
 from nips.pool.statement import RewardStatus, Statement, StatementBody, parse_statement, parse_status
-from nips.pool.statement_rows import StatementPart, is_statement_part, parse_statement_part
+from nips.pool.statement_rows import StatementPart, parse_statement_part, part_of
 from nips.pool.summary import parse_summary, parse_summary_part
 from nips.pool.terms import Terms, parse_terms
 
-AccountingEvent = Statement | StatementPart | RewardStatus | Opaque
+AccountingEvent = Statement | StatementPart | SettingsPart | RewardStatus | Opaque
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL})
 
@@ -292,6 +293,8 @@ class PoolLog:
         if isinstance(event, Statement):
             self._enter_statement(chain, event)
         self.statements.parts.pop(chain.pubkey, None)
+        if isinstance(event, SettingsPart):
+            self.statements.add_settings(event)
         if isinstance(event, RewardStatus):
             if event.statement in self.books.rewards:
                 wrong = list(self.books.add_status(event))
@@ -357,6 +360,10 @@ def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:
         return parse_statement(event)
     if event.kind == kinds.STATUS:
         return parse_status(event)
-    if event.kind == kinds.STATEMENT_PART and is_statement_part(event):
-        return parse_statement_part(event)
+    if event.kind == kinds.STATEMENT_PART:
+        of = part_of(event)
+        if of == kinds.STATEMENT:
+            return parse_statement_part(event)
+        if of == kinds.SETTINGS:
+            return parse_settings_part(event)
     return Opaque(event.id, link_of(event), event.created_at)

@@ -36,7 +36,6 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     "statements": frozenset(
         {Code.STATEMENT_NO_BLOCK, Code.STATEMENT_REWARD, Code.STATEMENT_TERMS, Code.STATEMENT_HEADS, Code.LATE_LANE}
         | {Code.STATEMENT_WINDOW, Code.STATEMENT_SPLIT, Code.STATEMENT_NOT_RECOMPUTED, Code.STATEMENT_SCHEME}
-        | {Code.MISSING_SETTINGS, Code.NEWER_SETTINGS}
         | {Code.REWARD_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN, Code.CHAIN_STATUS}
     ),
     "summaries": frozenset({Code.SUMMARY, Code.SUMMARY_OVERDUE, Code.SUMMARY_NOT_RECOMPUTED}),

@@ -9,6 +9,7 @@ from accounting.facts import BlockSeen
 from accounting.findings import Code
 from accounting.lanes import Batch, Lane, LaneKey, Lanes, heads_of
 from accounting.schemes import blocks, periods, pplns, solo
+from accounting.schemes.donations import Pledge, donate
 from accounting.schemes.held import NOTHING_HELD, Held
 from accounting.schemes.lots import rows_of
 from accounting.window import Counted, Selection, count_window, newest_first
@@ -19,6 +20,7 @@ from nips.pool.targets import work_from_bits
 from nips.pool.terms import Terms, TermsBody
 
 SECOND_MS = 1000
+NO_PLEDGES: Mapping[str, Pledge] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,14 @@ def _selection(block: BlockSeen, held: Held) -> Selection:
 
 def _reward(block: BlockSeen) -> BlockReward:
     return BlockReward(block.block.block, block.block.height, block.found_ms, block.gross_msat)
+
+
+def with_donations(body: StatementBody, donate_to: str | None, pledges: Mapping[str, Pledge]) -> StatementBody:
+    """A statement after what its miners give away; `pledges` by miner."""
+    if not donate_to or not pledges:
+        return body
+    given = donate(body.rows, pledges, donate_to)
+    return replace(body, rows=given.rows, donations=given.donations)
 
 
 def _statement(block: BlockSeen, counted: Counted, cuts: Mapping[LaneKey, Batch]) -> StatementBody:
@@ -126,7 +136,9 @@ def expected_period(lanes: Lanes, offer: str, terms: Terms, to_ms: int, held: He
     return replace(body, window=replace(body.window, heads=heads_of(cuts, to_ms, body.window.from_ms)))
 
 
-def compare_period(lanes: Lanes, statement: Statement, terms: Terms, held: Held) -> list[tuple[Code, str]] | None:
+def compare_period(
+    lanes: Lanes, statement: Statement, terms: Terms, held: Held, pledges: Mapping[str, Pledge]
+) -> list[tuple[Code, str]] | None:
     """What differs between a period's statement and what the log gives; None if that can't be told, since work that it
     might count is missing. `terms`: those it names, which hold the offer.
     """
@@ -136,6 +148,7 @@ def compare_period(lanes: Lanes, statement: Statement, terms: Terms, held: Held)
     body = period_statement(lanes, cuts, statement.offer, terms, told.end_ms, held)
     if body is None:
         return [(Code.STATEMENT_WINDOW, f"no work up to {told.end_ms} is to be counted")]
+    body = with_donations(body, terms.body.donate_to, pledges)
     found = list(_differences(lanes, statement, cuts, body))
     if told != body.reward:
         found.append((Code.STATEMENT_REWARD, f"the reward is told as {told}, the shares give {body.reward}"))
@@ -215,7 +228,11 @@ def _compare_heads(
 
 
 def compare_statement(
-    lanes: Lanes, statement: Statement, block: BlockSeen, held: Held = NOTHING_HELD
+    lanes: Lanes,
+    statement: Statement,
+    block: BlockSeen,
+    held: Held = NOTHING_HELD,
+    pledges: Mapping[str, Pledge] = NO_PLEDGES,
 ) -> list[tuple[Code, str]] | None:
     """What differs between a statement and what the log gives, field by field; None if that can't be told, since work
     that it might count is missing. What lacks before a full window, beyond its greatest age, or where statements before
@@ -228,7 +245,7 @@ def compare_statement(
     oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
     if _whole_from(lanes, cuts, held) > (counted.from_ms if counted.full else oldest):
         return None
-    body = _statement(block, counted, cuts)
+    body = with_donations(_statement(block, counted, cuts), block.terms.body.donate_to, pledges)
     return [*compare_reward(statement, block), *_differences(lanes, statement, cuts, body)]
 
 
@@ -245,7 +262,7 @@ def _differences(
     if (told.from_ms, told.work) != (found.from_ms, found.work):
         text = f"told as {told.work} from {told.from_ms}, the shares give {found.work} from {found.from_ms}"
         yield Code.STATEMENT_WINDOW, text
-    if (statement.fee_msat, statement.rows) != (body.fee_msat, body.rows):
+    if (statement.fee_msat, statement.rows, statement.donations) != (body.fee_msat, body.rows, body.donations):
         yield Code.STATEMENT_SPLIT, _split_difference(statement, body)
 
 
@@ -253,6 +270,8 @@ def _split_difference(statement: Statement, body: StatementBody) -> str:
     told = {row.miner: (row.work, row.msat) for row in statement.rows}
     found = {row.miner: (row.work, row.msat) for row in body.rows}
     wrong = sorted(miner for miner in {*told, *found} if told.get(miner) != found.get(miner))
+    if not wrong and statement.donations != body.donations:
+        return "the donations are not what the miners' settings in the log give"
     if not wrong:
         return f"the fee is told as {statement.fee_msat} msat, the split leaves {body.fee_msat}"
     miner = wrong[0]

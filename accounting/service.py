@@ -38,7 +38,8 @@ from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody
 from nips.pool.chain import Link
-from nips.pool.kinds import LEDGER_KINDS
+from nips.pool.kinds import LEDGER_KINDS, SETTINGS
+from nips.pool.settings import Settings
 from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
@@ -380,6 +381,15 @@ class Accounting:
             self._unsent.set()
             await self._settle(store)
 
+    async def find(self, event: str, kind: int) -> VerifiedEvent | None:
+        """An event by id, from the relays; None if none has it, or none answers."""
+        try:
+            found = await self._feed.fetch([make_filter(ids=[event], kinds=[kind])])
+        except Exception as error:  # a relay that is away costs a donation, not the statement
+            self._trouble(f"event {event} could not be asked for: {error!r}")
+            return None
+        return next((known for known in found if known.id == event), None)
+
     async def _publish_chain(self, store: AccountingStore) -> None:
         """Hand our chain's events to the feed, in order, until it has taken each."""
         while True:
@@ -471,6 +481,13 @@ class _Desk:
 
     async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
         await self._accounting.sign(self._store, unsigned, block=block, archive=archive)
+
+    def settings_of(self, miner: str) -> Settings | None:
+        known = self._accounting.settings.of(miner)
+        return None if known is None else known.settings
+
+    async def settings_event(self, settings: str) -> VerifiedEvent | None:
+        return await self._accounting.find(settings, SETTINGS)
 
     async def requested_archives(self) -> list[ArchiveBody]:
         return await self._store.archives()

@@ -4,7 +4,7 @@ A statement waits for all that it names, so that the verdict is the same in what
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounting.books import CLOCKS_APART_S
 from accounting.chains import Chain
@@ -24,15 +24,25 @@ from accounting.rewards import (
     holds,
     missing_heads,
 )
+from accounting.schemes.donations import Pledge
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
-from accounting.shelves import Shelves
+from accounting.shelves import Shelf, Shelves
 from accounting.termsbook import TermsBook
 from accounting.window import oldest_unheld
 from nips.errors import InvalidPoolEvent
 from nips.pool.reward import BlockReward, PeriodReward
+from nips.pool.settings_part import SettingsPart
 from nips.pool.statement import RewardStatus, Statement, StatementBody, whole_statement
 from nips.pool.statement_rows import StatementPart
 from nips.pool.terms import Terms
+
+
+class Pledged(NamedTuple):
+    """What settings in the log give away, in millionths: whose they are, and their date (Unix s)."""
+
+    miner: str
+    created_at: int
+    ppm: int
 
 
 class Statements:
@@ -43,6 +53,8 @@ class Statements:
         self.mining = mining
         self.earlier = Earlier(shelves)
         self.parts: dict[str, list[StatementPart]] = {}
+        # By `<signer>/<settings>`: what settings in a key's chain give away.
+        self._pledged: Shelf[Pledged] = shelves.open("pledged")
         # By offer and lane: the bound for which it was looked through, and up to which position it has no work.
         self._looked_at: dict[tuple[str, LaneKey], tuple[Bound | None, int]] = {}
 
@@ -114,6 +126,27 @@ class Statements:
                     wanted.append(name)
         return wanted
 
+    def add_settings(self, part: SettingsPart) -> None:
+        """Settings took their place in a chain."""
+        told = part.settings
+        self._pledged[f"{part.signer}/{told.id}"] = Pledged(told.miner, told.created_at, told.body.donation_ppm)
+
+    def has_settings(self, signer: str, settings: str) -> bool:
+        """Whether settings, by id, stand in a key's chain."""
+        return f"{signer}/{settings}" in self._pledged
+
+    def _pledges(self, statement: Statement) -> dict[str, Pledge]:
+        """What the settings that a statement names give away, if they are the donors', in time, and in the log."""
+        pledges = {}
+        for row, settings, _ in statement.donations:
+            miner, pledged = statement.rows[row].miner, self._pledged.get(f"{statement.signer}/{settings}")
+            if pledged is not None and (pledged.miner, True) == (
+                miner,
+                pledged.created_at * 1000 <= statement.reward.end_ms,
+            ):
+                pledges[miner] = Pledge(settings, pledged.ppm)
+        return pledges
+
     def add_part(self, part: StatementPart) -> None:
         """A part took its place in its chain."""
         before = self.parts.setdefault(part.signer, [])
@@ -174,7 +207,7 @@ class Statements:
         found += self._judge_place(statement, block.block.id)
         missing = missing_heads(self.lanes, statement)
         try:
-            wrong = None if missing else compare_statement(self.lanes, statement, block, held)
+            wrong = None if missing else compare_statement(self.lanes, statement, block, held, self._pledges(statement))
         except UnsupportedOffer as error:
             wrong = list(compare_reward(statement, block))
             found.append(finding(Code.STATEMENT_SCHEME, str(error), statement.id))
@@ -209,7 +242,7 @@ class Statements:
         if any(each.code is Code.MISSING_BATCH for each in found):
             wrong = None
         else:
-            wrong = compare_period(self.lanes, statement, terms, held)
+            wrong = compare_period(self.lanes, statement, terms, held, self._pledges(statement))
         if wrong is None:
             text = "part of the work that it may count is missing"
             return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]

@@ -136,9 +136,9 @@ def _donations(values: Sequence[object], rows: int) -> Iterator[Donation]:
         yield Donation(last, parse_id(value[1], "a donation's settings"), read_int(fields, "msat", 1))
 
 
-def is_statement_part(event: VerifiedEvent) -> bool:
-    """Whether a 4218 says that it holds rows of a statement. Raises InvalidPoolEvent if it says nothing readable."""
-    return read_int(decode_content(event.content), "of", 0, MAX_SAFE_INTEGER) == STATEMENT
+def part_of(event: VerifiedEvent) -> int:
+    """The kind that a 4218 says it is a part of. Raises InvalidPoolEvent if it says nothing readable."""
+    return read_int(decode_content(event.content), "of", 0, MAX_SAFE_INTEGER)
 
 
 def parse_statement_part(event: VerifiedEvent) -> StatementPart:

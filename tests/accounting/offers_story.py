@@ -9,7 +9,7 @@ from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.chain import next_link
 from nips.pool.statement import PeriodReward, Row, StatementBody, Window, build_statement
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import Offer
+from nips.pool.terms import Offer, TermsBody
 from tests.accounting.conftest import BLOCK_BITS, GROSS_SAT, HARD_BITS, OFFER, TERMS, Change, LogBuilder, Mined
 
 OFFERS = {
@@ -96,14 +96,17 @@ class OffersLog(LogBuilder):
 
 
 def tell_offers(
-    change: Change | None = None, tamper: Mapping[str, Callable[[UnsignedEvent], UnsignedEvent]] | None = None
+    change: Change | None = None,
+    tamper: Mapping[str, Callable[[UnsignedEvent], UnsignedEvent]] | None = None,
+    terms: TermsBody | None = None,
+    before: Callable[[OffersLog], object] = lambda _: None,
 ) -> OffersLog:
     """Two lanes; three rounds of which the second is orphaned; a solo block that came too late to be credited; two
-    periods, and a block of the offer that has them.
+    periods, and a block of the offer that has them. `before`: told before the first statement.
     """
     log = OffersLog(change=change or {}, tamper=tamper or {})
     alice, bob = log.keys.alice, log.keys.bob
-    log.terms(0, replace(TERMS, offers=OFFERS))
+    log.terms(0, terms or replace(TERMS, offers=OFFERS))
     log.batch(0, 0, 10_000)
     log.batch(1, 0, 10_000)
     r, s = log.job("R", 10_500, (0, 1), offer="round"), log.job("S", 10_600, (0, 1), offer="lonely")
@@ -119,6 +122,7 @@ def tell_offers(
     log.batch(0, 26_000, 31_000)
     log.block("batch 0/2", first, 0)
     log.block("batch 1/2", alone, 2)
+    before(log)
     log.statement("block 0", first, 35_000)
     log.statement("block 1", alone, 35_500)
     q = log.job("Q", 31_500, (0, 1), offer="round", tip=1)

@@ -71,13 +71,16 @@ class LogBuilder:
         self.events.append(event)
         return event
 
-    def terms(self, *, scheme: str = "pplns", closed: dict[str, Head] | None = None) -> VerifiedEvent:
+    def terms(
+        self, *, scheme: str = "pplns", closed: dict[str, Head] | None = None, donate_to: str | None = None
+    ) -> VerifiedEvent:
         link = next_link(self._terms)
         body = TermsBody(
             offers={"main": Offer(scheme=scheme, window_min_work=1000, period_s=60 if "pps" in scheme else 0)},
             keys=((self.edge.pubkey, "edge"), (self.accounting.pubkey, "accounting"), (self.zapper.pubkey, "zapper")),
             closed=closed or {},
             limits=Limits(maturity_blocks=MATURITY, block_bits=BLOCK_BITS),
+            donate_to=donate_to,
         )
         event = self.sign(self.pool_key, build_terms(self.pool, link, self.now_ms // 1000, body))
         self._terms = Head(link.seq, event.id)

@@ -8,10 +8,12 @@ import pytest
 import nips.pool.statement_rows
 from accounting import service
 from accounting.adapters.store import AccountingStore
+from accounting.settings_book import SettingsBook
 from accounting.verifier import audit
 from nips.pool.kinds import STATEMENT, STATEMENT_PART
+from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.statement import parse_statement
-from tests.accounting.running.conftest import GROSS_SAT, key
+from tests.accounting.running.conftest import GROSS_SAT, START_MS, key
 
 pytestmark = pytest.mark.anyio
 
@@ -112,4 +114,32 @@ async def test_a_stop_amid_the_parts_leaves_no_half_statement(pool, eventually, 
     assert (statement.parts, statement.rows, statement.link.seq) == (3, (), 6)
     (booked,) = accounting.fold.ledger.rewards.values()
     assert booked.rows == 5
+    assert findings(pool) == set()
+
+
+async def test_what_miners_give_away_goes_where_the_terms_say(pool, eventually):
+    """Once: the settings stand in the log before the first statement that names them, whatever replaces them later."""
+    log, chest = pool.log, key(30).pubkey
+    body = SettingsBody(donation_ppm=100_000)
+    event = key(11).sign(build_settings(log.pool.pubkey, body, START_MS // 1000))
+    book = SettingsBook(log.pool.pubkey)
+    book.take(event, START_MS)
+    log.terms(donate_to=chest)
+    for _ in range(2):
+        log.batch([log.alice, log.bob], block=True)
+    log.batch([])
+    pool.relay.put(event)
+    pool.tell()
+    accounting = pool.accounting()
+    accounting.settings = book
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: len(pool.relay.of_kind(STATEMENT)) == 2)
+        await eventually(lambda: not accounting.condition().unpublished)
+        pending = {miner: accounting.balance(miner).pending_msat for miner in (log.alice, log.bob, chest)}
+        tasks.cancel_scope.cancel()
+    half = GROSS_SAT * 1000 * 99 // 200
+    assert pending == {log.alice: 2 * half * 9 // 10, log.bob: 2 * half, chest: 2 * half // 10}
+    assert len(pool.relay.of_kind(STATEMENT_PART)) == 1
+    pool.relay.order.remove(event)
     assert findings(pool) == set()

@@ -40,6 +40,8 @@ from noncestr.payout_config import (
     LndSection,
     NwcSection,
     PhoenixdSection,
+    methods,
+    schedule,
     wallet_problems,
 )
 from noncestr.social_config import SocialConfig
@@ -195,6 +197,23 @@ class PayoutsConfig:
         one_of("demo", "none", *WALLETS),
     )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
+    schedule: str = _key("", 'When to pay instead, as cron in UTC, such as "0 12 * * *"; "": the interval.', schedule)
+    methods: tuple[str, ...] = _key(
+        ("zap", "nutzap"),
+        "How to pay whose settings don't say, best first: of zap, lnurl, nutzap, cashu, onchain.",
+        methods,
+    )
+    per_day_sat: int = _key(0, "At most so much leaves in 24 hours, in sat; 0: no limit.", between(0, 10**12))
+    network_fee: str = _key("pool", "Who bears what a payment costs: pool or miner.", one_of("pool", "miner"))
+    max_fee_ppm: int = _key(10_000, "What a payment may cost, in millionths of its amount ...", between(0, 1_000_000))
+    max_fee_sat: int = _key(5, "... or in sat, whichever is more.", between(0, 10_000_000))
+    onchain_sat: int = _key(100_000, "The least that goes on chain, in sat.", between(1000, 10**12))
+    idle_days: int = _key(
+        90, "Balances under the minimum are paid all the same after so many days without earnings; 0: never.", between(0, 3650)
+    )
+    give_up_days: int = _key(
+        30, "Who could not be paid for so long is tried again only when it publishes something new.", between(1, 3650)
+    )
     nwc: NwcSection = field(default_factory=NwcSection)
     lnd: LndSection = field(default_factory=LndSection)
     cln: ClnSection = field(default_factory=ClnSection)

@@ -6,8 +6,10 @@ Each secret has three places: a file of mode 0600 (`..._file`), the environment,
 import dataclasses
 from dataclasses import dataclass
 
+from nips.pool.payout import METHODS
 from noncestr.config_keys import config_key as _key
 from zapper.adapters.wallet_http import url_problem
+from zapper.schedule import check_schedule
 
 _FILE = "A file of mode 0600 that holds "
 _TLS = 'A PEM file: only this certificate, or what it signed, is believed; "": the authorities of this system.'
@@ -64,6 +66,22 @@ class PhoenixdSection:
     password_file: str = _key("", _FILE + "its http-password.")
     password: str = _key("", "Its http-password; better in a file.", secret=True)
     tls_cert: str = _key("", _TLS)
+
+
+# The ways the pool itself can choose; an invoice only a miner can bring, a coinbase pays no balance.
+CHOSEN = tuple(method for method in METHODS if method not in ("bolt11", "coinbase"))
+
+
+def schedule(value: str) -> str | None:
+    """Nothing, or a cron expression."""
+    return check_schedule(value) if value else None
+
+
+def methods(values: tuple[str, ...]) -> str | None:
+    """Some of CHOSEN, none twice."""
+    if not values or len(set(values)) != len(values) or not set(values) <= set(CHOSEN):
+        return f"must hold some of {', '.join(CHOSEN)}, each once"
+    return None
 
 
 WalletSection = NwcSection | LndSection | ClnSection | LnbitsSection | PhoenixdSection

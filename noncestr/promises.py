@@ -7,7 +7,7 @@ from pathlib import Path
 from nips.keys import AsyncSigner, AtHand, SecretKey
 from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool.chain import Head
-from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, PayoutTerms, Terms, TermsBody
+from nips.pool.terms import EVERY_CHAIN, NEVER, Limits, LogTerms, Offer, Terms, TermsBody
 from noncestr.chains import coinbase_script
 from noncestr.clock import WallClock
 from noncestr.config import Config
@@ -15,6 +15,7 @@ from noncestr.errors import NoncestrError
 from noncestr.keyfiles import BUNKER, find, load_bunker, load_or_create
 from noncestr.offers_config import all_offers
 from noncestr.passphrase import Passphrase
+from noncestr.payout_policy import payout_terms
 from noncestr.payout_script import address_of
 from noncestr.remote_key import RemoteKey
 from stratum_edge.demo_target import block_bits_for
@@ -144,12 +145,7 @@ def terms_body(
             block_bits=block_bits,
             lane_grace_ms=terms.lane_grace_seconds * 1000,
         ),
-        payouts=PayoutTerms(
-            minimum_msat=terms.minimum_payout_sat * 1000,
-            interval_s=config.payouts.interval_seconds,
-            network_fee="pool",
-            coinbase=address_of(coinbase_script(config, pool), config.pool.network),
-        ),
+        payouts=payout_terms(config, address_of(coinbase_script(config, pool), config.pool.network)),
         log=LogTerms(relays=relays),
         donate_to=parse_pubkey(terms.donate_to) if terms.donate_to else None,
     )

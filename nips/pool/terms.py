@@ -154,14 +154,26 @@ _PLAIN_LIMITS = (
 @dataclass(frozen=True, slots=True)
 class PayoutTerms:
     """How the pool pays: nothing under `minimum_msat`, about every `interval_s` seconds; `network_fee` names who bears
-    the payment's fee, "pool" or "miner". `coinbase`: the address that the coinbases of the pool's own jobs pay, ""
-    where the terms don't say.
+    the payment's fee, "pool" or "miner". `coinbase`: the address that the coinbases of the pool's own jobs pay.
+
+    What the terms don't say is "", None or empty: `schedule`, a cron expression in UTC that replaces the interval;
+    `methods`, tried in this order where a miner's settings name none; `max_fee`, in millionths of the amount and in
+    msat, of which the larger counts; `per_day_msat`, the most that leaves in 24 hours; `onchain_msat`, the least that
+    goes on chain; `idle_days`, after which a balance under the minimum is paid all the same; `give_up_days`, after
+    which a miner that can't be paid is no longer tried, and still owed.
     """
 
     minimum_msat: int = 1000
     interval_s: int = 3600
     network_fee: str = "pool"
     coinbase: str = ""
+    schedule: str = ""
+    methods: tuple[str, ...] = ()
+    max_fee: tuple[int, int] | None = None
+    per_day_msat: int | None = None
+    onchain_msat: int | None = None
+    idle_days: int | None = None
+    give_up_days: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The payout terms as they stand in the terms."""
@@ -170,7 +182,17 @@ class PayoutTerms:
             "interval_s": self.interval_s,
             "network_fee": self.network_fee,
         }
-        return {**fields, "coinbase": self.coinbase} if self.coinbase else fields
+        said = {
+            "coinbase": self.coinbase or None,
+            "schedule": self.schedule or None,
+            "methods": list(self.methods) or None,
+            "max_fee": None if self.max_fee is None else list(self.max_fee),
+            **{name: getattr(self, name) for name in _PAYOUT_NUMBERS},
+        }
+        return {**fields, **{name: value for name, value in said.items() if value is not None}}
+
+
+_PAYOUT_NUMBERS = ("per_day_msat", "onchain_msat", "idle_days", "give_up_days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +304,29 @@ def _limits(fields: dict[str, Any]) -> Limits:
     return Limits(easiest_bits=easiest, block_bits=block_bits, lane_grace_ms=grace, **plain)
 
 
+def _payouts(fields: dict[str, Any]) -> PayoutTerms:
+    network_fee = read_str(fields, "network_fee")
+    if network_fee not in ("pool", "miner"):
+        raise InvalidPoolEvent('network_fee must be "pool" or "miner"')
+    max_fee: tuple[int, int] | None = None
+    if "max_fee" in fields:
+        values = read_list(fields, "max_fee")
+        if len(values) != 2:
+            raise InvalidPoolEvent("max_fee must be [millionths, msat]")
+        ppm, msat = (read_int({"max_fee": value}, "max_fee") for value in values)
+        max_fee = (ppm, msat)
+    return PayoutTerms(
+        minimum_msat=read_int(fields, "minimum_msat"),
+        interval_s=read_int(fields, "interval_s"),
+        network_fee=network_fee,
+        coinbase=read_str(fields, "coinbase") if "coinbase" in fields else "",
+        schedule=read_str(fields, "schedule") if "schedule" in fields else "",
+        methods=_texts(fields, "methods") if "methods" in fields else (),
+        max_fee=max_fee,
+        **{name: read_int(fields, name) for name in _PAYOUT_NUMBERS if name in fields},
+    )
+
+
 def _end(name: str, head: object) -> Head:
     if head == [] and type(head) is list:
         return NEVER
@@ -323,10 +368,6 @@ def parse_terms(event: VerifiedEvent) -> Terms:
             raise InvalidPoolEvent("a key in the terms is not on the curve")
         keys.append((pair[0], pair[1]))
     closed = {name: _end(name, head) for name, head in read_dict(fields, "closed").items()}
-    payouts = read_dict(fields, "payouts")
-    network_fee = read_str(payouts, "network_fee")
-    if network_fee not in ("pool", "miner"):
-        raise InvalidPoolEvent('network_fee must be "pool" or "miner"')
     log = read_dict(fields, "log")
     pool = address_of(event)
     limits = _limits(read_dict(fields, "limits"))
@@ -343,12 +384,7 @@ def parse_terms(event: VerifiedEvent) -> Terms:
             keys=tuple(keys),
             closed=closed,
             limits=limits,
-            payouts=PayoutTerms(
-                minimum_msat=read_int(payouts, "minimum_msat"),
-                interval_s=read_int(payouts, "interval_s"),
-                network_fee=network_fee,
-                coinbase=read_str(payouts, "coinbase") if "coinbase" in payouts else "",
-            ),
+            payouts=_payouts(read_dict(fields, "payouts")),
             log=LogTerms(
                 relays=_texts(log, "relays"),
                 retention_days=read_int(log, "retention_days"),

@@ -52,7 +52,15 @@ bodies = st.builds(
     ),
     limits=st.builds(Limits, *[number] * 7, bits, st.none() | bits, st.none() | number),
     payouts=st.builds(
-        PayoutTerms, number, number, st.sampled_from(["pool", "miner"]), st.sampled_from(["", "bc1qaddress"])
+        PayoutTerms,
+        number,
+        number,
+        st.sampled_from(["pool", "miner"]),
+        st.sampled_from(["", "bc1qaddress"]),
+        st.sampled_from(["", "0 12 * * *"]),
+        st.lists(text, max_size=3).map(tuple),
+        st.none() | st.tuples(number, number),
+        *[st.none() | number] * 4,
     ),
     log=st.builds(LogTerms, st.lists(text, max_size=3).map(tuple), number, st.lists(text, max_size=3).map(tuple)),
     donate_to=st.none() | st.sampled_from(KEYS),

@@ -164,6 +164,11 @@ class Accounting:
         """The ids of the statements with a row of this miner, newest first."""
         return tuple(reward.statement.id for reward in reversed(self.fold.ledger.rewards_of(miner)))
 
+    def last_earned_s(self, miner: str) -> int | None:
+        """When the newest statement with a row of this miner was signed, Unix seconds; None before the first."""
+        rewards = self.fold.ledger.rewards_of(miner)
+        return rewards[-1].statement.created_at if rewards else None
+
     def condition(self) -> Condition:
         """How it stands now."""
         grades: dict[str, int] = {}

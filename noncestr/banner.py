@@ -35,7 +35,7 @@ def _lines(config: Config, address: PoolAddress, places: Places, relays: tuple[s
     if config.edge.workers > 1:
         yield f"  {'workers:':<11}{config.edge.workers} processes on the Stratum ports"
     if not pays:
-        yield "  Nobody is paid yet: this version has no wallet for it. What miners earn accumulates, signed."
+        yield "  Nobody is paid: [payouts] names no wallet for it. What miners earn accumulates, signed."
     yield ""
     yield "Point a miner at it: the user name is your npub and a name for the device, the password is x."
     yield f"  Bitaxe:    host {reachable(places.stratum.host)}, port {places.stratum.port},"

@@ -26,7 +26,6 @@ from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import Desk
 from noncestr.demo import DemoMiners
-from noncestr.demo_payouts import demo_payouts
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
@@ -41,6 +40,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
+from noncestr.payouts import STORE, Payouts, open_payouts, pays
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
@@ -81,7 +81,7 @@ class Pool:
         self.data = data
         self.is_regtest = config.pool.network == REGTEST
         self.demo = demo and config.demo.miners > 0 and self.is_regtest
-        self.pays = config.payouts.backend == "demo" and self.is_regtest
+        self.pays = pays(config, config.pool.network)
         self.say = say
         self.clock = WallClock()
         self.keys = Keys.load(data / "keys")
@@ -105,6 +105,7 @@ class Pool:
         # Between relays and accounting, and what watches the lanes that come through; None while the pool starts.
         self._gate: GatedFeed
         self._lanes: LaneWatch | None = None
+        self._payouts: Payouts | None = None
 
     def _relays(self) -> tuple[str, ...]:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
@@ -210,7 +211,7 @@ class Pool:
                 stack,
                 accounting,
                 ledger=ledger_place(self.config.accounting, self.data),
-                payouts=self.data / "payouts.sqlite",
+                payouts=self.data / STORE,
                 edge=edge,
                 bridge=bridge,
                 zapper=zapper_status,
@@ -308,7 +309,7 @@ class Pool:
             log=self.config.log,
             names=names,
             # The demo wallet speaks plain HTTP on this machine.
-            payability=RelayPayability(bridge, self.relays, self.clock.now_ms, allow_http_loopback=self.pays),
+            payability=RelayPayability(bridge, self.relays, self.clock.now_ms, allow_http_loopback=self.is_regtest),
         )
 
     def _edge_config(self) -> EdgeConfig:
@@ -365,8 +366,8 @@ class Pool:
         """What pays, if anything does; how it is."""
         if not self.pays:
             return ZapperStatus
-        zapper = await stack.enter_async_context(
-            demo_payouts(
+        payouts = self._payouts = await stack.enter_async_context(
+            open_payouts(
                 config=self.config,
                 data=self.data,
                 signer=self.keys.zapper,
@@ -380,7 +381,7 @@ class Pool:
                 clock=self.clock,
             )
         )
-        return lambda: zapper.status
+        return lambda: payouts.zapper.status
 
     async def _start_web(self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper) -> None:
         site = Site(

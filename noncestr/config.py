@@ -40,6 +40,7 @@ from noncestr.payout_config import (
     LndSection,
     NwcSection,
     PhoenixdSection,
+    host_ports,
     methods,
     schedule,
     wallet_problems,
@@ -197,6 +198,9 @@ class PayoutsConfig:
         one_of("demo", "none", *WALLETS),
     )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
+    private_hosts: tuple[str, ...] = _key(
+        (), "LNURL servers with private addresses that may be asked all the same, as HOST:PORT.", host_ports
+    )
     schedule: str = _key("", 'When to pay instead, as cron in UTC, such as "0 12 * * *"; "": the interval.', schedule)
     methods: tuple[str, ...] = _key(
         ("zap", "nutzap"),
@@ -209,7 +213,9 @@ class PayoutsConfig:
     max_fee_sat: int = _key(5, "... or in sat, whichever is more.", between(0, 10_000_000))
     onchain_sat: int = _key(100_000, "The least that goes on chain, in sat.", between(1000, 10**12))
     idle_days: int = _key(
-        90, "Balances under the minimum are paid all the same after so many days without earnings; 0: never.", between(0, 3650)
+        90,
+        "Balances under the minimum are paid all the same after so many days without earnings; 0: never.",
+        between(0, 3650),
     )
     give_up_days: int = _key(
         30, "Who could not be paid for so long is tried again only when it publishes something new.", between(1, 3650)

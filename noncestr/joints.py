@@ -58,6 +58,7 @@ class OwedByAccounting:
                 earned_msat=balance.earned_msat,
                 applied=self._accounting.applied_payouts(miner),
                 statements=self._accounting.statements_of(miner)[:NAMED_STATEMENTS],
+                active_ms=None if (earned := self._accounting.last_earned_s(miner)) is None else earned * 1000,
             )
             for miner, balance in sorted(balances.items())
             if balance.earned_msat > 0

@@ -72,6 +72,15 @@ class PhoenixdSection:
 CHOSEN = tuple(method for method in METHODS if method not in ("bolt11", "coinbase"))
 
 
+def host_ports(values: tuple[str, ...]) -> str | None:
+    """Servers as HOST:PORT."""
+    for value in values:
+        host, colon, port = value.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
+            return f"must hold HOST:PORT, {value!r} is none"
+    return None
+
+
 def schedule(value: str) -> str | None:
     """Nothing, or a cron expression."""
     return check_schedule(value) if value else None

@@ -4,6 +4,7 @@ from nips.pool.terms import PayoutTerms
 from noncestr.config import Config
 from zapper.plan import PlanLimits
 
+
 def payout_terms(config: Config, coinbase: str) -> PayoutTerms:
     """What the terms say of paying. `coinbase`: the address that blocks pay."""
     limits, payouts = payout_limits(config), config.payouts

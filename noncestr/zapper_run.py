@@ -12,15 +12,14 @@ from nips.pool.address import PoolAddress
 from noncestr.accounting_run import no_reload
 from noncestr.addresses import Bound, free_port
 from noncestr.config import Config
-from noncestr.demo_payouts import demo_payouts
 from noncestr.errors import NoncestrError
 from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load_or_create
 from noncestr.lifetime import run_until_signal
 from noncestr.lone_books import open_books
 from noncestr.outpost import Outpost, Say, Stopped
+from noncestr.payouts import open_payouts, pays
 from noncestr.places import LOOPBACK
-from noncestr.promises import REGTEST
 from noncestr.running import looping, only_one
 
 
@@ -38,7 +37,7 @@ class LoneZapper:
         say: Say,
     ) -> None:
         """Raises NoncestrError when there is no wallet to pay from."""
-        if config.payouts.backend != "demo" or pool.network != REGTEST:
+        if not pays(config, pool.network):
             raise NoncestrError("[payouts] backend names no wallet that `noncestr zapper run` can pay from")
         self._config = config
         self._data = data
@@ -68,7 +67,7 @@ class LoneZapper:
         assert outpost.key is not None
         books = await open_books(stack, self._data, outpost.pool, accounting, outpost.feed)
         await stack.enter_async_context(
-            demo_payouts(
+            open_payouts(
                 config=self._config,
                 data=self._data,
                 signer=outpost.key,
@@ -82,7 +81,8 @@ class LoneZapper:
                 clock=outpost.clock,
             )
         )
-        outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")
+        if self._config.payouts.backend == "demo":
+            outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")
         outpost.say("zapper: it reads the log and pays what is owed")
 
 

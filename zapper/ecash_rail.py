@@ -6,7 +6,7 @@ asks the mint to sign. Whoever is killed in between finds them there: the same o
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -64,6 +64,11 @@ class EcashRail:
         self._return_after_s = return_after_s
         # When the mint is asked next, by reference.
         self._ask_at: dict[str, int] = {}
+
+    @property
+    def purse(self) -> Hashable:
+        """The treasuries: tokens and nutzaps come out of the same."""
+        return tuple(self._treasuries)
 
     # Preparing
 

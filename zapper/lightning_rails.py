@@ -1,6 +1,6 @@
 """Lightning payments as rails: to a lightning address or LNURL (as a zap if it takes them), to a miner's invoice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from nips.bolt11 import Invoice, decode_invoice
@@ -35,6 +35,11 @@ class _LightningRail:
     def name(self) -> str:
         """For people and logs."""
         return self._backend.name
+
+    @property
+    def purse(self) -> Hashable:
+        """The wallet itself."""
+        return id(self._backend)
 
     async def send(self, intent: Intent) -> Paid | Refused | Unclear:
         """Have the wallet pay the invoice; a preimage that is not the invoice's leaves it unclear."""

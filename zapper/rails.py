@@ -5,7 +5,7 @@ to hand the payout over, to look it up and to prove it stands in the intent. A z
 lines: after `prepare`, `send` or `lookup` may be called with the stored intent by a process that has never seen it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -82,6 +82,11 @@ class Rail(Protocol):
     @property
     def name(self) -> str:
         """For people and logs."""
+        ...
+
+    @property
+    def purse(self) -> Hashable:
+        """Rails with the same purse spend the same money."""
         ...
 
     async def prepare(self, order: Order) -> Prepared:

@@ -195,7 +195,7 @@ class Zapper:
 
     async def _balance(self) -> int | None:
         """What all wallets together can spend; None unless each says."""
-        rails = list({id(rail): rail for rail in self._rails.values()}.values())
+        rails = list({rail.purse: rail for rail in self._rails.values()}.values())
         total = 0
         for rail in rails:
             try:

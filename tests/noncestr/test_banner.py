@@ -24,6 +24,6 @@ def test_elsewhere_it_says_that_nobody_is_paid_yet_and_how_to_verify() -> None:
     places = find_places(config, lan=False)
     text = "\n".join(banner(config, PoolAddress(PUBKEY, "signet"), places, ("ws://r",), pays=False))
     assert "is up (signet)" in text
-    assert "Nobody is paid yet" in text
+    assert "Nobody is paid: [payouts] names no wallet" in text
     assert "--network signet" in text
     assert "3 processes" in text

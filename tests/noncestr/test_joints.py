@@ -26,13 +26,16 @@ class FakeAccounting:
     def statements_of(self, miner: str) -> tuple[str, ...]:
         return ("newest", "older")
 
+    def last_earned_s(self, miner: str) -> int:
+        return 1_800_000_000
+
 
 @pytest.mark.anyio
 async def test_the_zapper_hears_of_matured_earnings_once_the_log_is_read() -> None:
     assert await OwedByAccounting(FakeAccounting(False)).owed() == []
     (owed,) = await OwedByAccounting(FakeAccounting(True)).owed()
     assert (owed.miner, owed.earned_msat, owed.applied) == ("b" * 64, 7_000, {"p1": 2_000})
-    assert owed.statements == ("newest",)
+    assert (owed.statements, owed.active_ms) == (("newest",), 1_800_000_000_000)
 
 
 class FakeChain:

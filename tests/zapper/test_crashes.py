@@ -96,6 +96,7 @@ class Spendable:
 
     def __init__(self, method: str, luck: random.Random) -> None:
         self.method = method
+        self.purse = method
         self.luck = luck
         self.moody = True
         self.taken: dict[str, tuple[str, int]] = {}

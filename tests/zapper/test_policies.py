@@ -33,6 +33,7 @@ class ScriptedRail:
 
     def __init__(self, method: str) -> None:
         self.method = method
+        self.purse = method
         self.orders: list[Order] = []
         self.sent: list[Intent] = []
         self.released: list[str] = []

@@ -1,0 +1,137 @@
+"""The payouts of a pool: its wallets as rails, the zapper that uses them, and what an operator asks of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from accounting.service import Accounting
+from nips.keys import SecretKey
+from nips.pool.address import PoolAddress
+from noncestr.addresses import Bound
+from noncestr.chain_config import REGTEST
+from noncestr.clock import WallClock
+from noncestr.config import Config
+from noncestr.demo_payouts import demo_wallet
+from noncestr.feed import BridgeFeed
+from noncestr.joints import OwedByAccounting
+from noncestr.payout_backends import open_backend
+from noncestr.payout_config import WALLETS
+from noncestr.payout_policy import payout_limits
+from noncestr.running import running
+from relay_bridge.service import RelayBridge
+from zapper.adapters.http_client import HttpLimits, open_http_client
+from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
+from zapper.adapters.relay_reader import RelayReader
+from zapper.config import ZapperConfig
+from zapper.lightning_rails import InvoiceRail, LnurlRail
+from zapper.ports import LightningBackend
+from zapper.rails import Rail
+from zapper.service import Zapper
+
+# The intent store's name in the data folder.
+STORE = "payouts.sqlite"
+
+
+def pays(config: Config, network: str) -> bool:
+    """Whether anybody is paid: on a real network only from a wallet that the configuration names."""
+    return config.payouts.backend in WALLETS or (config.payouts.backend == "demo" and network == REGTEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    """The zapper at work, and its memory."""
+
+    zapper: Zapper
+    store: SqliteIntentStore
+
+
+@asynccontextmanager
+async def open_payouts(
+    *,
+    config: Config,
+    data: Path,
+    signer: SecretKey,
+    wallet_key: SecretKey,
+    pool: PoolAddress,
+    lightning: Bound,
+    relays: tuple[str, ...],
+    bridge: RelayBridge,
+    accounting: Accounting,
+    users: Mapping[str, str],
+    clock: WallClock,
+) -> AsyncIterator[Payouts]:
+    """The zapper, paying until the block is left. `users`: the names at the demo wallet, which has `wallet_key` and
+    listens at `lightning`, and their keys.
+
+    Raises ConfigError and KeyFileError for a wallet that only the operator can mend, StoreInUse.
+    """
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        # First of all, so that two zappers never run on one store.
+        store = await enter(open_intent_store(data / STORE))
+        near: frozenset[str] = frozenset(config.payouts.private_hosts)
+        backend: LightningBackend
+        if config.payouts.backend == "demo":
+            wallet = demo_wallet(
+                data, wallet_key=wallet_key, pool=pool, lightning=lightning, bridge=bridge, users=users
+            )
+            backend = await enter(wallet)
+            near |= {f"{lightning.host}:{lightning.port}"}
+        else:
+            backend = await enter(open_backend(config.payouts, data))
+        feed = BridgeFeed(bridge)
+        zapper = Zapper(
+            ZapperConfig(
+                pool=pool,
+                pool_name=config.pool.name,
+                relays=relays,
+                schedule=config.payouts.schedule,
+                payout_interval_s=config.payouts.interval_seconds,
+                limits=payout_limits(config),
+                concurrency=config.payouts.concurrency,
+                methods=config.payouts.methods,
+            ),
+            signer=signer,
+            owed=OwedByAccounting(accounting),
+            store=store,
+            rails=await _lightning(stack, backend, signer, pool.network, relays, clock, near),
+            feed=feed,
+            miners_relays=RelayReader(),
+            clock=clock.now_ms,
+        )
+        await enter(running(zapper.run))
+        yield Payouts(zapper, store)
+
+
+async def _lightning(
+    stack: AsyncExitStack,
+    backend: LightningBackend,
+    signer: SecretKey,
+    network: str,
+    relays: tuple[str, ...],
+    clock: WallClock,
+    near: frozenset[str],
+) -> dict[str, Rail]:
+    """What a Lightning wallet can: zaps, plain LNURL payments and miners' invoices. `near`: LNURL servers of this
+    machine or network that may be asked, over plain HTTP too.
+    """
+    http = await stack.enter_async_context(open_http_client(HttpLimits(private_hosts=near)))
+
+    def now_s() -> int:
+        return clock.now_ms() // 1000
+
+    def lnurl(*, zaps: bool) -> LnurlRail:
+        return LnurlRail(
+            backend,
+            http=http,
+            signer=signer,
+            network=network,
+            relays=relays,
+            now_s=now_s,
+            zaps=zaps,
+            allow_http_loopback=bool(near),
+        )
+
+    invoices = InvoiceRail(backend, network=network, now_s=now_s)
+    return {"zap": lnurl(zaps=True), "lnurl": lnurl(zaps=False), "bolt11": invoices}

@@ -348,7 +348,13 @@ class Pool:
             self.places.relay.host,
             self.places.relay.port,
             store,
-            PoolPolicy(self.address.pubkey, self.address.network, self._speakers, store.is_known),
+            PoolPolicy(
+                self.address.pubkey,
+                self.address.network,
+                self._speakers,
+                store.is_known,
+                mentions=self.config.social.replies,
+            ),
             RelayInformation(
                 name=f"{self.config.pool.name} relay",
                 description="The log of a mining pool: jobs, share receipts, statements, payouts.",

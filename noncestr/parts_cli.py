@@ -13,9 +13,9 @@ import typer
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
-from noncestr.checks import relay_urls
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
+from noncestr.moments import parse_pool, parse_relays
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, read_config
 
 pool_app = typer.Typer(help="The pool's key and relay.", no_args_is_help=True)
@@ -36,14 +36,10 @@ ChainOption = Annotated[
 
 def find_pool(config: Config, pool: str, relay: str) -> tuple[PoolAddress, tuple[str, ...]]:
     """The pool that a part works for, and its relays. Raises NoncestrError."""
-    relays = tuple(url.strip() for url in relay.split(",") if url.strip()) or config.relay.relays
-    problem = relay_urls(relays) if relays else "must name at least one, or [relay] relays"
-    if problem is not None:
-        raise NoncestrError(f"--relay {problem}")
-    try:
-        return PoolAddress(parse_pubkey(pool), config.pool.network), relays
-    except InvalidKey as error:
-        raise NoncestrError(f"--pool: {error}") from None
+    relays = tuple(parse_relays(relay)) if relay else config.relay.relays
+    if not relays:
+        raise NoncestrError("--relay is missing, and [relay] relays names none")
+    return parse_pool(pool, config.pool.network), relays
 
 
 def say(line: str) -> None:

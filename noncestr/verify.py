@@ -35,8 +35,8 @@ from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.hashing import display, sha256d
-from nips.pool.kinds import NETWORKS
 from noncestr.errors import NoncestrError
+from noncestr.moments import parse_moment, parse_pool, parse_relays
 from noncestr.verify_chain import NodeChain, headers_file, node_of
 from noncestr.verify_html import render_html
 from noncestr.verify_record import RecordCheck, RecordReport, read_record
@@ -50,7 +50,6 @@ COULD_NOT_LOOK = 2
 OVERLAP_S = 3600
 # Terms may be published while a log is read; more often than this somebody plays.
 MAX_ATTEMPTS = 3
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +79,6 @@ class Asked:
 
 class Reopened(Exception):
     """What was read last changes what was read before: the log is to be read again, without the checkpoint."""
-
-
-def parse_since(text: str, now_s: int) -> int:
-    """Unix seconds of 2026-01-31, 2026-01-31T12:00, 90m, 36h or 7d. Raises NoncestrError."""
-    if text[:-1].isdecimal() and text[-1] in _UNITS:
-        return now_s - int(text[:-1]) * _UNITS[text[-1]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise NoncestrError(
-            f"--since {text!r}: write a date such as 2026-01-31, or a span such as 90m, 36h, 7d"
-        ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def parse_address(pool: str, network: str) -> PoolAddress:
-    """The pool that was named. Raises NoncestrError."""
-    try:
-        pubkey = parse_pubkey(pool)
-    except InvalidKey as error:
-        raise NoncestrError(f"--pool: {error}") from None
-    if network not in NETWORKS:
-        raise NoncestrError(f"--network {network!r}: one of {', '.join(NETWORKS)}")
-    return PoolAddress(pubkey, network)
-
-
-def parse_urls(text: str) -> list[str]:
-    """Relays, by commas. Raises NoncestrError."""
-    urls = [url.strip() for url in text.split(",") if url.strip()]
-    if not all(url.startswith(("ws://", "wss://")) for url in urls):
-        raise NoncestrError(f"--relay {text!r}: addresses that begin with ws:// or wss://, with commas between them")
-    return urls
 
 
 def resume_since(log: PoolLog, resume_s: int) -> int:
@@ -281,7 +248,7 @@ def conclude(asked: Asked, reading: Reading, record: RecordCheck | None, now_ms:
         findings = tuple(each for each in report.findings if each.code is not Code.CHAIN_FACTS)
         report = dataclasses.replace(report, findings=findings)
     if asked.since is not None:
-        report = _only_since(report, judge.log, parse_since(asked.since, now_ms // 1000))
+        report = _only_since(report, judge.log, parse_moment("--since", asked.since, now_ms // 1000))
     return Result(report, told, recorded)
 
 
@@ -296,11 +263,11 @@ def _only_since(report: Report, log: PoolLog, since_s: int) -> Report:
 
 def check_asked(asked: Asked) -> tuple[PoolAddress, list[str], RecordCheck | None]:
     """The pool, the relays, the record. Raises NoncestrError for what was asked wrongly."""
-    pool, urls = parse_address(asked.pool, asked.network), parse_urls(asked.relays)
+    pool, urls = parse_pool(asked.pool, asked.network), parse_relays(asked.relays) if asked.relays else []
     if not urls and not asked.archives:
         raise NoncestrError("name a relay with --relay ws://..., or a file with --archive")
     if asked.since is not None:
-        parse_since(asked.since, int(time.time()))
+        parse_moment("--since", asked.since, int(time.time()))
     if (asked.npub is None) != (asked.record is None):
         raise NoncestrError("--npub and --record go together: whose submissions, and the file they stand in")
     if asked.record is not None and asked.checkpoint is not None:

@@ -26,6 +26,8 @@ MAX_NAMED = 8
 _POOL_KINDS = kinds.LEDGER_KINDS | kinds.VIEW_KINDS | frozenset({0, 1, 3, 5, 9735, 10002, 10019, 10050, 30315, 31990})
 # What anybody may leave here: profile, follows, relay lists, mints, and the miners' own kinds.
 _OPEN_KINDS = kinds.MINER_KINDS | frozenset({0, 3, 10002, 10019, 10050})
+# Text notes are taken only from those who speak to the pool, when it listens.
+_NOTE = 1
 # What must concern us: zap receipts, nutzaps, gift wraps. Their authors are providers, senders and throw-away keys.
 _ADDRESSED_KINDS = frozenset({9735, 9321, 1059})
 
@@ -43,6 +45,11 @@ class PolicyLimits:
     author_rate: tuple[int, int] = (40, 10_000)
     # Many miners may share an address, and zap receipts of many come from one provider.
     source_rate: tuple[int, int] = (400, 500)
+    # Notes that mention the pool: a sentence or two, and each may want an answer. Of one author six and another
+    # every ten minutes; of all together, whose keys cost nothing, a hundred and another every half minute: 23 MB a day.
+    note_bytes: int = 8_192
+    note_author_rate: tuple[int, int] = (6, 600_000)
+    note_rate: tuple[int, int] = (100, 30_000)
 
 
 def check_form(event: Event, *, size: int, now_ms: int, limits: PolicyLimits, any_date: bool = False) -> Refusal | None:
@@ -88,7 +95,10 @@ class PoolPolicy:
         ledger_authors: Callable[[], frozenset[str]],
         is_known: Callable[[str], bool],
         limits: PolicyLimits | None = None,
+        *,
+        mentions: bool = False,
     ) -> None:
+        """`mentions`: notes (kind 1) that name the pool in a p tag are taken from anybody, few and short ones."""
         self._pool = pool_pubkey
         self._network = network
         self._address = f"{kinds.ANNOUNCEMENT}:{pool_pubkey}:{network}"
@@ -97,6 +107,9 @@ class PoolPolicy:
         self._limits = limits or PolicyLimits()
         self._authors = TokenBuckets(*self._limits.author_rate)
         self._sources = TokenBuckets(*self._limits.source_rate)
+        self._mentions = mentions
+        self._note_authors = TokenBuckets(*self._limits.note_author_rate)
+        self._notes = TokenBuckets(*self._limits.note_rate)
 
     def screen(self, event: Event, *, size: int, now_ms: int) -> Refusal | None:
         """Form, then kind and author, then whom it concerns."""
@@ -117,6 +130,10 @@ class PoolPolicy:
             if any(named in ours or self._is_known(named) for named in event.tag_values("p")[:MAX_NAMED]):
                 return None
             return Refusal("blocked", "no p tag names the pool or one of its miners")
+        if event.kind == _NOTE and self._mentions and self._pool in event.tag_values("p")[:MAX_NAMED]:
+            if size > self._limits.note_bytes:
+                return Refusal("invalid", f"a note to the pool has at most {self._limits.note_bytes} bytes")
+            return None
         return Refusal("blocked", "this relay keeps the events of one mining pool")
 
     def charge(self, event: VerifiedEvent, *, source: str, now_ms: int) -> Refusal | None:
@@ -125,6 +142,8 @@ class PoolPolicy:
             return None
         if not self._sources.take(source, now_ms):
             return Refusal("rate-limited", "too many events from your address, try again in a minute")
+        if event.kind == _NOTE and not (self._note_authors.take(event.pubkey, now_ms) and self._notes.take("", now_ms)):
+            return Refusal("rate-limited", "too many notes to the pool, try again later")
         # One wallet provider signs the zap receipts of all its users: its address is bounded, its key is not.
         if event.kind not in _ADDRESSED_KINDS and not self._authors.take(event.pubkey, now_ms):
             return Refusal("rate-limited", "too many events by this author, try again in a minute")

@@ -15,14 +15,11 @@ from accounting.adapters.stored_log import StoredLog
 from accounting.archive import check_lines
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
-from nips.nip19 import encode_npub
 from nips.pool import kinds
-from nips.pool.address import PoolAddress
 from nips.pool.archive import Digest
 from noncestr import accounting_cli
 from noncestr.archive import archive_ledger, archive_lines, archive_relays, check_archive, read_archive
 from noncestr.errors import NoncestrError
-from noncestr.moments import parse_moment, parse_pool, parse_relays
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
@@ -157,20 +154,3 @@ async def test_the_command(ledger, tmp_path, monkeypatch, log):
         ("--relay", "ws://127.0.0.1:9", "--out", file),
     ):
         assert isinstance((await run(*wrong)).exception, NoncestrError), wrong
-
-
-def test_what_people_type():
-    now = 1_767_225_600
-    assert parse_moment("--from", "2026-01-01", 0) == parse_moment("--from", "2026-01-01T01:00+01:00", 0) == now
-    assert parse_moment("--from", "90m", now) == now - 5400
-    assert parse_moment("--from", "1700000000", now) == 1_700_000_000
-    for wrong in ("", "m", "-1d", "yesterday"):
-        with pytest.raises(NoncestrError):
-            parse_moment("--from", wrong, now)
-    assert parse_relays(" ws://a , wss://b,") == ["ws://a", "wss://b"]
-    with pytest.raises(NoncestrError):
-        parse_relays("http://a")
-    assert parse_pool(encode_npub(POOL.pubkey), "regtest") == PoolAddress(POOL.pubkey, "regtest")
-    for pool, network in (("x", "main"), (POOL.pubkey, "testnet3")):
-        with pytest.raises(NoncestrError):
-            parse_pool(pool, network)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -15,7 +14,7 @@ from nips.pool.chain import FIRST
 from nips.pool.payout import PayoutBody, build_payout
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 from noncestr.errors import NoncestrError
-from noncestr.verify import Asked, parse_since, run_verify
+from noncestr.verify import Asked, run_verify
 from noncestr.verify_source import receipt_filters
 from noncestr.verify_workers import pretends
 from relay_bridge.adapters.event_store import SqliteEventStore
@@ -25,26 +24,6 @@ from relay_bridge.ports import Outcome
 
 POOL = SecretKey(hashlib.sha256(b"noncestr test key verify").digest())
 ADDRESS = PoolAddress(POOL.pubkey, "regtest")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90m", 1_000_000 - 5400),
-        ("36h", 1_000_000 - 129_600),
-        ("7d", 1_000_000 - 604_800),
-        ("2026-01-31", int(datetime(2026, 1, 31, tzinfo=UTC).timestamp())),
-        ("2026-01-31T12:00:00+01:00", int(datetime(2026, 1, 31, 11, tzinfo=UTC).timestamp())),
-    ],
-)
-def test_since_reads_dates_and_spans(text: str, seconds: int) -> None:
-    assert parse_since(text, 1_000_000) == seconds
-
-
-@pytest.mark.parametrize("text", ["yesterday", "", "h", "7w", "2026-13-01"])
-def test_since_says_what_it_reads(text: str) -> None:
-    with pytest.raises(NoncestrError, match="write a date"):
-        parse_since(text or "x", 0)
 
 
 @pytest.mark.anyio

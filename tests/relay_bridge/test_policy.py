@@ -60,6 +60,34 @@ def test_what_names_the_pool_or_a_miner_is_taken_from_anybody(policy, sign, kind
         assert screen(policy, sign(kind, tags=tags, who=STRANGER)).startswith("blocked: no p tag")
 
 
+def test_notes_that_mention_the_pool_are_taken_when_it_listens(sign) -> None:
+    pool = sign(who=POOL).pubkey
+    to_pool = (("p", pool),)
+    deaf = PoolPolicy(pool, "regtest", frozenset, lambda key: False)
+    assert screen(deaf, sign(1, tags=to_pool, who=STRANGER)).startswith("blocked")
+    policy = PoolPolicy(pool, "regtest", frozenset, lambda key: True, mentions=True)
+    assert screen(policy, sign(1, tags=to_pool, who=STRANGER)) == ""
+    assert screen(policy, sign(1, tags=to_pool, who=STRANGER), size=8_193).startswith("invalid: a note")
+    for tags in ((), (("p", "f" * 64),), (("e", pool),), (*((("p", "f" * 64),) * 8), ("p", pool))):
+        assert screen(policy, sign(1, tags=tags, who=STRANGER)).startswith("blocked")
+    assert screen(policy, sign(6, tags=to_pool, who=STRANGER)).startswith("blocked")
+
+
+def test_notes_have_a_rate_by_author_and_one_for_all(sign) -> None:
+    limits = PolicyLimits(note_author_rate=(2, 1_000), note_rate=(5, 1_000))
+    policy = PoolPolicy(sign(who=POOL).pubkey, "regtest", frozenset, lambda key: False, limits, mentions=True)
+
+    def charge(who: int, kind: int = 1) -> str:
+        refusal = policy.charge(sign(kind, who=who), source=f"1.2.3.{who}", now_ms=NOW)
+        return "" if refusal is None else refusal.prefix
+
+    assert [charge(4) for _ in range(3)] == ["", "", "rate-limited"]
+    assert [charge(who) for who in (5, 6, 7, 8)] == ["", "", "", "rate-limited"]
+    # Nothing else is held up by it.
+    assert charge(4, kind=0) == ""
+    assert [charge(POOL) for _ in range(9)] == [""] * 9
+
+
 def test_limits_of_form_hold_for_the_pool_too(policy, sign) -> None:
     for judge in (policy, OpenPolicy()):
         assert screen(judge, sign(0, who=POOL), size=65_536) == ""

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash tamper fuzz fleet schemes year clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash edges tamper fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,9 @@ crash: .venv/.dev      ## kill the edge 320 times under load (the tests do it 25
 
 crash-payouts: .venv/.dev ## kill the zapper 1,200 times, at every step (the tests do it 90 times)
 	@NONCESTR_KILLS=1200 $(PY) -m pytest -s --show-capture=no --timeout 3600 tests/zapper/test_crashes.py $(ARGS)
+
+edges: .venv/.dev      ## cut edges off their relays and kill them, again and again (the tests do it once)
+	@NONCESTR_CUTS=3 $(PY) -m pytest --timeout 3600 tests/noncestr/test_many_edges.py $(ARGS)
 
 fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for more)
 	@$(PY) -m tests.stratum_edge.fuzz_session --seconds 600 $(ARGS)

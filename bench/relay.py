@@ -3,14 +3,17 @@
 Each row is also given as a ratio to a WebSocket echo of the same frames in the same run, which travels between
 machines. The relay verifies every signature and answers OK after a synced commit; the echo does nothing at all.
 "Publish to delivery" is the way of one event: an outbox (synced), the relay (verified, synced), another bridge's
-subscription (verified, watched for gaps), its reader.
+subscription (verified, watched for gaps), its reader. "Publish to ledger" ends at an accounting that has the event
+committed (synced) and folded.
 """
 
+import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -19,9 +22,14 @@ import websockets
 from websockets.legacy.client import WebSocketClientProtocol
 from websockets.legacy.server import WebSocketServerProtocol
 
-from nips.keys import SecretKey
+from accounting.service import Accounting
+from nips.keys import AtHand, SecretKey
 from nips.negentropy import Initiator, RecordSet, Responder
-from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, make_filter
+from nips.nip01 import Event, Filter, UnsignedEvent, VerifiedEvent, make_filter
+from nips.pool.address import PoolAddress
+from nips.pool.kinds import STATUS
+from noncestr.clock import WallClock
+from noncestr.feed import BridgeFeed, Delivery
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.chains import Place
@@ -142,6 +150,7 @@ async def main(count: int) -> None:
             rows.append(("fetch_events, verified", count / seconds, ""))
             rows += await bridge_rows(Path(folder), server, count)
             rows.append(await latency(Path(folder), server))
+            rows.append(await to_ledger(Path(folder), server))
     rows += inbox_rows(events)
     print(f"{'':28} {'a second':>10} {'ratio':>6}")
     for name, rate, note in rows:
@@ -202,6 +211,67 @@ async def latency(folder: Path, server: RelayServer) -> tuple[str, float, str]:
     return "publish to delivery", LATENCY_EVENTS / sum(waits), note
 
 
+class _Told(BridgeFeed):
+    """Says when a delivery is stored."""
+
+    def __init__(self, bridge: RelayBridge) -> None:
+        super().__init__(bridge)
+        self.stored = anyio.Event()
+
+    @asynccontextmanager
+    async def subscribe(
+        self, filters: Sequence[Filter], *, name: str, held: tuple[int, int] | None = None
+    ) -> AsyncIterator[AsyncIterator[object]]:
+        async with super().subscribe(filters, name=name, held=held) as items:
+
+            async def told() -> AsyncIterator[object]:
+                async for item in items:
+                    yield Delivery(item.event, partial(self._note, item)) if isinstance(item, Delivery) else item
+
+            yield told()
+
+    def _note(self, item: Delivery) -> None:
+        item.stored()
+        self.stored.set()
+
+
+class _NoChain:
+    async def confirmations(self, block_hash: bytes) -> int | None:  # noqa: ARG002  there is none
+        return None
+
+    def height(self) -> int:
+        return 0
+
+
+async def to_ledger(folder: Path, server: RelayServer) -> tuple[str, float, str]:
+    """Events that a part publishes until another's accounting has them committed and folded, one after the other."""
+    waits: list[float] = []
+    pool = PoolAddress(KEY.pubkey, "regtest")
+    writer = RelayBridge([server.url], outbox_path=folder / "part.db")
+    reader = RelayBridge([server.url], outbox_path=folder / "accounting.db")
+    feed = _Told(reader)
+    accounting = Accounting(
+        pool=pool, signer=AtHand(SecretKey(b"\x02" * 32)), feed=feed, chain=_NoChain(), clock=WallClock(),
+        store_path=folder / "ledger.sqlite",
+    )  # fmt: skip
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(writer.run)
+        await tasks.start(reader.run)
+        await tasks.start(accounting.run)
+        for at in range(-1, LATENCY_EVENTS):
+            event = KEY.sign(UnsignedEvent(STATUS, DAY + 10 + at, (("a", str(pool)), ("n", str(at))), CONTENT))
+            feed.stored = anyio.Event()
+            started = time.perf_counter()
+            await writer.publish(event)
+            await feed.stored.wait()
+            # The first waits until the accounting has asked.
+            waits += [time.perf_counter() - started] if at >= 0 else []
+        tasks.cancel_scope.cancel()
+    waits.sort()
+    note = f"median {waits[len(waits) // 2] * 1000:.1f} ms, p99 {waits[len(waits) * 99 // 100] * 1000:.1f} ms"
+    return "publish to ledger", LATENCY_EVENTS / sum(waits), note
+
+
 def inbox_rows(events: list[VerifiedEvent]) -> list[tuple[str, float, str]]:
     """Verification and reconciliation without a socket."""
     raw = [Event(e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig) for e in events]
@@ -236,4 +306,6 @@ def inbox_rows(events: list[VerifiedEvent]) -> list[tuple[str, float, str]]:
 
 if __name__ == "__main__":
     uvloop.install()
+    # The accounting finds fault with each of the made-up events, and says so.
+    logging.disable(logging.WARNING)
     anyio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, backend_options={"use_uvloop": True})

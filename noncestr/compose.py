@@ -45,7 +45,7 @@ from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
 from noncestr.promise_keeper import PromiseKeeper, publish_signed
-from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_revoked
+from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_others, refuse_revoked
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -86,6 +86,7 @@ class Pool:
         self.clock = WallClock()
         self.keys = Keys.load(data / "keys")
         self.address = PoolAddress(self.keys.pool.pubkey, config.pool.network)
+        refuse_others(config, self.keys)
         self.places = find_places(config, lan=lan)
         self.relays = self._relays()
         # The demo wallet's receipts come from our own address.

@@ -81,6 +81,20 @@ def further_edges(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parse_pubkey(key) for key in config.edge.keys))
 
 
+def refuse_others(config: Config, keys: Keys) -> None:
+    """Raises NoncestrError when the accounting or the zapper is configured to be a process of its own: two of either
+    would fork its chain or pay twice.
+    """
+    for role, named, own in (
+        ("accounting", config.pool.accounting, keys.accounting.pubkey),
+        ("zapper", config.pool.zapper, keys.zapper.pubkey),
+    ):
+        if named and parse_pubkey(named) != own:
+            raise NoncestrError(
+                f"[pool] {role} is a process of its own, and `noncestr up` has one too: `noncestr pool run` has none"
+            )
+
+
 def refuse_revoked(config: Config, closed: Mapping[str, Head]) -> None:
     """Raises NoncestrError for a further edge that terms have left out before: all it signs is void for good."""
     for key in further_edges(config):

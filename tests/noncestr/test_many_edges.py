@@ -307,7 +307,7 @@ def cut_and_heal(scene: Scene) -> None:
     scene.until(lambda: scene.log("pool").count(f"lane {scene.edge_npub}/0 is back after"), "the lane to be back")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 * (1 + CUTS))
 def test_edges_on_both_sides_of_a_cut_a_close_with_a_backlog_and_an_end_for_good(scene: Scene) -> None:
     for _ in range(1 + CUTS):
         cut_and_heal(scene)
@@ -370,7 +370,7 @@ def test_edges_on_both_sides_of_a_cut_a_close_with_a_backlog_and_an_end_for_good
 
 
 @pytest.mark.skipif(not CUTS, reason="two minutes: NONCESTR_CUTS=1 and more")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 * (1 + CUTS))
 def test_an_edge_killed_while_cut_off_comes_back_before_the_close_and_after(scene: Scene) -> None:
     """What it took is in its journal alone: it counts as long as the lane is open, and is told as lost after that."""
 

@@ -15,7 +15,15 @@ from noncestr.chain_config import ChainConfig
 from noncestr.config import Config, EdgeSection, PoolConfig, TermsConfig
 from noncestr.errors import NoncestrError
 from noncestr.offers_config import OfferConfig
-from noncestr.promises import Keys, first_block_bits, named_keys, refuse_changed_schemes, refuse_revoked, terms_body
+from noncestr.promises import (
+    Keys,
+    first_block_bits,
+    named_keys,
+    refuse_changed_schemes,
+    refuse_others,
+    refuse_revoked,
+    terms_body,
+)
 
 KEY = SecretKey(b"\x21" * 32)
 
@@ -37,6 +45,16 @@ def test_further_edges_are_named_once(tmp_path: Path) -> None:
     body = terms_body(config, keys.pool.pubkey, named_keys(config, keys.roles()), ("ws://a",), 0x1E1FFFE0)
     assert body.keys_of("edge") == {keys.edge.pubkey, other}
     assert len(body.keys) == 4
+
+
+def test_all_in_one_process_refuses_parts_elsewhere(tmp_path: Path) -> None:
+    keys, other = Keys.load(tmp_path / "pool"), Keys.load(tmp_path / "other")
+    own = PoolConfig(accounting=encode_npub(keys.accounting.pubkey), zapper=keys.zapper.pubkey)
+    refuse_others(replace(Config(), pool=own), keys)
+    refuse_others(Config(), keys)
+    for elsewhere in (PoolConfig(accounting=other.accounting.pubkey), PoolConfig(zapper=other.zapper.pubkey)):
+        with pytest.raises(NoncestrError, match="a process of its own"):
+            refuse_others(replace(Config(), pool=elsewhere), keys)
 
 
 def test_a_key_that_was_left_out_can_not_come_back(tmp_path: Path) -> None:

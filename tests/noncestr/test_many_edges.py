@@ -288,9 +288,14 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def cut_and_heal(scene: Scene) -> None:
     """Blocks are found on both sides of the cut; statements wait, and count all of it once it is healed."""
     before = scene.both_earn(scene.wait_for(lambda found: scene.both_earn(found, 0), "a statement of both"), 0)
+    silent, back = (f"lane {scene.edge_npub}/0 is {text}" for text in ("silent for", "back after"))
+    # A machine that pauses for seconds makes a lane silent too: more may be said than there are cuts.
+    silences, returns = scene.log("pool").count(silent), scene.log("pool").count(back)
     scene.wire.cut()
     cut_ms = time.time_ns() // 1_000_000
     scene.until(lambda: scene.lane(0)["silent"] and scene.lane(0)["holds_up"], "the lane to be seen silent")
+    # Whoever is asked sees it at once; the pool itself looks once a second, and says it.
+    scene.until(lambda: scene.log("pool").count(silent) > silences, "the pool to say so")
     waiting = {held["block"] for held in scene.lane(0)["holds_up"]}
     with urllib.request.urlopen(scene.web.rstrip("/") + "/api/v1/pool") as answer:
         assert {mark["lane"]: mark["silent"] for mark in json.load(answer)["lanes"]}[f"{scene.edge_npub}/0"]
@@ -304,14 +309,14 @@ def cut_and_heal(scene: Scene) -> None:
         return waiting <= {each.reward.block for each in statements(found)} and len(late) > len(before)
 
     scene.wait_for(gone_on, "the statements that waited")
-    scene.until(lambda: scene.log("pool").count(f"lane {scene.edge_npub}/0 is back after"), "the lane to be back")
+    scene.until(lambda: scene.log("pool").count(back) > returns, "the lane to be back")
 
 
 @pytest.mark.timeout(900 * (1 + CUTS))
 def test_edges_on_both_sides_of_a_cut_a_close_with_a_backlog_and_an_end_for_good(scene: Scene) -> None:
     for _ in range(1 + CUTS):
         cut_and_heal(scene)
-    assert scene.log("pool").count(f"lane {scene.edge_npub}/0 is silent for") == 1 + CUTS
+    assert scene.log("pool").count(f"lane {scene.edge_npub}/0 is silent for") >= 1 + CUTS
 
     # Cut off again, until the grace is over: the operator closes the lane, and statements go on.
     scene.wire.cut()

@@ -212,6 +212,7 @@ class PayoutsConfig:
     max_fee_ppm: int = _key(10_000, "What a payment may cost, in millionths of its amount ...", between(0, 1_000_000))
     max_fee_sat: int = _key(5, "... or in sat, whichever is more.", between(0, 10_000_000))
     onchain_sat: int = _key(100_000, "The least that goes on chain, in sat.", between(1000, 10**12))
+    onchain_wallet: str = _key("", 'The wallet of the first node of [node] that pays on chain; "": nobody is paid so.')
     idle_days: int = _key(
         90,
         "Balances under the minimum are paid all the same after so many days without earnings; 0: never.",
@@ -427,6 +428,8 @@ def _across(config: Config) -> list[str]:
         problems.append("[relay] without the embedded relay, relays must name at least one")
     if config.relay.quorum > len(relays) + config.relay.embedded:
         problems.append("[relay] quorum is larger than the number of relays")
+    if config.payouts.onchain_wallet and not config.node.urls:
+        problems.append("[payouts] onchain_wallet: needs [node] urls, whose first node has this wallet")
     if config.relay.social and config.relay.social_quorum > len(set(config.relay.social)):
         problems.append("[relay] social_quorum is larger than the number of social relays")
     return problems

@@ -16,6 +16,7 @@ from noncestr.demo_payouts import demo_wallet
 from noncestr.feed import BridgeFeed
 from noncestr.joints import OwedByAccounting
 from noncestr.payout_backends import open_backend
+from noncestr.payout_chain import open_onchain
 from noncestr.payout_config import WALLETS
 from noncestr.payout_policy import payout_limits
 from noncestr.running import running
@@ -81,6 +82,9 @@ async def open_payouts(
         else:
             backend = await enter(open_backend(config.payouts, data))
         feed = BridgeFeed(bridge)
+        rails = await _lightning(stack, backend, signer, pool.network, relays, clock, near)
+        if config.payouts.onchain_wallet:
+            rails["onchain"] = await enter(open_onchain(config.node, config.payouts.onchain_wallet))
         zapper = Zapper(
             ZapperConfig(
                 pool=pool,
@@ -95,7 +99,7 @@ async def open_payouts(
             signer=signer,
             owed=OwedByAccounting(accounting),
             store=store,
-            rails=await _lightning(stack, backend, signer, pool.network, relays, clock, near),
+            rails=rails,
             feed=feed,
             miners_relays=RelayReader(),
             clock=clock.now_ms,

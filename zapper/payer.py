@@ -11,7 +11,7 @@ from zapper.inquiry import Inquiry
 from zapper.payout import Intent, State, Step
 from zapper.plan import Planned
 from zapper.ports import IntentStore, Owed
-from zapper.rails import BatchRail, Order, Prepared, Rail
+from zapper.rails import BatchRail, Order, Rail
 from zapper.teller import Teller
 from zapper.wishes import Wish, settings_of, wishes_of
 
@@ -117,7 +117,7 @@ class Payer:
         raise failure
 
     async def pay_together(self, jobs: Sequence[Job]) -> list[Intent]:
-        """The payouts of one batch, each by its best way left: all are prepared as one, or none is.
+        """The payouts of one batch, each by its best way left: prepared as one; FAILED is who can't be in it.
 
         Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
         """
@@ -129,16 +129,23 @@ class Payer:
             for job in jobs:
                 intents.append(await self._intend(job, job.wishes[0]))
                 orders.append(self._order(intents[-1], job, job.wishes[0]))
-            prepared: Sequence[Prepared] = await rail.prepare_all(orders)
-            changes = [(intent, asdict(each)) for intent, each in zip(intents, prepared, strict=True)]
+            pairs = list(zip(intents, await rail.prepare_all(orders), strict=True))
+            changes = [(intent, asdict(made)) for intent, made in pairs if not isinstance(made, PaymentBlocked)]
             # All or none: a batch handed over for one pays everybody in it.
             await self._store.advance_all(changes, Step.INVOICE, self._clock())
         except NotPrepared as error:
             for intent in intents:
                 await self._teller.fail(intent, Step.REJECT, str(error))
             raise
-        ready = [await self._store.get(intent.payout_id) for intent in intents]
-        return [await self._teller.send(intent) for intent in ready if intent is not None]
+        done: list[Intent] = []
+        for intent, made in pairs:
+            if isinstance(made, PaymentBlocked):
+                done.append(await self._teller.fail(intent, Step.REJECT, made.reason))
+                continue
+            ready = await self._store.get(intent.payout_id)
+            assert ready is not None
+            done.append(await self._teller.send(ready))
+        return done
 
     async def _intend(self, job: Job, wish: Wish) -> Intent:
         """Set the amount aside. Raises Conflict."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from nips.nip01 import VerifiedEvent
+from zapper.errors import PaymentBlocked
 from zapper.payout import Intent
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 
@@ -135,6 +136,8 @@ class ReturningRail(Protocol):
 class BatchRail(Protocol):
     """A rail that pays many payees at once."""
 
-    async def prepare_all(self, orders: Sequence[Order]) -> Sequence[Prepared]:
-        """One Prepared an order, in their order, that stand or fall together. Raises as `prepare`."""
+    async def prepare_all(self, orders: Sequence[Order]) -> Sequence[Prepared | PaymentBlocked]:
+        """In the orders' order what was prepared, which stands or falls together; a PaymentBlocked in the place of one
+        that can't be with the others. Raises as `prepare`: none is prepared.
+        """
         ...

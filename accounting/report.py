@@ -88,7 +88,8 @@ class WorkOverTime:
 class Report:
     """An audit's result. `pool` is the address; `from_ms` to `to_ms` the time its batches cover (0, 0: none).
 
-    `grades` counts payouts by what their proof is worth; `ignored` events were of another pool or kind.
+    `grades` counts payouts by what their proof is worth; `ignored` events were of another pool or kind; `notes`: what
+    this audit did not look for, in words.
     """
 
     pool: str
@@ -100,6 +101,7 @@ class Report:
     grades: Mapping[str, int]
     ignored: int
     work: WorkOverTime = WorkOverTime()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -120,6 +122,7 @@ class Report:
             "miners": [{**asdict(row), "work": str(row.work), "owed_msat": row.owed_msat} for row in self.miners],
             "payouts": dict(self.grades),
             "ignored": self.ignored,
+            "notes": list(self.notes),
         }
         return json.dumps(fields, indent=1)
 
@@ -145,6 +148,7 @@ class Report:
                 f"miner {miner.miner}: {miner.shares} shares, earned {miner.earned_msat} msat, "
                 f"paid {miner.paid_msat}, owed {miner.owed_msat}, pending {miner.pending_msat}"
             )
+        yield from self.notes
         yield "all that was checked holds" if self.exit_code == HOLDS else "not all holds"
 
 

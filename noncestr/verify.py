@@ -34,7 +34,6 @@ from accounting.verifier import Audit, Unverified
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
-from nips.pool.hashing import display, sha256d
 from noncestr.errors import NoncestrError
 from noncestr.moments import parse_moment, parse_pool, parse_relays
 from noncestr.verify_chain import NodeChain, headers_file, node_of
@@ -91,14 +90,28 @@ def resume_since(log: PoolLog, resume_s: int) -> int:
     return max(0, min([resume_s, *heads]) - OVERLAP_S)
 
 
-def oldest_untold_s(log: PoolLog) -> int | None:
-    """The date of the oldest batch with a block that nobody has announced."""
-    dates = [
-        solved.created_at
-        for _, solved in log.mining.solutions.scan()
-        if display(sha256d(solved.solution.header)) not in log.blocks
-    ]
-    return min(dates, default=None)
+def resumed_note(since_s: int) -> str:
+    """What an audit that goes on from a checkpoint does not look for."""
+    when = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return (
+        f"This audit goes on from a checkpoint of {when}. What is dated before and came to the relays since is read in"
+        " open chains, of blocks, and where something names it; a second event in a chain that had ended by then is not"
+        " looked for: an audit without the checkpoint does."
+    )
+
+
+def lacking(log: PoolLog) -> list[str]:
+    """The ids of what was named and not read, and stands in no open chain: jobs and receipts that others wait for, zap
+    receipts that would attest a payout. A relay may have had them late, dated long before.
+    """
+    jobs = {
+        job
+        for lane in log.lanes.values()
+        for event in lane.chain.waiting_ids
+        for job in log.mining.lacks(lane.chain.held[event])
+    }
+    receipts = {block.receipt for block in log.mining.waiting_blocks.values()}
+    return sorted(jobs | receipts | log.unattested())
 
 
 @dataclass(slots=True)
@@ -190,9 +203,7 @@ async def read_all(asked: Asked, reading: Reading, relays: RelayLog | None, now_
 async def _read_relays(reading: Reading, relays: RelayLog, since_s: int, now_s: int) -> None:
     log = reading.judge.log
     if reading.resumed:
-        untold_s = oldest_untold_s(log)
-        if untold_s is not None and untold_s < since_s:
-            await reading.take(await relays.blocks(untold_s))
+        await reading.take(await relays.blocks())
     else:
         begun = [terms.created_at for terms in log.terms.by_id.values()]
         since_s = min(begun, default=0)
@@ -205,6 +216,12 @@ async def _read_relays(reading: Reading, relays: RelayLog, since_s: int, now_s: 
         async with receive:
             async for part in receive:
                 await reading.take(part)
+    if reading.resumed:
+        await anyio.to_thread.run_sync(reading.feed.drain)
+        reading.judge.settle()
+        ids = lacking(log)
+        if ids:
+            await reading.take(await relays.by_id(ids), needed=False)
 
 
 async def _fetch_ahead(slices: AsyncIterator[Slice], send: MemoryObjectSendStream[Slice]) -> None:
@@ -247,6 +264,8 @@ def conclude(asked: Asked, reading: Reading, record: RecordCheck | None, now_ms:
     if told is not None and not told.not_shown:
         findings = tuple(each for each in report.findings if each.code is not Code.CHAIN_FACTS)
         report = dataclasses.replace(report, findings=findings)
+    if reading.resumed:
+        report = dataclasses.replace(report, notes=(*report.notes, resumed_note(reading.since_s)))
     if asked.since is not None:
         report = _only_since(report, judge.log, parse_moment("--since", asked.since, now_ms // 1000))
     return Result(report, told, recorded)

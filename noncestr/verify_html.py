@@ -49,7 +49,7 @@ p { margin: .4rem 0; } .soft { color: var(--soft); } .id { font-family: ui-monos
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; } th { color: var(--soft); font-weight: 600; }
-td { font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; } td .id { font-size: .74rem; }
 article { border-top: 1px solid var(--line); padding: .6rem 0; } article p { overflow-wrap: anywhere; }
 figure { margin: 0; max-width: 44rem; } figure svg { width: 100%; height: auto; display: block; }
 figure svg text { fill: var(--soft) !important; }
@@ -160,7 +160,8 @@ def _claims(report: Report) -> Iterator[str]:
         kind = "contradicted" if row.contradicted else "missing" if row.missing else ""
         numbers = (row.checked, row.held, row.contradicted, row.missing, row.not_checked)
         name = f'<span class="{kind}">{escape(row.name)}</span>'
-        rows.append([name, *(f"{number:,}" if number else "-" for number in numbers)])
+        # Of what there is none of, that too is said.
+        rows.append([name, *(f"{n:,}" if n or at < 2 else "-" for at, n in enumerate(numbers))])
     yield from _table(heads, rows)
 
 
@@ -225,6 +226,7 @@ def render_html(report: Report, chain: ChainReport | None, record: RecordReport 
     if svg:
         parts.append(f"<h2>Hashrate by credited work</h2><figure>{svg}</figure>")
     parts += _claims(report)
+    parts += _findings(report)
     parts.append("<h2>The block chain</h2>")
     not_asked = "It was not looked at: whether blocks are in the chain, and how deep, was not checked."
     parts.append(f"<p>{escape(chain.line() if chain is not None else not_asked)}</p>")
@@ -235,7 +237,9 @@ def render_html(report: Report, chain: ChainReport | None, record: RecordReport 
     if report.grades:
         told = ", ".join(f"{count:,} {grade}" for grade, count in report.grades.items())
         parts.append(f"<h2>Payouts</h2><p>By what their proofs are worth: {escape(told)}.</p>")
-    parts += _findings(report)
+    if report.notes:
+        parts.append("<h2>What this audit did not look for</h2>")
+        parts += [f"<p>{escape(note)}</p>" for note in report.notes]
     parts.append("</body></html>\n")
     return "".join(parts)
 

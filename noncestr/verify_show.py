@@ -117,6 +117,8 @@ def show_tables(report: Report, chain: ChainReport | None, record: RecordReport 
             console.print(f"  {found.text}", markup=False)
         for event in found.events:
             console.print(f"  event {event}", markup=False, highlight=False)
+    for note in report.notes:
+        console.print(note, markup=False)
     if report.exit_code == 0:
         console.print("[green]All that was checked holds.[/green]")
     else:

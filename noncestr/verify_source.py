@@ -84,10 +84,15 @@ class RelayLog:
         wanted = make_filter(kinds=[TERMS], authors=[self._pool.pubkey], tags={"a": [str(self._pool)]})
         return _slice(await self._fetch([wanted]))
 
-    async def blocks(self, since_s: int) -> Slice:
-        """Announced blocks since then."""
-        wanted = make_filter(kinds=[BLOCK], tags={"a": [str(self._pool)]}, since=since_s)
+    async def blocks(self) -> Slice:
+        """All announced blocks: they stand in no chain, so that no date says which of them are new."""
+        wanted = make_filter(kinds=[BLOCK], tags={"a": [str(self._pool)]})
         return _slice(await self._fetch([wanted]))
+
+    async def by_id(self, ids: Sequence[str]) -> Slice:
+        """Events by name, whatever their date."""
+        parts = range(0, len(ids), IDS_A_FILTER)
+        return _slice(await self._fetch([make_filter(ids=list(ids[at : at + IDS_A_FILTER])) for at in parts]))
 
     async def slices(self, first_s: int, now_s: int) -> AsyncIterator[Slice]:
         """The log from `first_s` on, span by span; the last one is open. What is dated before is the first of them,

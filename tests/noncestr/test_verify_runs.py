@@ -138,12 +138,40 @@ async def test_relays_are_read_slice_by_slice_and_gone_on_with_from_a_checkpoint
         status, resumed = await run(capsys, **now)
         assert status == 0
         _, whole = await run(capsys, relays=server.url, now_ms=log.t0 + 70_000)
+        (note,) = resumed.pop("notes")
+        assert "goes on from a checkpoint of 2023-11-14" in note
+        assert whole.pop("notes") == []
         assert resumed == whole
         assert first != whole
         good = file.read_bytes()
         file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         with pytest.raises(NoncestrError, match="changed or damaged"):
             await run(capsys, **now)
+
+
+@pytest.mark.anyio
+async def test_what_came_late_is_read_from_a_checkpoint_however_old_it_is(
+    log: LogBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job, an announced block and a zap receipt, in no chain, reach the relay after an audit that missed them."""
+    late = ("job B", "block 0", "receipt 0")
+    now = {"now_ms": log.t0 + 70_000}
+    async with relay(tmp_path) as (server, store):
+        for event in log.all(*late):
+            await put(store, event)
+        asked = {"relays": server.url, "checkpoint": tmp_path / "checkpoint", **now}
+        status, first = await run(capsys, **asked)
+        assert status == 1
+        assert {"missing-job", "statement-no-block", "payout-claimed"} <= {found["code"] for found in first["findings"]}
+        for label in late:
+            await put(store, log.events[label])
+        # No chain makes it ask so far back.
+        monkeypatch.setattr("noncestr.verify.resume_since", lambda log, resume_s: resume_s)
+        status, resumed = await run(capsys, **asked)
+        _, whole = await run(capsys, relays=server.url, **now)
+        del resumed["notes"], whole["notes"]
+        assert resumed == whole
+        assert status == 0
 
 
 @pytest.mark.anyio

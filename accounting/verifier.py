@@ -87,7 +87,9 @@ class Audit:
         """Take in something that is no event."""
         self.log.unverified += 1
         code = Code.BAD_SIGNATURE if bad.of_pool else Code.JUNK
-        self.log.report(finding(code, f"{bad.relay}: {bad.reason}", *([bad.id] if bad.id else [])))
+        # A line of a file came from no relay.
+        text = f"{bad.relay}: {bad.reason}" if bad.relay else bad.reason
+        self.log.report(finding(code, text, *([bad.id] if bad.id else [])))
 
     def settle(self) -> None:
         """Judge all that can be judged by now."""

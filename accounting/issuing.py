@@ -1,8 +1,9 @@
 """What the accounting signs and when: statements, statuses, hourly summaries, announcements of archives."""
 
 import logging
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 from accounting import ownchain
 from accounting.errors import UnsupportedOffer
@@ -69,7 +70,15 @@ class Desk(Protocol):
 class Issuer:
     """Signs what is due, each time it is asked. `waiting`: block -> why its statement has to wait."""
 
-    def __init__(self, pool: PoolAddress, desk: Desk, chain: ChainView) -> None:
+    def __init__(
+        self,
+        pool: PoolAddress,
+        desk: Desk,
+        chain: ChainView,
+        treasury: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    ) -> None:
+        """`treasury`: what an hourly summary says of the pool's funds, None for nothing."""
+        self._treasury = treasury
         self.waiting: Mapping[str, str] = {}
         self._pool = pool
         self._desk = desk
@@ -200,6 +209,7 @@ class Issuer:
             if self._desk.next_place()[1] * 1000 < body.to_ms:
                 # All lanes have ended, or an edge's clock is ahead: the hour is not over, and other lanes may begin.
                 return
+            body = replace(body, treasury=self._treasury())
             parts = split_rows(body.rows)
             if len(parts) > 1:
                 for number, rows in enumerate(parts):

@@ -49,3 +49,18 @@ class ChainView(Protocol):
 
     def height(self) -> int:
         """The tip's height."""
+
+
+class Funds(Protocol):
+    """A place of the pool's money."""
+
+    @property
+    def name(self) -> str:
+        """One word, of few in all: it stands in the hourly summaries."""
+
+    @property
+    def interval_s(self) -> float:
+        """How often it can be asked."""
+
+    async def balance_msat(self) -> int:
+        """What can be spent there now. Raises an Exception when it can't be told."""

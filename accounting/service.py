@@ -9,11 +9,11 @@ import functools
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
@@ -103,10 +103,12 @@ class Accounting:
         config: AccountingConfig | None = None,
         database: PostgresPlace | None = None,
         settings: MinersSettings | None = None,
+        treasury: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
         """`store_path`: the ledger's file, the kept fold's beside it; with a `database` the ledger itself is there.
-        `settings`: what miners ask for, nothing when not given.
+        `settings`: what miners ask for, nothing when not given. `treasury`: what an hourly summary says of the funds.
         """
+        self._treasury = treasury
         self.settings: MinersSettings = NoSettings() if settings is None else settings
         self.pool = pool
         self.clock = clock
@@ -203,7 +205,7 @@ class Accounting:
         async with open_store(self._store_place, self.pool, self._signer.pubkey) as store:
             with closing(open_kept_shelves(fold_path(self._store_path), codec_of, form())) as shelves:
                 self._shelves = shelves
-                self._issuer = Issuer(self.pool, _Desk(self, store), self.chain)
+                self._issuer = Issuer(self.pool, _Desk(self, store), self.chain, self._treasury)
                 await self._load(store, trusted=True)
                 if self.fold.terms is not None:
                     check_offers(self.fold.terms.body)

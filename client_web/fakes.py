@@ -26,6 +26,7 @@ class FakeReadModel:
         # By noun; a page's cursor counts entries from the front.
         self.lists: dict[str, Sequence[dict[str, Any]]] = {}
         self.terms_in_force: dict[str, Any] | None = None
+        self.stock: dict[str, Any] | None = None
 
     def _list(self, noun: str) -> Sequence[dict[str, Any]]:
         return self.lists.get(noun, ())
@@ -73,6 +74,9 @@ class FakeReadModel:
 
     async def terms(self) -> dict[str, Any] | None:
         return self.terms_in_force
+
+    async def treasury(self) -> dict[str, Any] | None:
+        return self.stock
 
     async def balances(self) -> Sequence[dict[str, Any]]:
         return self._list("balances")

@@ -67,6 +67,9 @@ class ReadModel(Protocol):
     async def terms(self) -> dict[str, Any] | None:
         """The terms in force."""
 
+    async def treasury(self) -> dict[str, Any] | None:
+        """What the pool owes beside what it has; None before the books are read whole."""
+
     async def balances(self) -> Sequence[dict[str, Any]]:
         """What is owed and pending, of everybody."""
 

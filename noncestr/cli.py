@@ -21,6 +21,7 @@ from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 from noncestr.parts_cli import accounting_run, pool_app, web_app, zapper_app
 from noncestr.terms_cli import terms_app
+from noncestr.treasury_cli import treasury
 from noncestr.verify_cli import verify
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 app.add_typer(signer_app, name="signer")
 app.command("archive")(archive)
+app.command("treasury")(treasury)
 app.command()(verify)
 
 

@@ -52,6 +52,8 @@ from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
 from noncestr.standing import chains_of
 from noncestr.termskeeper import TermsKeeper
+from noncestr.treasury import Treasurer
+from noncestr.treasury_parts import open_funds
 from noncestr.watermarks import Watermarks
 from noncestr.web_parts import open_read_api, start_web
 from relay_bridge.adapters.event_store import SqliteEventStore
@@ -173,7 +175,8 @@ class Pool:
             settings = SettingsFollower(self.data, self.address.pubkey, BridgeFeed(bridge), self.clock.now_ms)
             await enter(running(settings.run))
             around = replace(self._surroundings(chain, terms, bridge, names), privacy=settings)
-            desk = Desk(lambda: {"watermarks": self._marks()}, {"close": self._close})
+            treasurer = Treasurer(self.clock.now_ms)
+            desk = Desk(lambda: {"watermarks": self._marks()}, {"close": self._close, "treasury": treasurer.told})
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
             self._edge = edge
@@ -189,6 +192,7 @@ class Pool:
                 clock=self.clock,
                 config=AccountingConfig(),
                 settings=settings,
+                treasury=treasurer.summary,
             )
             settings.serve(accounting.knows, accounting.heed_settings)
             await enter(running(accounting.run))
@@ -196,6 +200,10 @@ class Pool:
             await enter(looping(self._lanes.watch))
             miners = self._demo_miners(bridge) if self.demo else None
             zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
+            treasurer.keep(accounting)
+            for funds in await enter(open_funds(self.config, self.data, demo=self.pays)):
+                treasurer.add(funds)
+            await enter(running(treasurer.run))
             citizen = make_citizen(
                 self.config.social,
                 self.data,
@@ -219,6 +227,7 @@ class Pool:
                 relay_counts=lambda: counts,
                 lanes=self._marks,
                 payability=around.payability,
+                treasury=treasurer.told,
             )
             watch = make_watch(
                 self.config,

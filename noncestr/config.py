@@ -46,6 +46,7 @@ from noncestr.payout_config import (
     wallet_problems,
 )
 from noncestr.social_config import SocialConfig
+from noncestr.treasury_config import TreasuryConfig, treasury_problems
 
 ENV_PREFIX = "NONCESTR_"
 # Tables that there may be many of, each with a name; and what each must say.
@@ -263,6 +264,7 @@ class Config:
     terms: TermsConfig = field(default_factory=TermsConfig)
     accounting: AccountingSection = field(default_factory=AccountingSection)
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
+    treasury: TreasuryConfig = field(default_factory=TreasuryConfig)
     alerts: AlertsSection = field(default_factory=AlertsSection)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -418,6 +420,7 @@ def _across(config: Config) -> list[str]:
     promised = {port.name: port.offer for port in config.ports}
     problems += offer_problems(config.terms, config.offers, promised, force_fee=config.terms.force_fee)
     problems += chain_problems(config.pool.network, config.chain, config.node)
+    problems += treasury_problems(config.treasury, config.chain.source)
     if config.payouts.backend in WALLETS:
         problems += wallet_problems(config.payouts.backend, getattr(config.payouts, config.payouts.backend))
     tag = stratum.pool_tag

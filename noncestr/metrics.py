@@ -46,12 +46,21 @@ class Facts:
     alarms: Mapping[str, int]
     zapper: ZapperStatus
     payouts: Mapping[str, PayoutCount]
+    treasury: Mapping[str, Any] | None = None
 
 
 def metrics(facts: Facts) -> str:
     """The text of /metrics."""
     return exposition(
-        [*_pool(facts), *_edges(facts.lanes), *_relays(facts), *_ledger(facts), *_payouts(facts), *_node(facts.lanes)]
+        [
+            *_pool(facts),
+            *_edges(facts.lanes),
+            *_relays(facts),
+            *_ledger(facts),
+            *_treasury(facts),
+            *_payouts(facts),
+            *_node(facts.lanes),
+        ]
     )
 
 
@@ -157,6 +166,25 @@ def _ledger(facts: Facts) -> Iterable[Family]:
     yield _gauge("ledger_unpublished", "Signed events that no relay has taken yet.").add(parts["unpublished"])
     yield _gauge("ledger_synced", "1 once all that the relays had is in the books.").add(int(bool(parts["synced"])))
     yield _gauge("ledger_signing", "1 while the accounting signs.").add(int(parts["signing"] == "yes"))
+
+
+def _treasury(facts: Facts) -> Iterable[Family]:
+    told = facts.treasury
+    if told is None:
+        return
+    yield _gauge("treasury_owed_msat", "Matured and not paid yet, in millisatoshi.", "msat").add(told["owed_msat"])
+    funds = _gauge("treasury_funds_msat", "What each place of the pool's money told last.", "msat")
+    for holding in told["holdings"]:
+        if holding["msat"] is not None:
+            funds.add(holding["msat"], place=holding["name"])
+    yield funds
+    if told["spare_msat"] is not None:
+        yield _gauge("treasury_spare_msat", "Funds less what is owed; below 0 nothing covers a debt.", "msat").add(
+            told["spare_msat"]
+        )
+    yield _gauge("treasury_alert", "1 while funds are below what is owed, or not known.").add(
+        int(told["alert"] is not None)
+    )
 
 
 def _payouts(facts: Facts) -> Iterable[Family]:

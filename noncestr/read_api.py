@@ -18,11 +18,16 @@ MAX_LIVE: Final = 20
 _LIVE_POOL: Final = ("hashrate_hs", "miners", "workers", "height", "blocks_found", "effort_ppm", "shares", "rejects")
 
 
+async def _no_treasury() -> dict[str, Any] | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The running parts of a pool, each as a question. `payouts`: the zapper's payouts by state; `lanes`: the
     watermarks of all lanes; `reports`: the lanes of this pool's own edge; `advice`: what to tell a miner (hex key) that
-    can't be paid (`stratum_edge.ports.Payability`); `alarms`: forks and gaps of chains that the bridge told readers of.
+    can't be paid (`stratum_edge.ports.Payability`); `alarms`: forks and gaps of chains that the bridge told readers of;
+    `treasury`: debts and funds (`accounting.treasury.to_json`).
     """
 
     edge: Callable[[], EdgeStatus]
@@ -35,6 +40,7 @@ class Parts:
     advice: Callable[[str], Awaitable[str | None]]
     now_ms: Callable[[], int]
     alarms: Callable[[], Mapping[str, int]] = dict
+    treasury: Callable[[], Awaitable[dict[str, Any] | None]] = _no_treasury
 
 
 class ReadApi(PoolReadModel):
@@ -99,6 +105,10 @@ class ReadApi(PoolReadModel):
         """See `ReadModel`."""
         return self._reads.terms()
 
+    async def treasury(self) -> dict[str, Any] | None:
+        """See `ReadModel`."""
+        return await self._parts.treasury()
+
     async def balances(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
         return await self._reads.balances()
@@ -138,6 +148,7 @@ class ReadApi(PoolReadModel):
                 alarms=parts.alarms(),
                 zapper=parts.zapper(),
                 payouts=await parts.payouts(),
+                treasury=await parts.treasury(),
             )
         )
 

@@ -1,6 +1,6 @@
 """The page and the read API of a running pool: the books' questions, the live feed, the server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ async def open_read_api(
     relay_counts: Callable[[], Mapping[str, int]],
     lanes: Callable[[], list[dict[str, Any]]],
     payability: Payability | None,
+    treasury: Callable[[], Awaitable[dict[str, Any] | None]],
 ) -> ReadApi:
     """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file;
     `edge`: None where no edge runs, whose numbers are then 0.
@@ -75,6 +76,7 @@ async def open_read_api(
             lanes=lanes,
             advice=_no_advice if payability is None else payability.advice,
             now_ms=accounting.clock.now_ms,
+            treasury=treasury,
             alarms=lambda: bridge.alarms,
         ),
     )

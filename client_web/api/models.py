@@ -317,6 +317,33 @@ class Terms(Strict):
     content: dict[str, Any]
 
 
+class Holding(Strict):
+    """A place of the pool's money. `msat`: as it told last, at `told_ms`; null before. `error`: why it told nothing
+    since.
+    """
+
+    name: str
+    msat: Msat | None
+    told_ms: Ms
+    error: str
+
+
+class Treasury(Strict):
+    """Debts and funds. `owed_msat`: matured and not paid; `pending_msat`: in rewards that still mature, and that cover
+    it; `advanced_msat`: paid beyond what matured, as after a deep orphan; `funds_msat`: all holdings, null if one can't
+    be counted with; `spare_msat`: funds less owed; `alert`: what is wrong, null when nothing is.
+    """
+
+    ms: Ms
+    owed_msat: Msat
+    pending_msat: Msat
+    advanced_msat: Msat
+    funds_msat: Msat | None
+    spare_msat: Msat | None
+    alert: str | None
+    holdings: list[Holding]
+
+
 class Config(BaseModel):
     """What anybody must know to follow or join the pool."""
 

@@ -39,6 +39,15 @@ def pool_router(model: ReadModel, config: dict[str, Any]) -> APIRouter:
             raise Refused(404, "the pool has no terms yet")
         return answer(request, found)
 
+    async def treasury(request: Request) -> Response:
+        """What the pool owes its miners beside what its wallets say they hold: the pool's word, told every hour in its
+        summaries (4221), too.
+        """
+        found = await model.treasury()
+        if found is None:
+            raise Refused(404, "the books are not read whole yet")
+        return answer(request, found)
+
     async def public_config(request: Request) -> Response:
         """Keys, relays and the Stratum URL."""
         return answer(request, config)
@@ -54,6 +63,7 @@ def pool_router(model: ReadModel, config: dict[str, Any]) -> APIRouter:
     add(router, "/pool", pool, models.Pool)
     add(router, "/pool/hashrate", hashrate, models.Series, 400)
     add(router, "/terms", terms, models.Terms, 404)
+    add(router, "/treasury", treasury, models.Treasury, 404)
     add(router, "/config", public_config, models.Config)
     add(router, "/balance", balance, list[models.Owed])
     add(router, "/total", total, list[models.Earned])

@@ -123,6 +123,11 @@ def model(miner_key: SecretKey, pool_key: SecretKey) -> FakeReadModel:
         "balances": [{"pubkey": miner, "npub": encode_npub(miner), "owed_msat": 1, "pending_msat": 2}],
         "totals": [{"pubkey": miner, "npub": encode_npub(miner), "earned_msat": 1, "paid_msat": 2}],
     }
+    holding = {"name": "node", "msat": 5, "told_ms": NOW, "error": ""}
+    fake.stock = {
+        "ms": NOW, "owed_msat": 3, "pending_msat": 4, "advanced_msat": 0, "funds_msat": 5, "spare_msat": 2,
+        "alert": None, "holdings": [holding],
+    }  # fmt: skip
     fake.terms_in_force = {
         "id": hex_of("terms"), "seq": 0, "created_ms": NOW, "signer": pool_key.pubkey, "content": {"v": 1},
     }  # fmt: skip

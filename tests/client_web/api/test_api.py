@@ -19,6 +19,7 @@ ANSWERS = {
     "pool": models.Pool,
     "pool/hashrate": models.Series,
     "terms": models.Terms,
+    "treasury": models.Treasury,
     "config": models.Config,
     "miners": models.Miners,
     "miners/{npub}": models.MinerDetail,

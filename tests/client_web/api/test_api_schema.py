@@ -40,7 +40,7 @@ def test_every_answer_is_as_documented(app: FastAPI, mode: GenerationMode) -> No
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         ask()
-    assert len(asked) == (18 if mode is GenerationMode.POSITIVE else 11)
+    assert len(asked) == (19 if mode is GenerationMode.POSITIVE else 11)
     assert min(asked.values()) >= 1
 
 

@@ -55,6 +55,18 @@ def read(read_openmetrics):
     return samples
 
 
+def test_debts_and_funds_are_told_by_place(read) -> None:
+    holdings = [{"name": "node", "msat": 700}, {"name": "cold", "msat": None}]
+    told = {"owed_msat": 500, "spare_msat": None, "alert": "not known", "holdings": holdings}
+    found = read(treasury=told)
+    assert found["noncestr_treasury_owed_msat"] == {(): 500}
+    assert found["noncestr_treasury_funds_msat"] == {(("place", "node"),): 700}
+    assert found["noncestr_treasury_alert"] == {(): 1}
+    assert "noncestr_treasury_spare_msat" not in found
+    assert read(treasury={**told, "spare_msat": -5})["noncestr_treasury_spare_msat"] == {(): -5}
+    assert "noncestr_treasury_owed_msat" not in read()
+
+
 def test_every_part_is_told(read) -> None:
     found = read()
     assert found["noncestr_pool_hashrate"] == {(("window", "5m"),): 10, (("window", "1h"),): 20}

@@ -1,0 +1,60 @@
+"""`noncestr treasury`: what the pool owes beside what it has."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import msgspec
+import typer
+
+from noncestr.errors import NoncestrError
+from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
+
+# Exit status: it has what it owes; it has less, or nobody can tell. (2, it could not look, is a NoncestrError's.)
+SHORT: Final = 1
+
+
+def treasury(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
+    """Hold what the pool owes against what it has, as the running pool knows it.
+
+    Exit status: 0 it has what it owes, 1 it has less or nobody can tell, 2 it could not be asked.
+    """
+    from noncestr.control import ANSWER_S, ask
+
+    told = anyio.run(lambda: ask(data, "treasury", timeout_s=ANSWER_S), backend_options=BACKEND_OPTIONS)
+    if told is None:
+        raise NoncestrError("the pool has not read all of its books yet: ask again in a moment")
+    if as_json:
+        typer.echo(msgspec.json.encode(told))
+    else:
+        for line in table(told):
+            typer.echo(line)
+    if told["alert"] is not None:
+        raise typer.Exit(SHORT)
+
+
+def _sat(msat: int | None) -> str:
+    if msat is None:
+        return "not known"
+    whole, rest = divmod(abs(msat), 1000)
+    return f"{'-' if msat < 0 else ''}{whole:,}.{rest:03d}"
+
+
+def table(told: dict[str, Any]) -> list[str]:
+    """What the pool said, in lines."""
+    rows = [("owed to miners", _sat(told["owed_msat"]), "matured and not paid yet")]
+    for holding in told["holdings"]:
+        when = datetime.fromtimestamp(holding["told_ms"] // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        note = when if holding["told_ms"] else "never told"
+        rows.append((f"funds: {holding['name']}", _sat(holding["msat"]), f"{note} {holding['error']}".strip()))
+    if told["holdings"]:
+        rows.append(("funds in all", _sat(told["funds_msat"]), ""))
+        rows.append(("left if all were paid now", _sat(told["spare_msat"]), told["alert"] or ""))
+    else:
+        rows.append(("funds", _sat(None), "no place of the pool's money is configured ([treasury])"))
+    rows.append(("pending", _sat(told["pending_msat"]), "in rewards that still mature, which cover it"))
+    if told["advanced_msat"]:
+        rows.append(("paid in advance", _sat(told["advanced_msat"]), "beyond what matured, after an orphan"))
+    names, amounts = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"{'':<{names}}  {'sat':>{amounts}}", *(f"{a:<{names}}  {b:>{amounts}}  {c}".rstrip() for a, b, c in rows)]

@@ -18,7 +18,8 @@ MAX_LIVE: Final = 20
 _LIVE_POOL: Final = ("hashrate_hs", "miners", "workers", "height", "blocks_found", "effort_ppm", "shares", "rejects")
 
 
-async def _no_treasury() -> dict[str, Any] | None:
+async def no_treasury() -> dict[str, Any] | None:
+    """Of a process that does not ask wallets."""
     return None
 
 
@@ -40,7 +41,7 @@ class Parts:
     advice: Callable[[str], Awaitable[str | None]]
     now_ms: Callable[[], int]
     alarms: Callable[[], Mapping[str, int]] = dict
-    treasury: Callable[[], Awaitable[dict[str, Any] | None]] = _no_treasury
+    treasury: Callable[[], Awaitable[dict[str, Any] | None]] = no_treasury
 
 
 class ReadApi(PoolReadModel):

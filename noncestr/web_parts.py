@@ -21,7 +21,7 @@ from noncestr.addresses import Bound
 from noncestr.config import WebConfig
 from noncestr.edges import EdgePart
 from noncestr.metrics import PayoutCount
-from noncestr.read_api import Parts, ReadApi
+from noncestr.read_api import Parts, ReadApi, no_treasury
 from noncestr.running import running
 from relay_bridge.service import RelayBridge
 from stratum_edge.ports import Payability
@@ -54,7 +54,7 @@ async def open_read_api(
     relay_counts: Callable[[], Mapping[str, int]],
     lanes: Callable[[], list[dict[str, Any]]],
     payability: Payability | None,
-    treasury: Callable[[], Awaitable[dict[str, Any] | None]],
+    treasury: Callable[[], Awaitable[dict[str, Any] | None]] = no_treasury,
 ) -> ReadApi:
     """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file;
     `edge`: None where no edge runs, whose numbers are then 0.

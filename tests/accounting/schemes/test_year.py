@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from bench.statement import make, read, work_of
 from bench.year import Drift, Year
+from bench.year_log import YearLog
 
 
 def test_five_hundred_blocks_end_without_drift() -> None:
@@ -34,3 +36,27 @@ def test_a_posting_that_is_off_by_a_msat_is_found() -> None:
     year.ledger.accounts["fee:pending"] += 1
     with pytest.raises(Drift):
         year.compare()
+
+
+def test_five_hundred_blocks_as_a_signed_log_hold_before_a_stranger() -> None:
+    """Through the audit: its reckoning, the ledger and the statements are the same to the msat, with no finding."""
+    figures = YearLog(500, 1).run()
+    assert figures.statements == 500 + figures.void + figures.periods
+    assert min(figures.periods, figures.donations, figures.orphaned, figures.void) > 0
+
+
+def test_an_audit_that_drifts_by_a_msat_is_found() -> None:
+    year = YearLog(20, 2)
+    year.run()
+    name, (body, state) = next(item for item in year.stands.items() if item[1][0].rows and item[1][1] != "void")
+    rows = (replace(body.rows[0], msat=body.rows[0].msat + 1), *body.rows[1:])
+    year.stands[name] = (replace(body, rows=rows), state)
+    with pytest.raises(Drift, match="statements"):
+        year._compare()
+
+
+def test_a_statement_of_many_miners_stands_in_parts() -> None:
+    work = work_of(1000)
+    events = make(work)
+    assert len(events) == 4
+    assert {row.miner: row.work for row in read(events).rows} == work

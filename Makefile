@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench bench-edge crash edges tamper fuzz fleet schemes year clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge bench-accounting crash edges tamper fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -44,6 +44,9 @@ imports: .venv/.dev    ## who may import whom
 
 bench: .venv/.dev      ## speed, as ratios to a baseline of the same run
 	@for bench in nips edge relay verify; do echo "== bench.$$bench"; $(PY) -m bench.$$bench || exit 1; done
+
+bench-accounting: .venv/.dev ## an hour of 10,000 miners folded, a reward split to 100,000, memory of a long log
+	@$(PY) -m bench.accounting_speed && $(PY) -m bench.accounting
 
 bench-edge: .venv/.dev ## the edge's share path, one process and several
 	@$(PY) -m bench.edge --processes 2

@@ -6,7 +6,7 @@ window may cross are taken apart, so that a statement costs little more than its
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
+from heapq import heapify, heappop, heapreplace, merge
 from typing import NamedTuple
 
 from accounting.lanes import Batch, Lane, LaneKey
@@ -184,18 +184,25 @@ def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
 
 def _parts(columns: Iterable[Iterator[_Part]], limit: int | None) -> list[_Part]:
     """What may count of lanes whose windows touch: whatever does not end before work of the limit begins."""
-    lanes = [(head, column) for column in columns if (head := next(column, None)) is not None]
+    # What begins last on top; its number only keeps the heap from comparing parts.
+    lanes = [
+        (-head.from_ms, number, head, column)
+        for number, column in enumerate(columns)
+        if (head := next(column, None)) is not None
+    ]
+    heapify(lanes)
     taken: list[_Part] = []
     work, from_ms = 0, None
     while lanes and (limit is None or work < limit):
-        at = max(range(len(lanes)), key=lambda at: lanes[at][0].from_ms)
-        head, column = lanes.pop(at)
+        _, number, head, column = lanes[0]
         taken.append(head)
         work += head.work
         from_ms = head.from_ms
         if (older := next(column, None)) is not None:
-            lanes.append((older, column))
-    for first, column in lanes:
+            heapreplace(lanes, (-older.from_ms, number, older, column))
+        else:
+            heappop(lanes)
+    for _, _, first, column in lanes:
         part: _Part | None = first
         while part is not None and from_ms is not None and part.to_ms > from_ms:
             taken.append(part)
@@ -212,6 +219,10 @@ def count_window(
     counted = Counted(wanted.end_ms)
     torn: list[_Part] = []
     whole = 0
+    # A lane's batches together: their miners are mostly the same, and their sums then at hand.
+    parts.sort(key=lambda part: part.lane.key)
+    sums = counted.work
+    known = sums.get
     for part in parts:
         if part.from_ms < edge_ms:
             torn.append(part)
@@ -219,7 +230,7 @@ def count_window(
         whole += part.work
         counted.from_ms = min(counted.from_ms, part.first_ms)
         for miner, work in part.by_miner:
-            counted.work[miner] = counted.work.get(miner, 0) + work
+            sums[miner] = known(miner, 0) + work
     if limit is None:
         for miner, worth in (pair for part in parts for pair in part.values):
             counted.values[miner] = counted.values.get(miner, 0) + worth

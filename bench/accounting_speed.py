@@ -161,12 +161,12 @@ def main() -> None:
     """All of it."""
     baseline = sha256d_rate()
     print(f"sha256d of a header: {baseline:.0f} a CPU second")
-    state_reward(baseline)
     shares = int(sys.argv[1]) if len(sys.argv) > 1 else HOUR_SHARES
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(scratch) / "log.jsonl"
         write_log(log, shares, 12, PER_BATCH, LARGE)
         anyio.run(lambda: fold_hour(log, Path(scratch) / "ledger.sqlite", baseline))
+    state_reward(baseline)
 
 
 if __name__ == "__main__":

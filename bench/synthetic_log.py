@@ -13,8 +13,10 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
+from accounting.facts import BatchChecked
 from accounting.log import PoolLog
 from accounting.rewards import NotYet
+from accounting.summaries import SummaryBook
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
 from nips.pool import lanes
@@ -28,6 +30,7 @@ from nips.pool.job import Job, JobBody, build_job, parse_job
 from nips.pool.payout import PayoutBody, build_payout
 from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
 from nips.pool.statement import MATURED, build_statement, build_status
+from nips.pool.summary import build_summary, parse_summary
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 
@@ -87,6 +90,7 @@ class Maker:
         self.per_batch = per_batch
         self.merkle = tuple(sha256d(bytes([n])) for n in range(branches))
         self.fold = PoolLog(POOL)
+        self.book = SummaryBook()
         self.heads: dict[str, Head] = {}
         self.newest: dict[str, int] = {}
         self.nonce = 0
@@ -117,9 +121,10 @@ class Maker:
                 yield self._receipt(lane, now, job, min(self.per_batch, self.left))
                 self.left = max(0, self.left - self.per_batch)
             now += self.shape.batch_ms
-            self.fold.settle()
+            self._settle()
             yield from self._announce(blocks)
             yield from self._state(blocks, now)
+            yield from self._sum_up(now)
 
     def _job_body(self, terms: str, now: int) -> JobBody:
         height = 101 + (now - T0) // TIP_MS
@@ -206,7 +211,21 @@ class Maker:
                 continue
             yield self._sign(EDGE, build_block(POOL, body, solution.t // 1000))
             blocks[body.block] = solution.t
-        self.fold.settle()
+        self._settle()
+
+    def _settle(self) -> None:
+        for fact in self.fold.settle():
+            if isinstance(fact, BatchChecked):
+                self.book.add(fact.receipt, fact.shares)
+
+    def _sum_up(self, now: int) -> Iterator[VerifiedEvent]:
+        """The hours that are over."""
+        while (body := self.book.due(self.fold.ready)) is not None:
+            second = max(-(-max(now, body.to_ms) // 1000), self.newest.get("accounting", 0))
+            link = next_link(self.heads.get("accounting"))
+            event = self._sign(ACCOUNTING, build_summary(POOL, link, body, second), "accounting")
+            self.book.trust(parse_summary(event))
+            yield event
 
     def _state(self, blocks: dict[str, int], now: int) -> Iterator[VerifiedEvent]:
         """The statement of each block that can have one, matured at once, and a payout a row."""
@@ -222,11 +241,12 @@ class Maker:
             yield statement
             link = next_link(self.heads.get("accounting"))
             yield self._sign(ACCOUNTING, build_status(POOL, link, statement.id, MATURED, second), "accounting")
-            self.fold.settle()
+            self._settle()
             for row in expected.rows:
                 self.paid += 1
-                proof = {"token": hashlib.sha256(b"%d" % self.paid).hexdigest()}
-                body = PayoutBody(f"{self.paid}", row.miner, row.msat, 0, "00" * 32, "cashu", proof)
+                y, sat = "02" + hashlib.sha256(b"%d" % self.paid).hexdigest(), row.msat // 1000
+                proof = {"mint": "https://mint", "unit": "sat", "ys": [y], "amount": sat}
+                body = PayoutBody(f"{self.paid}", row.miner, 1000 * sat, 0, "00" * 32, "cashu", proof)
                 yield self._sign(
                     ZAPPER, build_payout(POOL, next_link(self.heads.get("payouts")), body, second), "payouts"
                 )

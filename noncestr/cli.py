@@ -20,6 +20,7 @@ from noncestr.keys_cli import keys_app, signer_app
 from noncestr.logs import set_up_logging
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 from noncestr.parts_cli import accounting_run, pool_app, web_app, zapper_app
+from noncestr.payouts_cli import payouts_app
 from noncestr.terms_cli import terms_app
 from noncestr.treasury_cli import treasury
 from noncestr.verify_cli import verify
@@ -40,6 +41,7 @@ app.add_typer(accounting_app, name="accounting")
 accounting_app.command("run")(accounting_run)
 app.add_typer(pool_app, name="pool")
 app.add_typer(zapper_app, name="zapper")
+app.add_typer(payouts_app, name="payouts")
 app.add_typer(web_app, name="web")
 app.add_typer(terms_app, name="terms")
 app.add_typer(alerts_app, name="alerts")

@@ -40,6 +40,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
+from noncestr.payout_desk import PayoutDesk, served
 from noncestr.payouts import STORE, Payouts, open_payouts, pays
 from noncestr.places import ANYWHERE, find_places, move_stratum
 from noncestr.presence import Presence, find_presence
@@ -176,7 +177,10 @@ class Pool:
             await enter(running(settings.run))
             around = replace(self._surroundings(chain, terms, bridge, names), privacy=settings)
             treasurer = Treasurer(self.clock.now_ms)
-            desk = Desk(lambda: {"watermarks": self._marks()}, {"close": self._close, "treasury": treasurer.told})
+            desk = Desk(
+                lambda: {"watermarks": self._marks()},
+                {"close": self._close, "treasury": treasurer.told, **served(self._payout_desk)},
+            )
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
             self._edge = edge
@@ -375,6 +379,9 @@ class Pool:
         )
         await stack.enter_async_context(running(server.run))
         return server.stats
+
+    def _payout_desk(self) -> PayoutDesk | None:
+        return None if self._payouts is None else self._payouts.desk(self.clock.now_ms)
 
     async def _start_payouts(
         self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting, miners: DemoMiners | None

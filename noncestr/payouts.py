@@ -1,6 +1,6 @@
 """The payouts of a pool: its wallets as rails, the zapper that uses them, and what an operator asks of it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from noncestr.joints import OwedByAccounting
 from noncestr.payout_backends import open_backend
 from noncestr.payout_chain import open_onchain
 from noncestr.payout_config import WALLETS
+from noncestr.payout_desk import PayoutDesk
 from noncestr.payout_policy import payout_limits
 from noncestr.running import running
 from relay_bridge.service import RelayBridge
@@ -45,6 +46,10 @@ class Payouts:
 
     zapper: Zapper
     store: SqliteIntentStore
+
+    def desk(self, now_ms: Callable[[], int]) -> PayoutDesk:
+        """Where an operator asks about them."""
+        return PayoutDesk(self.store, now_ms, self.zapper)
 
 
 @asynccontextmanager

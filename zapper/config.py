@@ -6,6 +6,9 @@ from nips.pool.address import PoolAddress
 from zapper.plan import PlanLimits
 from zapper.wishes import DEFAULT_ORDER
 
+# Orders to pay may be on their way to a wallet for minutes; after an invoice's end nobody takes them.
+UNKNOWN_GRACE_S = 600
+
 
 @dataclass(frozen=True, slots=True)
 class ZapperConfig:
@@ -27,7 +30,7 @@ class ZapperConfig:
     pay_timeout_s: float = 60
     fetch_timeout_s: float = 10
     receipt_wait_s: float = 10
-    unknown_grace_s: int = 600
+    unknown_grace_s: int = UNKNOWN_GRACE_S
     unknown_alert_s: int = 900
     backoff_first_s: int = 60
     backoff_cap_s: int = 6 * 3600

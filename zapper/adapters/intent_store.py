@@ -122,6 +122,19 @@ class SqliteIntentStore:
         rows = await self._rows(f"{_SELECT} WHERE state IN ({_states(OPEN)}) ORDER BY created_ms, payout_id")
         return [_intent(row) for row in rows]
 
+    async def newest(self, limit: int, *, miner: str | None = None, payout: str = "") -> list[Intent]:
+        """Payouts, newest first: of one miner, or whose id begins so."""
+        rows = await self._rows(
+            f"{_SELECT} WHERE (? IS NULL OR miner = ?) AND substr(payout_id, 1, ?) = ?"
+            " ORDER BY created_ms DESC, payout_id LIMIT ?",
+            miner,
+            miner,
+            len(payout),
+            payout,
+            limit,
+        )
+        return [_intent(row) for row in rows]
+
     async def holds(self, miner: str) -> dict[str, int]:
         """What this miner's payouts hold, by payout_id, in msat."""
         rows = await self._rows(f"{_SELECT} WHERE miner = ? AND state IN ({_states(HOLDING)})", miner)

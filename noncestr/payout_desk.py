@@ -1,0 +1,146 @@
+"""What an operator asks of the payouts: plan, run, show, retry, resolve. Plain values in and out, for the socket."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from nips.errors import InvalidKey
+from nips.nip19 import parse_pubkey
+from noncestr.errors import NoncestrError
+from zapper.adapters.intent_store import SqliteIntentStore
+from zapper.config import UNKNOWN_GRACE_S, ZapperStatus
+from zapper.errors import ZapperError
+from zapper.evidence import check_never_paid, check_preimage
+from zapper.payout import Intent, Step
+from zapper.plan import Plan
+from zapper.ports import Payee
+
+SERVICES = ("payouts_plan", "payouts_run", "payouts_show", "payouts_retry", "payouts_resolve")
+
+
+class Rounds(Protocol):
+    """The zapper, as far as this goes."""
+
+    status: ZapperStatus
+
+    async def plan(self) -> Plan: ...
+    async def pay_round(self) -> Plan: ...
+    async def reconcile(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutDesk:
+    """`zapper` is None on the folder of a pool that does not run: then nothing is planned and nothing is paid."""
+
+    store: SqliteIntentStore
+    now_ms: Callable[[], int]
+    zapper: Rounds | None = None
+    grace_s: int = UNKNOWN_GRACE_S
+
+    def services(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        """By name, as the socket serves them."""
+        return {name: getattr(self, name.removeprefix("payouts_")) for name in SERVICES}
+
+    def _zapper(self) -> Rounds:
+        if self.zapper is None:
+            raise NoncestrError("the pool does not run: only it reads the log, and so knows what is owed")
+        return self.zapper
+
+    async def plan(self) -> dict[str, Any]:
+        """What a round would do now. Pays nothing."""
+        zapper = self._zapper()
+        return _plain(await zapper.plan(), zapper.status)
+
+    async def run(self) -> dict[str, Any]:
+        """A round at once, besides the schedule's; what it set out to do."""
+        zapper = self._zapper()
+        plan = await zapper.pay_round()
+        return _plain(plan, zapper.status)
+
+    async def show(self, which: str, limit: int) -> dict[str, Any]:
+        """Payouts, newest first, and payees that can't be paid; `which`: a payout's id or its beginning, an npub or key
+        in hex, or "" for all.
+        """
+        miner = _miner(which)
+        found = await self.store.newest(limit, miner=miner, payout="" if miner else which)
+        if which and miner is None and not found:
+            raise NoncestrError(f"there is no payout and no miner {which!r}")
+        payees = [payee for payee in await self.store.payees() if miner in (None, payee.miner)]
+        return {
+            "payouts": [_row(intent) for intent in found],
+            "payees": [] if which and miner is None else [asdict(payee) for payee in payees],
+        }
+
+    async def retry(self, which: str) -> dict[str, Any]:
+        """Have a miner tried again in the next round, whatever went before; "" for every miner."""
+        miner = _miner(which)
+        if which and miner is None:
+            raise NoncestrError(f"{which!r} is no npub")
+        payees = [payee for payee in await self.store.payees() if miner in (None, payee.miner)]
+        for payee in payees:
+            await self.store.set_payee(replace(Payee(payee.miner, 0, 0, ""), named=payee.named))
+        return {"retried": [payee.miner for payee in payees]}
+
+    async def resolve(self, payout_id: str, preimage: str, never_paid: str) -> dict[str, Any]:
+        """End a payout whose outcome is unknown by what the operator brings: its preimage, or, once its invoice can't
+        be paid any more, the word (with its reason) that it never was.
+        """
+        intent = await self.store.get(payout_id)
+        if intent is None:
+            raise NoncestrError(f"there is no payout {payout_id!r}: give its whole id")
+        now_ms = self.now_ms()
+        try:
+            if preimage:
+                proof = check_preimage(intent, preimage)
+                changes: dict[str, Any] = {"preimage": proof, "reason": ""}
+                after = await self.store.advance(intent, Step.PAID, now_ms, **changes)
+            else:
+                check_never_paid(intent, grace_s=self.grace_s, now_s=now_ms // 1000)
+                if intent.state.value == "sending":
+                    intent = await self.store.advance(intent, Step.UNCLEAR, now_ms)
+                reason = f"the operator says it was never paid: {never_paid}"
+                after = await self.store.advance(intent, Step.REFUSED, now_ms, reason=reason)
+        except ZapperError as error:
+            raise NoncestrError(str(error)) from error
+        if self.zapper is not None:
+            # The record of what is settled is signed and published by the one who always does.
+            await self.zapper.reconcile()
+        return _row(after)
+
+
+def served(desk: Callable[[], PayoutDesk | None]) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+    """The services of a desk that is not there yet, or never will be: without a wallet nothing is paid."""
+
+    def named(name: str) -> Callable[..., Awaitable[Any]]:
+        async def serve(*args: Any) -> Any:
+            found = desk()
+            if found is None:
+                raise NoncestrError("nobody is paid by this pool (or not yet): [payouts] names the wallet")
+            return await found.services()[name](*args)
+
+        return serve
+
+    return {name: named(name) for name in SERVICES}
+
+
+def _miner(which: str) -> str | None:
+    if not which:
+        return None
+    try:
+        return parse_pubkey(which)
+    except InvalidKey:
+        return None
+
+
+def _row(intent: Intent) -> dict[str, Any]:
+    return {**asdict(intent), "state": intent.state.value}
+
+
+def _plain(plan: Plan, status: ZapperStatus) -> dict[str, Any]:
+    return {
+        "blocked": status.blocked,
+        "payouts": [[planned.miner, planned.amount_msat] for planned in plan.payouts],
+        "waiting": {miner: status.why_unpaid.get(miner, reason) for miner, reason in plan.waiting.items()},
+        "unpaid": dict(status.why_unpaid),
+        "unknown": list(status.unknown),
+    }

@@ -1,0 +1,120 @@
+"""`noncestr payouts`: what would be paid, what was, and what an operator can do about the rest."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+import typer
+
+from noncestr.errors import NoncestrError
+from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
+
+payouts_app = typer.Typer(help="Payouts: dry run, a round now, history, retries, unknown ones.", no_args_is_help=True)
+
+# A round waits for slow payees and their receipts.
+ROUND_S = 600.0
+
+
+def _answer(data: Path, name: str, *args: Any, timeout_s: float = 60.0) -> Any:
+    """From the pool that runs on the folder, else from the folder itself, which nobody else then has."""
+    from noncestr.clock import WallClock  # the heavy imports are for the commands that need them
+    from noncestr.control import CONTROL, ask
+    from noncestr.payout_desk import PayoutDesk
+    from noncestr.payouts import STORE
+    from noncestr.running import only_one
+    from zapper.adapters.intent_store import open_intent_store
+
+    async def answer() -> Any:
+        try:
+            with only_one(data):
+                if not (data / STORE).exists():
+                    raise NoncestrError(f"{data} has no payouts yet")
+                async with open_intent_store(data / STORE) as store:
+                    serve: Callable[..., Awaitable[Any]]
+                    serve = PayoutDesk(store, WallClock().now_ms).services()[name]
+                    return await serve(*args)
+        except NoncestrError:
+            if not (data / CONTROL).exists():
+                raise
+        return await ask(data, name, *args, timeout_s=timeout_s)
+
+    if not data.is_dir():
+        raise NoncestrError(f"{data} is no folder of a pool")
+    return anyio.run(answer, backend_options=BACKEND_OPTIONS)
+
+
+@payouts_app.command("plan")
+def plan(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
+    """A dry run: who would be paid how much now, and why others would not. Pays nothing."""
+    _show_plan(_answer(data, "payouts_plan"), as_json)
+
+
+@payouts_app.command("run")
+def run(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
+    """Pay a round now, besides the schedule's."""
+    _show_plan(_answer(data, "payouts_run", timeout_s=ROUND_S), as_json)
+
+
+@payouts_app.command("show")
+def show(
+    which: Annotated[str, typer.Argument(help="A payout's id, its beginning, or an npub; all without.")] = "",
+    data: DataOption = Path("data"),
+    limit: Annotated[int, typer.Option("--limit", help="So many payouts, the newest first.", min=1)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show payouts, and who can't be paid and why (dead letters too)."""
+    found = _answer(data, "payouts_show", which, limit)
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+        return
+    from noncestr.payout_tables import show_payouts
+
+    show_payouts(found)
+
+
+@payouts_app.command("retry")
+def retry(
+    npub: Annotated[str, typer.Argument(help="Whom to try again; everybody without.")] = "",
+    data: DataOption = Path("data"),
+) -> None:
+    """Try payees that failed, dead letters too, again in the next round."""
+    from noncestr.payout_tables import short
+
+    retried = _answer(data, "payouts_retry", npub)["retried"]
+    typer.echo(
+        "\n".join(f"{short(miner)} is tried again in the next round" for miner in retried) or "nobody has failed"
+    )
+
+
+@payouts_app.command("resolve")
+def resolve(
+    payout: Annotated[str, typer.Argument(help="The payout's whole id.")],
+    data: DataOption = Path("data"),
+    preimage: Annotated[
+        str, typer.Option("--preimage", help="It was paid: the preimage, in hex, that proves it.")
+    ] = "",
+    never_paid: Annotated[
+        str,
+        typer.Option("--never-paid", help="It was not: how you know. Only once its invoice can't be paid any more."),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """End a payout whose outcome is unknown, by evidence that is checked."""
+    if bool(preimage) == bool(never_paid):
+        raise NoncestrError("give one of --preimage and --never-paid")
+    row = _answer(data, "payouts_resolve", payout, preimage, never_paid)
+    if as_json:
+        typer.echo(msgspec.json.encode(row))
+        return
+    typer.echo(f"payout {row['payout_id']} is {row['state']}")
+
+
+def _show_plan(found: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+        return
+    from noncestr.payout_tables import show_plan
+
+    show_plan(found)

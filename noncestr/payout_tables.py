@@ -35,15 +35,15 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
-def show_plan(found: Mapping[str, Any]) -> None:
-    """The round's payouts and whoever waits, with sums."""
+def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
+    """The round's payouts and whoever waits, with sums; `paid`: it was no dry run."""
     console = _console()
     if found["blocked"]:
         console.print(f"nothing is paid: {found['blocked']}", markup=False)
     table = Table("miner", "sat", "what happens", box=None)
     table.columns[1].justify = "right"
     for miner, msat in found["payouts"]:
-        table.add_row(short(miner), sat(msat), found["unpaid"].get(miner, "is paid"))
+        table.add_row(short(miner), sat(msat), found["unpaid"].get(miner, "is paid") if paid else "would be paid")
     for miner, reason in found["waiting"].items():
         table.add_row(short(miner), "", f"waits: {reason}")
     if table.row_count:

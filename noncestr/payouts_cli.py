@@ -48,13 +48,13 @@ def _answer(data: Path, name: str, *args: Any, timeout_s: float = 60.0) -> Any:
 @payouts_app.command("plan")
 def plan(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
     """A dry run: who would be paid how much now, and why others would not. Pays nothing."""
-    _show_plan(_answer(data, "payouts_plan"), as_json)
+    _show_plan(_answer(data, "payouts_plan"), as_json, paid=False)
 
 
 @payouts_app.command("run")
 def run(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
     """Pay a round now, besides the schedule's."""
-    _show_plan(_answer(data, "payouts_run", timeout_s=ROUND_S), as_json)
+    _show_plan(_answer(data, "payouts_run", timeout_s=ROUND_S), as_json, paid=True)
 
 
 @payouts_app.command("show")
@@ -111,10 +111,10 @@ def resolve(
     typer.echo(f"payout {row['payout_id']} is {row['state']}")
 
 
-def _show_plan(found: Any, as_json: bool) -> None:
+def _show_plan(found: Any, as_json: bool, *, paid: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return
     from noncestr.payout_tables import show_plan
 
-    show_plan(found)
+    show_plan(found, paid=paid)

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from nips.nip01 import VerifiedEvent
+
 # Where an entry stands in its list: (number, 64 hex digits), ascending.
 Place = tuple[int, str]
 
@@ -84,6 +86,13 @@ class ReadModel(Protocol):
 
     async def metrics(self) -> str:
         """The pool in OpenMetrics text."""
+
+
+class Attestations(Protocol):
+    """Takes miners' attestations (4222)."""
+
+    async def take(self, event: VerifiedEvent) -> None:
+        """Publish one. Raises client_web.api.answers.Refused, with the reason, for what is not good."""
 
 
 class RelayGate(Protocol):

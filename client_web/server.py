@@ -29,7 +29,7 @@ from client_web.api.answers import PUBLIC, answer
 from client_web.api.application import PATH, create_api, on_failure, on_http_error
 from client_web.api.limits import ApiGate, Network
 from client_web.headers import SecurityHeaders
-from client_web.ports import ReadModel, RelayGate
+from client_web.ports import Attestations, ReadModel, RelayGate
 from client_web.site import RELAY_PATH, Site
 
 STATIC = Path(__file__).parent / "static"
@@ -45,6 +45,7 @@ def create_app(
     live: LiveFeed | None = None,
     proxies: tuple[Network, ...] = (),
     clock_ms: Callable[[], int] = now_ms,
+    attestations: Attestations | None = None,
 ) -> FastAPI:
     """The ASGI application of one pool's site. `live` is closed by whoever gave it; `proxies`: whose X-Forwarded-For
     tells who asks; `clock_ms`: what the API's limits go by.
@@ -95,7 +96,7 @@ def create_app(
     ):
         app.add_api_route(path, endpoint, methods=_READ, response_model=None)
     app.add_api_websocket_route(RELAY_PATH, relay)
-    app.mount(PATH, create_api(read_model, site.config(), live or LiveFeed(read_model)), name="api")
+    app.mount(PATH, create_api(read_model, site.config(), live or LiveFeed(read_model), attestations), name="api")
     app.mount("/", _PageFiles(directory=STATIC, html=True), name="page")
     return app
 

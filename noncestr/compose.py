@@ -19,6 +19,7 @@ from nips.pool.address import PoolAddress
 from noncestr import __version__
 from noncestr.alert_parts import make_watch
 from noncestr.archived import Archived, kept
+from noncestr.attestations import WebAttestations
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
 from noncestr.citizen_parts import make_citizen
@@ -243,7 +244,7 @@ class Pool:
                 clock=self.clock,
             )
             await enter(looping(watch.run))
-            await self._start_web(stack, read_api, terms)
+            await self._start_web(stack, read_api, terms, bridge)
             await promises.announce()
             self._is_up = True
             if self.is_regtest:
@@ -406,7 +407,9 @@ class Pool:
         )
         return lambda: payouts.zapper.status
 
-    async def _start_web(self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper) -> None:
+    async def _start_web(
+        self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper, bridge: RelayBridge
+    ) -> None:
         site = Site(
             pool=self.address.pubkey,
             network=self.address.network,
@@ -418,7 +421,9 @@ class Pool:
             names=self._presence().names,
             name_relays=self._presence().relays,
         )
-        await start_web(stack, site, read_api, RelayProxy(self.relays[0]), self.config.web, self.places.web)
+        attestations = WebAttestations(self.address, bridge, read_api.knows, self.clock.now_ms)
+        relay = RelayProxy(self.relays[0])
+        await start_web(stack, site, read_api, relay, self.config.web, self.places.web, attestations)
 
     def _demo_miners(self, bridge: RelayBridge) -> DemoMiners:
         host = "127.0.0.1" if self.places.stratum.host == ANYWHERE else self.places.stratum.host

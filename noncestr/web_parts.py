@@ -14,7 +14,7 @@ from accounting.service import Accounting
 from client_web.adapters.http_server import bind, serve
 from client_web.adapters.live import LiveFeed
 from client_web.api.limits import parse_proxies
-from client_web.ports import RelayGate
+from client_web.ports import Attestations, RelayGate
 from client_web.server import create_app
 from client_web.site import Site
 from noncestr.addresses import Bound
@@ -83,11 +83,17 @@ async def open_read_api(
 
 
 async def start_web(
-    stack: AsyncExitStack, site: Site, read_api: ReadApi, relay: RelayGate, config: WebConfig, place: Bound
+    stack: AsyncExitStack,
+    site: Site,
+    read_api: ReadApi,
+    relay: RelayGate,
+    config: WebConfig,
+    place: Bound,
+    attestations: Attestations | None = None,
 ) -> None:
     """Serve until the stack closes. Raises OSError when the port is taken, ValueError for a proxy that is none."""
     live = LiveFeed(read_api)
-    app = create_app(site, read_api, relay, live=live, proxies=parse_proxies(config.proxies))
+    app = create_app(site, read_api, relay, live=live, proxies=parse_proxies(config.proxies), attestations=attestations)
     await stack.enter_async_context(running(serve, app, bind(place.host, place.port)))
     # Before the server is told to stop, or it would wait for readers who never leave.
     stack.callback(live.close)

@@ -13,6 +13,7 @@ from nips.nip05 import ROOT
 from nips.pool.address import PoolAddress
 from noncestr.accounting_run import no_reload
 from noncestr.addresses import free_port
+from noncestr.attestations import WebAttestations
 from noncestr.config import Config
 from noncestr.garbage import calm, collect_calmly
 from noncestr.lifetime import run_until_signal
@@ -80,7 +81,9 @@ class LoneWeb:
                 outpost.bridge, outpost.relays, outpost.clock.now_ms, allow_http_loopback=pool.network == REGTEST
             ),
         )
-        await start_web(stack, self._site(), api, RelayProxy(outpost.relays[0]), self._config.web, self._place)
+        attestations = WebAttestations(pool, outpost.bridge, api.knows, outpost.clock.now_ms)
+        relay = RelayProxy(outpost.relays[0])
+        await start_web(stack, self._site(), api, relay, self._config.web, self._place, attestations)
         calm()
         await stack.enter_async_context(looping(collect_calmly))
         outpost.say(f"web: http://{reachable(self._place.host)}:{self._place.port}")

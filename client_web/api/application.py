@@ -8,11 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from client_web.api.answers import Refused, refusal
+from client_web.api.attest import attest_router
 from client_web.api.books import books_router
 from client_web.api.miners import miners_router
 from client_web.api.models import Error
 from client_web.api.pool import pool_router
-from client_web.ports import ReadModel
+from client_web.ports import Attestations, ReadModel
 
 PATH: Final = "/api/v1"
 DESCRIPTION: Final = """What a pool's signed log says, as JSON. It is a convenience: everything here can be computed
@@ -29,7 +30,9 @@ class Live(Protocol):
         """The answer to one more reader. Raises Refused."""
 
 
-def create_api(model: ReadModel, config: dict[str, Any], live: Live) -> FastAPI:
+def create_api(
+    model: ReadModel, config: dict[str, Any], live: Live, attestations: Attestations | None = None
+) -> FastAPI:
     """The API of one pool; `config` is what the site says of itself."""
     api = FastAPI(
         title="noncestr",
@@ -47,7 +50,8 @@ def create_api(model: ReadModel, config: dict[str, Any], live: Live) -> FastAPI:
     api.add_exception_handler(RequestValidationError, _on_bad_question)
     api.add_exception_handler(Refused, _on_refused)
     api.add_exception_handler(Exception, on_failure)
-    for router in (pool_router(model, config), miners_router(model), books_router(model)):
+    routers = (pool_router(model, config), miners_router(model), books_router(model), attest_router(attestations))
+    for router in routers:
         api.include_router(router)
 
     async def tell(request: Request) -> Response:

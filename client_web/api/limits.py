@@ -28,7 +28,7 @@ class Limit:
 READ: Final = Limit("read", 10, 60)
 # Lists of everybody, and a year of a miner, are reckoned anew each time, a tenth of a second in a pool of 10,000.
 FLAT: Final = Limit("flat", 0.2, 5)
-FLAT_PATHS: Final = re.compile(r"/api/v1/(balance|total|miners/[^/]*/taxes\.csv)")
+FLAT_PATHS: Final = re.compile(r"/api/v1/(balance|total|attest|miners/[^/]*/taxes\.csv)")
 # Addresses remembered, some 300 bytes each. When so many ask within a bucket's time, the others share one.
 MAX_ADDRESSES: Final = 10_000
 _OTHERS: Final = "others"
@@ -146,10 +146,10 @@ class ApiGate:
 async def _preflight(send: Send) -> None:
     headers = {
         **PUBLIC,
-        "access-control-allow-methods": "GET, HEAD",
-        "access-control-allow-headers": "If-None-Match, Cache-Control, Last-Event-ID",
+        "access-control-allow-methods": "GET, HEAD, POST",
+        "access-control-allow-headers": "If-None-Match, Cache-Control, Content-Type, Last-Event-ID",
         "access-control-max-age": "86400",
-        "allow": "GET, HEAD, OPTIONS",
+        "allow": "GET, HEAD, POST, OPTIONS",
     }
     await _send(send, 204, headers, b"")
 

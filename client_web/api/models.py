@@ -344,6 +344,12 @@ class Treasury(Strict):
     holdings: list[Holding]
 
 
+class Attested(Strict):
+    """The attestation that was taken, by its event's id."""
+
+    id: Hex
+
+
 class Config(BaseModel):
     """What anybody must know to follow or join the pool."""
 

@@ -150,7 +150,7 @@ async def test_a_browser_of_another_origin_may_ask_with_its_etag(client: httpx.A
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "If-None-Match" in answer.headers["access-control-allow-headers"]
-    assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD, POST"
 
 
 async def test_the_moment_of_an_answer_is_no_change_of_it(client: httpx.AsyncClient, model: FakeReadModel) -> None:

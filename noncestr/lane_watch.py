@@ -28,6 +28,7 @@ log = logging.getLogger("noncestr.lanes")
 LOOK_S: Final = 1.0
 # A lane that could not be closed by itself is tried again after this.
 RETRY_S: Final = 60.0
+SECOND_MS: Final = 1000
 
 
 class Clock(Protocol):
@@ -118,13 +119,20 @@ class LaneWatch:
     async def _close_overdue(self, marks: Sequence[Mark]) -> None:
         running = set(self._running())
         for mark in marks:
-            if mark.quiet_ms < self.grace_ms or mark.key in running:
+            if self._silence_ms(mark, mark.to_ms) < self.grace_ms or mark.key in running:
                 continue
             try:
                 await self.close(mark.name, at_once=False)
             except NoncestrError as error:
                 log.error("lane %s is not closed: %s", mark.name, error)
                 self._retry_at = anyio.current_time() + RETRY_S
+
+    def _silence_ms(self, mark: Mark, newest_ms: int) -> int:
+        """How long a lane is silent whose newest batch ends at `newest_ms`, by the second that terms signed now would
+        be dated: so their readers reckon its grace.
+        """
+        dated_ms = self._clock.now_ms() // SECOND_MS * SECOND_MS
+        return min(mark.quiet_ms, max(0, dated_ms - newest_ms))
 
     async def close(self, name: str, *, at_once: bool) -> dict[str, Any]:
         """Close a lane, NPUB/NUMBER, at its last batch. `at_once`: whether its grace is over or not.
@@ -137,7 +145,7 @@ class LaneWatch:
             with self._gate.hold([key.edge]) as hold:
                 end, newest_ms = await self._end_of(key, lane)
                 mark = next(mark for mark in self.marks() if mark.key == key)
-                quiet_ms = min(mark.quiet_ms, max(0, self._clock.now_ms() - newest_ms))
+                quiet_ms = self._silence_ms(mark, newest_ms)
                 if not at_once and quiet_ms < self.grace_ms:
                     raise NoncestrError(
                         f"lane {name} is silent for {quiet_ms // 1000} s while we listen, its grace is"

@@ -188,6 +188,17 @@ async def test_lanes_are_closed_unasked_only_where_that_is_wanted(
     assert len(rig.issued) == closed
 
 
+async def test_the_grace_is_over_by_the_second_that_terms_are_dated() -> None:
+    """Terms dated a part of a second too early would convict the pool of closing a lane that lived on."""
+    rig = Rig()
+    over = T0 + 2000 + GRACE_MS
+    rig.now = over + 999
+    mark = SimpleNamespace(quiet_ms=10 * GRACE_MS)
+    for newest, quiet in ((over, 0), (over - GRACE_MS + 1, GRACE_MS - 1), (over - GRACE_MS, GRACE_MS)):
+        assert rig.watch._silence_ms(cast(Any, mark), newest) == quiet
+    assert rig.watch._silence_ms(cast(Any, SimpleNamespace(quiet_ms=5)), T0) == 5
+
+
 async def test_a_pool_that_was_away_gives_every_lane_its_grace_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its edges could not reach it: neither it nor its operator closes their lanes for that."""
     monkeypatch.setattr("noncestr.lane_watch.LOOK_S", 0.001)

@@ -326,7 +326,7 @@ def test_edges_on_both_sides_of_a_cut_a_close_with_a_backlog_and_an_end_for_good
     # Cut off again, until the grace is over: the operator closes the lane, and statements go on.
     scene.wire.cut()
     scene.until(lambda: scene.lane(0)["silent"] and scene.lane(0)["holds_up"], "the lane to be seen silent")
-    scene.until(lambda: scene.lane(0)["quiet_ms"] > GRACE_S * 1000, "the grace to be over")
+    scene.until(lambda: scene.lane(0)["quiet_ms"] > (GRACE_S + 1) * 1000, "the grace to be over")
     status, closed = scene.command("edge", "close", lane, "--data", str(scene.data))
     assert status == 0, closed
     waited = {held["block"] for held in closed["waited_for_it"]}
@@ -400,7 +400,7 @@ def test_an_edge_killed_while_cut_off_comes_back_before_the_close_and_after(scen
 
     # The same, and the lane is closed while the edge is dead: it starts without knowing.
     dark = killed_in_the_dark(0)
-    scene.until(lambda: scene.lane(0)["quiet_ms"] > GRACE_S * 1000, "the grace to be over")
+    scene.until(lambda: scene.lane(0)["quiet_ms"] > (GRACE_S + 1) * 1000, "the grace to be over")
     status, closed = scene.command("edge", "close", f"{scene.edge_npub}/0", "--data", str(scene.data))
     assert status == 0, closed
     scene.edge = scene.start_edge()
@@ -418,7 +418,7 @@ def test_an_edge_killed_while_cut_off_comes_back_before_the_close_and_after(scen
 
     # Dead again, and closed; this time it hears of it at its start.
     dark = killed_in_the_dark(1)
-    scene.until(lambda: scene.lane(1)["quiet_ms"] > GRACE_S * 1000, "the grace to be over")
+    scene.until(lambda: scene.lane(1)["quiet_ms"] > (GRACE_S + 1) * 1000, "the grace to be over")
     status, closed = scene.command("edge", "close", f"{scene.edge_npub}/1", "--data", str(scene.data))
     assert status == 0, closed
     scene.wire.heal()

@@ -31,10 +31,12 @@ class NotYet:
 
 
 def check_offers(terms: TermsBody) -> None:
-    """Raises UnsupportedOffer for a scheme that is not computed here: an accounting must not start with it."""
+    """Raises UnsupportedOffer for what is not computed here: an accounting must not start with it."""
     for name, offer in terms.offers.items():
         if offer.scheme not in (*blocks.SCHEMES, *periods.SCHEMES):
             raise UnsupportedOffer(name, offer.scheme)
+        if offer.loyalty is not None:
+            raise UnsupportedOffer(name, f"{offer.scheme} with a loyalty bonus")
 
 
 def holds(scheme: str) -> bool:
@@ -95,6 +97,8 @@ def expected_statement(lanes: Lanes, block: BlockSeen, held: Held = NOTHING_HELD
 
     Raises UnsupportedOffer.
     """
+    if block.terms.body.offers[block.offer].loyalty is not None:
+        raise UnsupportedOffer(block.offer, f"{block.scheme} with a loyalty bonus")
     behind = lanes.behind(block.found_ms)
     if behind is not None:
         return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {block.found_ms}")
@@ -240,6 +244,8 @@ def compare_statement(
 
     Raises UnsupportedOffer.
     """
+    if block.terms.body.offers[block.offer].loyalty is not None:
+        raise UnsupportedOffer(block.offer, f"{block.scheme} with a loyalty bonus")
     cuts = named_cuts(lanes, statement)
     counted = _count(lanes, block, cuts, held)
     oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)

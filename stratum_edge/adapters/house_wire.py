@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -128,12 +128,18 @@ class Link:
             if not isinstance(error, EdgeError):
                 log.exception("%s failed", frame.name)
             data = _encode(Frame(What.REFUSAL, frame.number, frame.name, [type(error).__name__, str(error)]))
-        self._send(data)
+        with suppress(HouseGone):  # whoever asked has gone
+            self._send(data)
 
     def _send(self, data: bytes) -> None:
-        if not self.is_open:
+        # A process that was killed may have closed the socket before we have read to its end; uvloop then refuses the
+        # write with an error of its own.
+        if not self.is_open or self._writer.is_closing():
             raise HouseGone("the other process has gone")
-        self._writer.writelines((_LENGTH.pack(len(data)), data))
+        try:
+            self._writer.writelines((_LENGTH.pack(len(data)), data))
+        except (OSError, RuntimeError) as error:
+            raise HouseGone(f"the other process has gone: {error}") from None
 
     async def call(self, name: str, *args: Any) -> Any:
         """Ask the other side. Raises HouseGone, HouseRefused, or what it raised of SourceUnavailable, NameRefused."""
@@ -149,8 +155,9 @@ class Link:
 
     def tell(self, name: str, *args: Any) -> None:
         """Say something that asks for no answer; nothing when the other side has gone."""
-        if self.is_open:
-            self._send(_encode(Frame(What.TELL, 0, name, list(args))))
+        data = _encode(Frame(What.TELL, 0, name, list(args)))
+        with suppress(HouseGone):
+            self._send(data)
 
     def close(self) -> None:
         """End the connection; calls that wait fail."""
@@ -162,6 +169,15 @@ class Link:
                 waiting.set_exception(HouseGone("the other process has gone"))
         self._waiting.clear()
         self._writer.close()
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """The single exceptions of nested groups, in order: a log cuts deep ones off."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
 
 
 @contextmanager
@@ -228,6 +244,10 @@ async def serve_links(
                         attending.cancel_scope.cancel()
                 except* HouseGone:
                     pass  # it went while it was asked something
+                except* Exception as failures:
+                    # One link is lost, and its process starts anew; the house and its other lanes go on.
+                    for failure in leaves(failures):
+                        log.error("a link of the house failed", exc_info=failure)
 
             def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 tasks.start_soon(attend, Link(reader, writer, *serve()))

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from stratum_edge.adapters.house_wire import MAX_FRAME, Link, open_link, serve_links
@@ -150,3 +151,27 @@ async def test_a_socket_left_behind_is_replaced_and_a_long_path_served(tmp_path:
             (folder / "kept").rename(pair.path)
     with pytest.raises(HouseGone, match="nothing answers"):
         await open_link(pair.path, {}, {})
+
+
+async def test_a_killed_process_is_one_that_has_gone(tmp_path: Path) -> None:
+    """The socket breaks under a write before its end was read: that is no error of the house."""
+    path = tmp_path / "other.sock"
+    gone = anyio.Event()
+
+    async def other(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+        gone.set()
+
+    server = await asyncio.start_unix_server(other, str(path))
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    link = Link(reader, writer, {}, {})
+    await gone.wait()
+    # Nobody reads: only writing shows it, first to the socket, then to us.
+    for _ in range(100):
+        link.tell("said", bytes(100_000))
+        await anyio.lowlevel.checkpoint()
+    assert link.is_open
+    with pytest.raises(HouseGone):
+        await link.call("add", 1, 1)
+    link.close()
+    server.close()

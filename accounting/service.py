@@ -63,7 +63,7 @@ class Clock(Protocol):
 @dataclass(frozen=True, slots=True)
 class AccountingConfig:
     """How often things are done, seconds. Balances and statistics go out on change only, per miner at most once in
-    their interval: at 15 s and 10,000 busy miners that is 1,300 events a second, so a large pool sets 300 (67).
+    their interval: the more miners are busy the rarer (accounting.views.interval_ms).
     """
 
     balance_interval_s: float = 15.0

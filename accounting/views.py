@@ -16,6 +16,17 @@ from nips.pool.views import MinerStatistics, build_balance, build_miner_statisti
 MAX_AT_ONCE = 100
 
 
+# The more miners are busy, the rarer each one is told of, up to this: so that a pool of 10,000 publishes as many events
+# a second (67) as one of 500.
+SLOWEST_MS = 300_000
+MS_A_MINER = 30
+
+
+def interval_ms(fastest_ms: int, miners: int) -> int:
+    """How often a miner is told of at most, when so many are busy."""
+    return max(fastest_ms, min(SLOWEST_MS, MS_A_MINER * miners))
+
+
 class Said(Protocol):
     """What was published last at an address: when (Unix seconds), and what it said as far as it matters."""
 
@@ -78,9 +89,9 @@ class Views:
             self._add_miner(views, fold, now_ms, miner)
         return views
 
-    def _is_due(self, address: str, interval_ms: int, now_ms: int) -> bool:
+    def _is_due(self, address: str, every_ms: int, now_ms: int) -> bool:
         said = self._said.get(address)
-        return said is None or now_ms >= said[0] * 1000 + interval_ms
+        return said is None or now_ms >= said[0] * 1000 + every_ms
 
     def _say(self, views: list[View], address: str, says: str, unsigned: UnsignedEvent) -> None:
         said = self._said.get(address)
@@ -97,7 +108,7 @@ class Views:
 
     def _add_balance(self, views: list[View], fold: Fold, now_ms: int, miner: str, head: Head | None) -> None:
         address = f"{BALANCE}:{miner}"
-        if self._is_due(address, self._balance_ms, now_ms):
+        if self._is_due(address, interval_ms(self._balance_ms, len(self._lively)), now_ms):
             del self._balances[miner]
             balance = fold.ledger.balance(miner, head)
             known = self._settings.of(miner)
@@ -108,7 +119,7 @@ class Views:
 
     def _add_miner(self, views: list[View], fold: Fold, now_ms: int, miner: str) -> None:
         address = f"{STATISTICS}:{miner}"
-        if not self._is_due(address, self._statistics_ms, now_ms):
+        if not self._is_due(address, interval_ms(self._statistics_ms, len(self._lively)), now_ms):
             return
         stats = fold.statistics.miner_statistics(miner, now_ms)
         if stats is None or not any(stats.hashrate.values()):

@@ -39,9 +39,12 @@ class Model(Protocol):
     async def pool(self) -> dict[str, Any]:
         """The numbers."""
 
+    async def treasury(self) -> dict[str, Any] | None:
+        """Debts and funds, as `accounting.treasury.to_json` has them."""
+
 
 class AlertWatch:
-    """`facts` gives what the read model does not say: payouts under way, treasury, node."""
+    """`facts` gives what the read model does not say: payouts under way, the node."""
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class AlertWatch:
             now_ms=self._now_ms(),
             health=await self._model.health(),
             lanes=pool.get("lanes", ()),
+            treasury=await self._model.treasury(),
             free_bytes=shutil.disk_usage(self._data).free,
             **await self._facts(),
         )

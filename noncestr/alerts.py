@@ -32,9 +32,8 @@ class AlertLimits:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is looked at. `health`, `lanes`: the read model's; `oldest_payout_ms`: when the oldest open payout was begun
-    (Unix ms), None without one; `dead`: miners that can't be paid and why; `owed_msat`, `funds_msat`: None where nobody
-    can say.
+    """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open payout
+    was begun (Unix ms), None without one; `dead`: miners that can't be paid and why.
     """
 
     now_ms: int
@@ -42,8 +41,7 @@ class Facts:
     lanes: Sequence[Mapping[str, Any]] = ()
     oldest_payout_ms: int | None = None
     dead: Mapping[str, str] | None = None
-    owed_msat: int | None = None
-    funds_msat: int | None = None
+    treasury: Mapping[str, Any] | None = None
     free_bytes: int | None = None
     node_lost_ms: int = 0
 
@@ -69,9 +67,8 @@ def _money(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
     if zapper["alerts"]:
         ids = ", ".join(zapper["alerts"][:SHOWN])
         yield Alert("unknown", f"{len(zapper['alerts'])} payouts have been unknown for too long: {ids}")
-    if facts.owed_msat is not None and facts.funds_msat is not None and facts.funds_msat < facts.owed_msat:
-        text = f"The treasury holds {sat_text(facts.funds_msat)}, miners are owed {sat_text(facts.owed_msat)}"
-        yield Alert("treasury", text, settles=True)
+    if facts.treasury is not None and facts.treasury["alert"]:
+        yield Alert("treasury", f"Treasury: {facts.treasury['alert']}", settles=True)
     oldest = facts.oldest_payout_ms
     if oldest is not None and facts.now_ms - oldest > limits.payout_ms:
         yield Alert("oldest", f"A payout has been under way for {(facts.now_ms - oldest) // HOUR_MS} hours")
@@ -167,9 +164,10 @@ def report(facts: Facts, pool: Mapping[str, Any], troubles: Iterable[str]) -> st
         f"{counted(pool['blocks_found'], 'block')} so far, the chain is at {pool['height']}.",
         f"{counted(facts.health['parts']['zapper']['settled'], 'payout')} since the start.",
     ]
-    if facts.owed_msat is not None:
-        funds = "" if facts.funds_msat is None else f", the treasury holds {sat_text(facts.funds_msat)}"
-        lines.append(f"Miners are owed {sat_text(facts.owed_msat)}{funds}.")
+    if facts.treasury is not None:
+        held = facts.treasury["funds_msat"]
+        funds = "" if held is None else f", the treasury holds {sat_text(held)}"
+        lines.append(f"Miners are owed {sat_text(facts.treasury['owed_msat'])}{funds}.")
     lasting = list(troubles)
     lines += [f"Trouble: {text}" for text in lasting] if lasting else ["No trouble is known."]
     return "\n".join(lines)

@@ -37,6 +37,9 @@ class FakePool:
     async def pool(self):
         return {"hashrate_hs": {"1h": "5"}, "miners": 1, "workers": 1, "blocks_found": 2, "height": 3, "lanes": []}
 
+    async def treasury(self):
+        return None
+
     async def send(self, title, text):
         self.sent.append((title, text))
         return ["json"] if self.refusing else []

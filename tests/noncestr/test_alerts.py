@@ -24,8 +24,7 @@ WELL = Facts(
         },
     },
     lanes=({"lane": "npub1edge/0", "quiet_ms": 30_000},),
-    owed_msat=5_000,
-    funds_msat=5_000,
+    treasury={"owed_msat": 5_000, "funds_msat": 5_000, "alert": None},
     free_bytes=2**40,
 )
 
@@ -44,7 +43,7 @@ def test_a_pool_that_is_well():
     [
         (part("zapper", blocked="the store is behind"), "payouts", "the store is behind"),
         (part("zapper", alerts=["p1", "p2"]), "unknown", "2 payouts .* p1, p2"),
-        (replace(WELL, funds_msat=4_999), "treasury", "holds 4 sat, miners are owed 5 sat"),
+        (replace(WELL, treasury={"alert": "the pool owes too much"}), "treasury", "Treasury: the pool owes too much"),
         (replace(WELL, oldest_payout_ms=NOW - 7 * HOUR_MS), "oldest", "7 hours"),
         (replace(WELL, dead={"ab" * 32: "no address"}), "dead", "1 miner.*abab.*no address"),
         (part("accounting", ok=False, signing="our chain forks"), "accounting", "signing: our chain forks"),
@@ -65,7 +64,7 @@ def test_each_trouble_has_a_key_and_says_what(facts, key, text):
 
 
 def test_nothing_is_made_of_what_nobody_knows():
-    assert conditions(replace(WELL, owed_msat=10_000, funds_msat=None), LIMITS) == []
+    assert conditions(replace(WELL, treasury=None), LIMITS) == []
     assert conditions(replace(WELL, free_bytes=None), LIMITS) == []
 
 

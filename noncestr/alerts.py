@@ -32,8 +32,8 @@ class AlertLimits:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open payout
-    was begun (Unix ms), None without one; `dead`: miners that can't be paid and why.
+    """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open
+    payout was begun (Unix ms), None without one; `dead`: miners that can't be paid and why.
     """
 
     now_ms: int

@@ -19,12 +19,16 @@ def web_url(places: Places) -> str:
     return f"http://{reachable(places.web.host)}:{places.web.port}"
 
 
-def banner(config: Config, address: PoolAddress, places: Places, relays: tuple[str, ...], *, pays: bool) -> list[str]:
-    """The lines of the start; `pays`: whether a wallet pays out."""
-    return list(_lines(config, address, places, relays, pays))
+def banner(
+    config: Config, address: PoolAddress, places: Places, relays: tuple[str, ...], *, pays: bool, mint: str = ""
+) -> list[str]:
+    """The lines of the start; `pays`: whether a wallet pays out; `mint`: URL of the demo's mint, "" without one."""
+    return list(_lines(config, address, places, relays, pays, mint))
 
 
-def _lines(config: Config, address: PoolAddress, places: Places, relays: tuple[str, ...], pays: bool) -> Iterator[str]:
+def _lines(
+    config: Config, address: PoolAddress, places: Places, relays: tuple[str, ...], pays: bool, mint: str
+) -> Iterator[str]:
     npub, stratum, web = encode_npub(address.pubkey), stratum_url(places), web_url(places)
     is_demo = address.network == "regtest"
     yield from places.moved()
@@ -32,6 +36,8 @@ def _lines(config: Config, address: PoolAddress, places: Places, relays: tuple[s
     yield f"{config.pool.name} is up ({address.network}{': play money, real proofs' if is_demo else ''})"
     for name, value in (("pool npub", npub), ("Stratum", stratum), ("relay", relays[0]), ("web", web)):
         yield f"  {name + ':':<11}{value}"
+    if mint:
+        yield f"  {'mint:':<11}{mint} (Nutshell with play money; it starts now, and is up in some seconds)"
     if config.edge.workers > 1:
         yield f"  {'workers:':<11}{config.edge.workers} processes on the Stratum ports"
     if not pays:

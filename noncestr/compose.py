@@ -27,18 +27,22 @@ from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import Desk
 from noncestr.demo import DemoMiners
+from noncestr.demo_wallets import DemoWallets
+from noncestr.ecash_payouts import ecash_payouts
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
+from noncestr.keyfiles import load_or_create
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import LaneWatch
 from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.ledger_place import LEDGER, find_database, ledger_place
 from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
+from noncestr.mint_process import MintProcess
 from noncestr.names_cli import FILE as NAMES
 from noncestr.payability import RelayPayability
 from noncestr.payout_desk import PayoutDesk, served
@@ -102,6 +106,9 @@ class Pool:
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
+        # Set once the start has said where everything is.
+        self._up = anyio.Event()
+        self._mint: MintProcess | None = None
         self._edge: EdgePart | None = None
         # Who signs terms and announcement; None while the pool starts, as is the word that it is up.
         self._promises: PromiseKeeper | None = None
@@ -252,6 +259,7 @@ class Pool:
             calm()
             await enter(looping(collect_calmly))
             self.banner()
+            self._up.set()
             if miners is not None:
                 await enter(running(miners.run))
             await first_of(stopped, self._drained.wait)
@@ -390,6 +398,19 @@ class Pool:
         """What pays, if anything does; how it is."""
         if not self.pays:
             return ZapperStatus
+        ecash = await stack.enter_async_context(
+            ecash_payouts(
+                config=self.config,
+                data=self.data,
+                key=self.keys.zapper,
+                feed=BridgeFeed(bridge),
+                relays=self.relays,
+                clock=self.clock.now_ms,
+                pool_up=self._up.wait,
+                beside=None if miners is None else self._demo_wallets(bridge, miners).run,
+            )
+        )
+        self._mint = ecash.mint
         payouts = self._payouts = await stack.enter_async_context(
             open_payouts(
                 config=self.config,
@@ -403,9 +424,22 @@ class Pool:
                 accounting=accounting,
                 users={} if miners is None else miners.users(),
                 clock=self.clock,
+                ecash=ecash,
             )
         )
         return lambda: payouts.zapper.status
+
+    def _demo_wallets(self, bridge: RelayBridge, miners: DemoMiners) -> DemoWallets:
+        return DemoWallets(
+            miners.keys(),
+            wallet=load_or_create(self.data / "keys", "demo-wallet"),
+            pool=self.address,
+            zapper=self.keys.zapper.pubkey,
+            relays=self.relays,
+            feed=BridgeFeed(bridge),
+            publish=bridge.publish,
+            now_s=lambda: self.clock.now_ms() // 1000,
+        )
 
     async def _start_web(
         self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper, bridge: RelayBridge
@@ -445,7 +479,8 @@ class Pool:
 
     def banner(self) -> None:
         """Where everything is, one a line."""
-        for line in banner(self.config, self.address, self.places, self.relays, pays=self.pays):
+        mint = "" if self._mint is None else self._mint.url
+        for line in banner(self.config, self.address, self.places, self.relays, pays=self.pays, mint=mint):
             self.say(line)
 
 

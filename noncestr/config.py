@@ -32,6 +32,7 @@ from noncestr.checks import (
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
 from noncestr.ledger_config import AccountingSection
+from noncestr.mint_config import MINT, MintConfig
 from noncestr.offers_config import MAIN, OfferConfig, OfferKeys, offer_problems
 from noncestr.payout_config import (
     WALLETS,
@@ -195,8 +196,8 @@ class PayoutsConfig:
     backend: str = _key(
         "demo",
         "demo: the fake Lightning of regtest; on any other network it is as none: balances accumulate. Else the wallet "
-        "of a section below: nwc, lnd, cln, lnbits or phoenixd.",
-        one_of("demo", "none", *WALLETS),
+        "of a section below: nwc, lnd, cln, lnbits or phoenixd; or mint: the ecash at the first of [mint] urls.",
+        one_of("demo", "none", MINT, *WALLETS),
     )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
     private_hosts: tuple[str, ...] = _key(
@@ -266,6 +267,7 @@ class Config:
     payouts: PayoutsConfig = field(default_factory=PayoutsConfig)
     treasury: TreasuryConfig = field(default_factory=TreasuryConfig)
     alerts: AlertsSection = field(default_factory=AlertsSection)
+    mint: MintConfig = field(default_factory=MintConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)
 

@@ -67,6 +67,10 @@ class DemoMiners:
         """The miners' names at the demo wallet, and their public keys."""
         return {name: key.pubkey for name, key in self._miners}
 
+    def keys(self) -> dict[str, SecretKey]:
+        """The miners' names and keys."""
+        return dict(self._miners)
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Publish the profiles, then mine."""
         self._log_dir.mkdir(parents=True, exist_ok=True)

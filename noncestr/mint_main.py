@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 # What the pool says of the mint, by name; see `environment`.
-FOLDER, KEY, PORT = "NONCESTR_MINT_FOLDER", "NONCESTR_MINT_KEY", "NONCESTR_MINT_PORT"
+FOLDER, KEY, PORT = "DEMO_MINT_FOLDER", "DEMO_MINT_KEY", "DEMO_MINT_PORT"
 
 
 def environment(folder: Path, key: str) -> dict[str, str]:

@@ -13,8 +13,11 @@ from noncestr.chain_config import REGTEST
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo_payouts import demo_wallet
+from noncestr.ecash_payouts import Ecash
+from noncestr.errors import ConfigError
 from noncestr.feed import BridgeFeed
 from noncestr.joints import OwedByAccounting
+from noncestr.mint_config import MINT
 from noncestr.payout_backends import open_backend
 from noncestr.payout_chain import open_onchain
 from noncestr.payout_config import WALLETS
@@ -24,6 +27,7 @@ from noncestr.running import running
 from relay_bridge.service import RelayBridge
 from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
+from zapper.adapters.mint_backend import MintBackend
 from zapper.adapters.relay_reader import RelayReader
 from zapper.config import ZapperConfig
 from zapper.lightning_rails import InvoiceRail, LnurlRail
@@ -37,7 +41,7 @@ STORE = "payouts.sqlite"
 
 def pays(config: Config, network: str) -> bool:
     """Whether anybody is paid: on a real network only from a wallet that the configuration names."""
-    return config.payouts.backend in WALLETS or (config.payouts.backend == "demo" and network == REGTEST)
+    return config.payouts.backend in (*WALLETS, MINT) or (config.payouts.backend == "demo" and network == REGTEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,10 @@ async def open_payouts(
     accounting: Accounting,
     users: Mapping[str, str],
     clock: WallClock,
+    ecash: Ecash,
 ) -> AsyncIterator[Payouts]:
     """The zapper, paying until the block is left. `users`: the names at the demo wallet, which has `wallet_key` and
-    listens at `lightning`, and their keys.
+    listens at `lightning`, and their keys; `ecash`: the treasury's rails.
 
     Raises ConfigError and KeyFileError for a wallet that only the operator can mend, StoreInUse.
     """
@@ -84,10 +89,14 @@ async def open_payouts(
             )
             backend = await enter(wallet)
             near |= {f"{lightning.host}:{lightning.port}"}
+        elif config.payouts.backend == MINT:
+            if not ecash.treasuries:
+                raise ConfigError(("[payouts] backend = 'mint' needs [mint] urls: the first one pays",))
+            backend = MintBackend(ecash.treasuries[0])
         else:
             backend = await enter(open_backend(config.payouts, data))
         feed = BridgeFeed(bridge)
-        rails = await _lightning(stack, backend, signer, pool.network, relays, clock, near)
+        rails = {**await _lightning(stack, backend, signer, pool.network, relays, clock, near), **ecash.rails}
         if config.payouts.onchain_wallet:
             rails["onchain"] = await enter(open_onchain(config.node, config.payouts.onchain_wallet))
         zapper = Zapper(

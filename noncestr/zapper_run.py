@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio.lowlevel
+
 from nips.pool.address import PoolAddress
 from noncestr.accounting_run import no_reload
 from noncestr.addresses import Bound, free_port
 from noncestr.config import Config
+from noncestr.ecash_payouts import ecash_payouts
 from noncestr.errors import NoncestrError
+from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load_or_create
 from noncestr.lifetime import run_until_signal
@@ -66,6 +70,17 @@ class LoneZapper:
         outpost = self._outpost
         assert outpost.key is not None
         books = await open_books(stack, self._data, outpost.pool, accounting, outpost.feed)
+        ecash = await stack.enter_async_context(
+            ecash_payouts(
+                config=self._config,
+                data=self._data,
+                key=outpost.key,
+                feed=BridgeFeed(outpost.bridge),
+                relays=outpost.relays,
+                clock=outpost.clock.now_ms,
+                pool_up=anyio.lowlevel.checkpoint,
+            )
+        )
         await stack.enter_async_context(
             open_payouts(
                 config=self._config,
@@ -79,6 +94,7 @@ class LoneZapper:
                 accounting=books,
                 users=self._users,
                 clock=outpost.clock,
+                ecash=ecash,
             )
         )
         if self._config.payouts.backend == "demo":

@@ -53,8 +53,11 @@ class EcashRail:
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         return_after_s: int,
+        is_counted: bool = True,
     ) -> None:
-        """`treasuries`: the pool's, first choice first. `return_after_s`: when unclaimed ecash is taken back."""
+        """`treasuries`: the pool's, first choice first. `return_after_s`: when unclaimed ecash is taken back.
+        `is_counted`: whether what they hold is told here; of rails that share treasuries, one tells.
+        """
         self._treasuries = {treasury.url: treasury for treasury in treasuries}
         self._signer = signer
         self._feed = feed
@@ -62,6 +65,7 @@ class EcashRail:
         self._clock = clock
         self._random = random
         self._return_after_s = return_after_s
+        self._is_counted = is_counted
         # When the mint is asked next, by reference.
         self._ask_at: dict[str, int] = {}
 
@@ -218,7 +222,9 @@ class EcashRail:
         return value
 
     async def balance_msat(self) -> int | None:
-        """What can be spent, at all mints together."""
+        """What can be spent, at all mints together; 0 where another rail tells of it."""
+        if not self._is_counted:
+            return 0
         return sum([(await treasury.totals()).free for treasury in self._treasuries.values()]) * 1000
 
     async def begin(self, unfinished: Sequence[Intent]) -> None:  # noqa: ARG002 - the port's

@@ -53,6 +53,23 @@ class HttpClient:
 
         Raises HttpFailed, AddressRefused.
         """
+        host = urlsplit(url).hostname or ""
+        status, body = await self._ask("GET", url, None)
+        if status >= 500 and not body.lstrip().startswith(b"{"):
+            raise HttpFailed(host, f"status {status}")
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise HttpFailed(host, "the answer is not JSON") from None
+
+    async def post_json(self, url: str, body: str) -> None:
+        """POST this JSON. Raises HttpFailed, AddressRefused unless the server took it (status 2xx)."""
+        status, _ = await self._ask("POST", url, body.encode())
+        if not 200 <= status < 300:
+            raise HttpFailed(urlsplit(url).hostname or "", f"status {status}")
+
+    async def _ask(self, method: str, url: str, content: bytes | None) -> tuple[int, bytes]:
+        """Status and body of the answer, whatever they are. Raises HttpFailed, AddressRefused."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         if not url.isascii() or not url.isprintable() or " " in url:
@@ -69,31 +86,33 @@ class HttpClient:
             raise AddressRefused(host, "only https is asked")
         try:
             with anyio.fail_after(self._limits.timeout_s):
-                body = await self._get(url, host, port)
+                return await self._go(method, url, host, port, content)
         except TimeoutError:
             raise HttpFailed(host, f"no whole answer within {self._limits.timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HttpFailed(host, f"{type(error).__name__} {error}".strip()) from None
-        try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise HttpFailed(host, "the answer is not JSON") from None
 
-    async def _get(self, url: str, host: str, port: int) -> bytes:
+    async def _go(self, method: str, url: str, host: str, port: int, content: bytes | None) -> tuple[int, bytes]:
         addresses = await resolve(host, port, allow_private=self._limits.may_be_private(host, port))
         for address in addresses[:-1]:
             try:
-                return await self._get_from(address, url, host)
+                return await self._go_to(address, method, url, host, content)
             except httpx.ConnectError:
                 continue  # a name may have an IPv6 address where there is no IPv6
-        return await self._get_from(addresses[-1], url, host)
+        return await self._go_to(addresses[-1], method, url, host, content)
 
-    async def _get_from(self, address: str, url: str, host: str) -> bytes:
+    async def _go_to(self, address: str, method: str, url: str, host: str, content: bytes | None) -> tuple[int, bytes]:
         parts = urlsplit(url)
         request = self._client.build_request(
-            "GET",
+            method,
             httpx.URL(scheme=parts.scheme, host=address, port=parts.port),
-            headers={"Host": parts.netloc, "Accept-Encoding": "identity", "Accept": "application/json"},
+            content=content,
+            headers={
+                "Host": parts.netloc,
+                "Accept-Encoding": "identity",
+                "Accept": "application/json",
+                **({} if content is None else {"Content-Type": "application/json"}),
+            },
             extensions={
                 # TLS still asks for, and checks, the certificate of the name.
                 "sni_hostname": host,
@@ -115,9 +134,7 @@ class HttpClient:
         finally:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
-        if response.status_code >= 500 and not body.lstrip().startswith(b"{"):
-            raise HttpFailed(host, f"status {response.status_code}")
-        return bytes(body)
+        return response.status_code, bytes(body)
 
 
 @asynccontextmanager

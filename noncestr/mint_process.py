@@ -22,6 +22,8 @@ log = logging.getLogger("noncestr.mint")
 
 # Import and migrations take 2 s, on a busy machine some more.
 START_S: Final = 120.0
+# It gives its requests LAST_S (noncestr.mint_main) to end.
+STOP_S: Final = 7.0
 # One that ends by itself is started again after the first wait, then after twice as long each time.
 FIRST_WAIT_S: Final = 1.0
 LAST_WAIT_S: Final = 300.0
@@ -106,9 +108,7 @@ class MintProcess:
             return True
         finally:
             with anyio.CancelScope(shield=True):
-                with suppress(ProcessLookupError):
-                    child.kill()
-                await child.aclose()
+                await _end(child)
 
     async def _serve(self, child: anyio.abc.Process, up: Callable[[str], Awaitable[None]]) -> None:
         """Until the process ends."""
@@ -144,6 +144,17 @@ class MintProcess:
     def _last_words(path: Path) -> str:
         lines = path.read_text(errors="replace").strip().splitlines()
         return lines[-1][:LAST_WORDS] if lines else "it said nothing"
+
+
+async def _end(child: anyio.abc.Process) -> None:
+    """Close its standard input, which ends it when its requests are answered; then by force."""
+    assert child.stdin is not None
+    with anyio.move_on_after(STOP_S):
+        await child.stdin.aclose()
+        await child.wait()
+    with suppress(ProcessLookupError):
+        child.kill()
+    await child.aclose()
 
 
 def _free_port() -> str:

@@ -28,13 +28,15 @@ from zapper.treasury import Treasury
 
 log = logging.getLogger("zapper")
 
-# Relays of the payee's choice that take nothing for so long leave it to the pool's own.
-PATIENCE_MS = 3_600_000
 # The payee's clock and the mint's may be off from ours.
 RETURN_MARGIN_S = 3600
 # How often a mint is asked whether ecash was claimed: at once at first, less and less often.
 ASK_EVERY_MS = 30_000
 ASK_LATE_MS = 3_600_000
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()
 
 
 class EcashRail:
@@ -175,10 +177,15 @@ class EcashRail:
             )
         if handed.delivered_ms is None:
             try:
-                await self._deliver(handed, locked, sent)
+                await self._bring(handed, locked, sent)
             except Exception as error:  # relays and servers have their own
-                return Unclear(f"the ecash is signed, and not delivered yet: {type(error).__name__} {error}".strip())
-            await store.set_delivered(handed.reference, self._clock())
+                if not locked.lock or not handed.event:
+                    return Unclear(f"the ecash is signed, and not delivered yet: {_words(error)}")
+                # Who holds the key finds it there, or in the payout record; `outcome` goes on trying.
+                await self._feed.publish(decode_verified(handed.event))
+                log.warning(
+                    "the relays of %s take no ecash yet, the pool's own have it: %s", handed.miner, _words(error)
+                )
         evidence = self._evidence(locked, sent, handed)
         return Paid("", operation.fee * 1000, json.dumps(evidence, separators=(",", ":")))
 
@@ -200,18 +207,18 @@ class EcashRail:
         keys = {str(amount): key for amount, key in sorted(locked.keys.items())}
         return {"mint": locked.mint, "unit": UNIT, "keys": keys, "proofs": msgspec.to_builtins(list(sent))}
 
+    async def _bring(self, handed: Handed, locked: Locked, sent: Sequence[Proof]) -> None:
+        """Deliver it, and write down that it was. Raises an Exception when nobody took it."""
+        await self._deliver(handed, locked, sent)
+        await self._treasuries[locked.mint].store.set_delivered(handed.reference, self._clock())
+
     async def _to_relays(self, handed: Handed) -> None:
-        """To the payee's relays; to the pool's own when it names none, or those have had their time."""
+        """To the payee's relays; to the pool's own when it names none. Raises an Exception when none took it."""
         event = decode_verified(handed.event)
         if handed.relays:
-            try:
-                await self._courier.deliver(event, handed.relays)
-                return
-            except Exception:
-                if self._clock() < handed.created_ms + PATIENCE_MS:
-                    raise
-                log.warning("no relay of %s took its ecash for an hour; the pool's own have it", handed.miner)
-        await self._feed.publish(event)
+            await self._courier.deliver(event, handed.relays)
+        else:
+            await self._feed.publish(event)
 
     # Afterwards
 
@@ -253,12 +260,24 @@ class EcashRail:
         spent = [y for y, state in states.items() if state is Spent.SPENT]
         await treasury.store.set_claimed(reference, spent, self._clock())
         open_count = len(ys) - len(spent)
+        if open_count:
+            await self._bring_again(treasury, reference, locked, [proof for proof, _ in proofs])
         over = bool(locked.locktime) and self._clock() // 1000 >= locked.locktime + RETURN_MARGIN_S
         if not open_count or (over and open_count < len(proofs)):
             # Who took a part has the key to the rest, which stays theirs.
             self._ask_at.pop(reference, None)
             return Kept()
         return await self._take_back(treasury, reference, [proof for proof, _ in proofs]) if over else Waiting()
+
+    async def _bring_again(self, treasury: Treasury, reference: str, locked: Locked, sent: Sequence[Proof]) -> None:
+        """What the payee's relays have not got, they may take now."""
+        handed = await treasury.store.handed(reference)
+        if handed is None or handed.delivered_ms is not None:
+            return
+        try:
+            await self._bring(handed, locked, sent)
+        except Exception as error:  # relays have their own: tried again as long as nobody claims it
+            log.info("the relays of %s take no ecash yet: %s", handed.miner, _words(error))
 
     async def _take_back(
         self, treasury: Treasury, reference: str, proofs: Sequence[Proof]

@@ -114,9 +114,14 @@ class Zapper:
                 if self._config.schedule:
                     await self._until(next_round_ms(self._config.schedule, self._clock()))
                 # A round that waits for a slow payee does not keep the next one waiting.
-                tasks.start_soon(self._guarded, self.pay_round)
+                tasks.start_soon(self._round)
                 if not self._config.schedule:
                     await anyio.sleep(self._config.payout_interval_s)
+
+    async def _round(self) -> None:
+        # What miners ask for by themselves goes first: after the round nothing would be due.
+        await self._guarded(self.serve_requests)
+        await self._guarded(self.pay_round)
 
     async def _until(self, moment_ms: int) -> None:
         while (left_ms := moment_ms - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is the wall clock

@@ -186,24 +186,46 @@ async def test_who_can_not_be_nutzapped(house: House) -> None:
 
 
 async def test_relays_that_are_away_get_it_later_and_the_same(house: House) -> None:
+    """The pool's own have it, which settles the payout: the next one need not wait for strangers' relays."""
     asked = order(info_event())
     intent = intent_of(asked, await house.nutzap.prepare(asked))
     house.courier.down = True
-    assert isinstance(await house.nutzap.send(intent), Unclear)
-    assert await house.nutzap.lookup(intent) == Pending()
+    paid = await house.nutzap.send(intent)
+    assert isinstance(paid, Paid)
     sent = {event.id for event in house.feed.events.values()}
+    assert len(sent) == 1
+    done = settled(intent, paid)
+    assert await house.nutzap.outcome(done) == Waiting()
     house.courier.down = False
-    assert isinstance(await house.nutzap.lookup(intent), Paid)
+    assert not house.courier.brought
+    house.clock.pass_s(60)
+    assert await house.nutzap.outcome(done) == Waiting()
     assert {event.id for event, _ in house.courier.brought} == sent
+    house.clock.pass_s(3600)
+    assert await house.nutzap.outcome(done) == Waiting()
+    assert len(house.courier.brought) == 1
     assert (await house.treasury.totals()).out == 777
 
 
-async def test_relays_that_stay_away_leave_it_to_the_pools(house: House) -> None:
+async def test_what_has_no_lock_is_not_settled_before_it_is_delivered(house: House) -> None:
+    text = encode_request(a=777, u="sat", nostr=(secret(9).pubkey, ["wss://wallet.example"]))
+    asked = order(info_event(), text)
+    intent = intent_of(asked, await house.cashu.prepare(asked))
+    house.courier.down = True
+    assert isinstance(await house.cashu.send(intent), Unclear)
+    assert await house.cashu.lookup(intent) == Pending()
+    assert not house.feed.events
+    house.courier.down = False
+    assert isinstance(await house.cashu.lookup(intent), Paid)
+
+
+async def test_without_any_relay_it_is_not_settled(house: House) -> None:
     asked = order(info_event())
     intent = intent_of(asked, await house.nutzap.prepare(asked))
-    house.courier.down = True
-    assert isinstance(await house.nutzap.send(intent), Unclear)
-    house.clock.pass_s(3600)
+    house.feed.down = house.courier.down = True
+    with pytest.raises(OSError, match="down"):
+        await house.nutzap.send(intent)
+    house.feed.down = False
     assert isinstance(await house.nutzap.lookup(intent), Paid)
 
 

@@ -8,7 +8,11 @@ from typing import Any
 
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
-from nips.pool.chain import Head
+from nips.pool.chain import Head, Link
+from nips.pool.settings import SettingsBody, build_settings
+from nips.pool.settings_part import build_settings_part
+from nips.pool.statement import Donation, PeriodReward, StatementBody, Window, build_statement, parse_statement
+from nips.pool.statement_rows import RowsPart, build_statement_part
 from nips.pool.terms import NEVER, Loyalty, Model, Offer, TermsBody, build_terms
 from tests.vectors import published
 from tests.vectors.example_log import ACCOUNTING, EDGE, POOL, POOL_KEY, TERMS_BODY, ZAPPER, ExampleLog, key
@@ -298,6 +302,61 @@ def statement(log: ExampleLog) -> Json:
     made.content("a head without an id", lambda fields: fields["window"].update(heads={f"{EDGE.pubkey}/0": [1]}))
     made.content("no window", lambda fields: fields.pop("window"))
     return _event_file("4214, reward statement", [log.events["statement"]], made)
+
+
+def statement_forms(log: ExampleLog) -> Json:
+    made = Breaker(log.events["statement"], ACCOUNTING)
+    made.set("parts", 2, "rows of its own, and parts")
+    made.set("donations", [[2, "11" * 32, 1]], "a donation of no row")
+    made.set("donations", [[0, "11" * 32, 0]], "a donation of nothing")
+    made.set("donations", [[0, "11" * 32, 1], [0, "11" * 32, 1]], "a donation told twice")
+    body = parse_statement(log.events["statement"])
+    period = {"type": "period", "from_ms": 1_767_225_600_000, "to_ms": 1_767_225_600_000, "gross_msat": 1}
+    made.content("a period without time", lambda fields: fields.update(reward=period))
+    window = Window(body.window.from_ms, body.window.work, body.window.heads)
+    reward = PeriodReward(1_767_225_600_000, 1_767_225_660_000, sum(row.msat for row in body.rows))
+    of_period = StatementBody(reward, body.terms, "steady", window, 0, body.rows)
+    given = replace(body.rows[0], msat=body.rows[0].msat - 7), replace(body.rows[1], msat=body.rows[1].msat + 7)
+    giving = replace(of_period, rows=given, donations=(Donation(0, "11" * 32, 7),))
+    others = [
+        build_statement(POOL, Link(2, log.events["status"].id), of_period, 1_767_225_670),
+        build_statement(POOL, Link(2, log.events["status"].id), giving, 1_767_225_670),
+        build_statement(POOL, Link(2, log.events["status"].id), body, 1_767_225_670, body.announced_by, parts=2),
+    ]
+    accepted = [ACCOUNTING.sign(other) for other in others]
+    return _event_file("4214, statements of a period, with a donation, and in parts", accepted, made)
+
+
+def statement_part(log: ExampleLog) -> Json:
+    body = parse_statement(log.events["statement"])
+    link = Link(2, log.events["status"].id)
+    plain = ACCOUNTING.sign(build_statement_part(POOL, link, 0, RowsPart(body.rows), 1_767_225_670))
+    giving = RowsPart(body.rows, (Donation(1, "11" * 32, 7),))
+    also = ACCOUNTING.sign(build_statement_part(POOL, link, 1, giving, 1_767_225_670))
+    made = Breaker(plain, ACCOUNTING)
+    made.common()
+    made.link()
+    made.set("of", 4221, "a part of something else")
+    made.set("part", -1, "a negative number")
+    made.set("rows", [["1", 1, 1], ["1", 1]], "a row of three")
+    made.set("donations", [[2, "11" * 32, 1]], "a donation of no row")
+    return _event_file("4218, part of a reward statement", [plain, also], made)
+
+
+def settings_part(log: ExampleLog) -> Json:
+    settings = key(4).sign(build_settings(POOL.pubkey, SettingsBody(donation_ppm=15_000), 1_767_225_630))
+    other = key(4).sign(build_settings(key(4).pubkey, SettingsBody(donation_ppm=15_000), 1_767_225_630))
+    link = Link(2, log.events["status"].id)
+    event = ACCOUNTING.sign(build_settings_part(POOL, link, settings, 1_767_225_670))
+    foreign = json.loads(encode_event(other))
+    made = Breaker(event, ACCOUNTING)
+    made.common()
+    made.link()
+    made.set("of", 4214, "a part of something else")
+    made.set("settings", foreign, "settings for another pool")
+    made.content("settings with another signature", lambda fields: fields["settings"].update(sig="00" * 64))
+    made.content("settings with another content", lambda fields: fields["settings"].update(content="{}"))
+    return _event_file("4218, settings that a statement rests on", [event], made)
 
 
 def payout(log: ExampleLog) -> Json:

@@ -12,6 +12,7 @@ from nips.nip01 import UnsignedEvent
 from nips.pool.chain import Link
 from nips.pool.content import encode_content
 from nips.pool.kinds import STATEMENT_PART
+from nips.pool.settings_part import parse_settings_part
 from nips.pool.statement import BlockReward, StatementBody, Window, build_statement, parse_statement, whole_statement
 from nips.pool.statement_rows import (
     GIVING_ROW,
@@ -110,3 +111,14 @@ def test_a_row_that_gives_counts_for_two() -> None:
     over = RowsPart(rows(MAX_ROWS), full.donations)
     with pytest.raises(InvalidPoolEvent, match="counts for 2"):
         parse_statement_part(ACCOUNTING.sign(build_statement_part(POOL, Link(0, None), 0, over, 9)))
+
+
+def test_vectors(check_vectors, log):  # type: ignore[no-untyped-def]
+    period, giving, in_parts = check_vectors("statement_forms", parse_statement, 3, 5)
+    assert (period.reward.type, period.fee_msat, period.announced_by) == ("period", 0, "")
+    assert giving.donations == (Donation(0, "11" * 32, 7),)
+    assert (in_parts.parts, in_parts.rows) == (2, ())
+    plain, also = check_vectors("statement_part", parse_statement_part, 2, 21)
+    assert (plain.part, also.part, also.donations) == (0, 1, (Donation(1, "11" * 32, 7),))
+    (held,) = check_vectors("settings_part", parse_settings_part, 1, 21)
+    assert held.settings.body.donation_ppm == 15_000

@@ -64,6 +64,8 @@ class AccountingReadModel:
                 "matured_msat": accounts.get("reward:matured", 0),
                 "fee_pending_msat": -accounts.get("fee:pending", 0),
                 "fee_msat": -accounts.get("fee", 0),
+                "luck_msat": -accounts.get("luck", 0),
+                "luck_pending_msat": -accounts.get("luck:pending", 0),
                 "network_fees_msat": -accounts.get("network fees", 0),
                 "owed_msat": self._sum("owed"),
                 "paid_msat": self._sum("paid"),

@@ -71,12 +71,16 @@ class Luck(Strict):
 
 
 class Totals(Strict):
-    """The books' accounts, in msat."""
+    """The books' accounts, in msat. `luck_msat`: what blocks of offers that pay by share brought, less what such shares
+    were paid; negative is out of the pool's own money.
+    """
 
     pending_msat: Msat
     matured_msat: Msat
     fee_pending_msat: Msat
     fee_msat: Msat
+    luck_msat: Msat
+    luck_pending_msat: Msat
     network_fees_msat: Msat
     owed_msat: Msat
     paid_msat: Msat

@@ -68,7 +68,18 @@ def payout(number: int, miner: str) -> dict[str, Any]:
 RATES = {"5m": "5", "1h": "6"}
 POINT = {"from_ms": NOW - 3_600_000, "to_ms": NOW, "hashrate_hs": "12", "work": "43200"}
 TOTALS = dict.fromkeys(
-    ("pending_msat", "matured_msat", "fee_pending_msat", "fee_msat", "network_fees_msat", "owed_msat", "paid_msat"), 1
+    (
+        "pending_msat",
+        "matured_msat",
+        "fee_pending_msat",
+        "fee_msat",
+        "network_fees_msat",
+        "owed_msat",
+        "paid_msat",
+        "luck_msat",
+        "luck_pending_msat",
+    ),
+    1,
 )
 
 

@@ -11,7 +11,9 @@ import anyio
 from nips.lnurl import InvalidLnurl
 from nips.nip01 import Filter, VerifiedEvent, make_filter
 from nips.nip24 import METADATA
+from nips.nip61 import NUTZAP_INFO
 from nips.nip65 import RELAY_LIST
+from nips.pool.kinds import SETTINGS
 from relay_bridge.errors import RelayBridgeError
 from zapper.errors import PaymentBlocked
 from zapper.profile import destination_of, newest_profile
@@ -98,7 +100,7 @@ class RelayPayability:
         events: list[VerifiedEvent] = []
         try:
             with anyio.move_on_after(2 * FETCH_S):
-                wanted = make_filter(authors=[miner], kinds=[METADATA, RELAY_LIST])
+                wanted = make_filter(authors=[miner], kinds=[METADATA, NUTZAP_INFO, SETTINGS, RELAY_LIST])
                 events = await self._feed.fetch([wanted], timeout_s=FETCH_S)
                 advice = self._judge(events, miner)
                 return self._keep(miner, advice, GOOD_S if advice is None else BAD_S)
@@ -114,6 +116,9 @@ class RelayPayability:
         return advice
 
     def _judge(self, events: Sequence[VerifiedEvent], miner: str) -> str | None:
+        if any(event.kind in (NUTZAP_INFO, SETTINGS) for event in events):
+            # Who names other ways is paid by those, or is told by the zapper why not.
+            return None
         now_s = self._now_ms() // 1000
         profile = newest_profile(events, miner, now_s=now_s)
         if profile is None:

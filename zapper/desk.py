@@ -65,7 +65,10 @@ class Desk:
             return
         unfinished = await self._store.open_intents()
         for rail in {id(rail): rail for rail in self._rails.values()}.values():
-            await rail.begin(unfinished)
+            try:
+                await rail.begin(unfinished)
+            except Exception as error:  # a wallet or node of its own that is away: the other rails pay all the same
+                log.warning("%s did not say what it keeps for payouts: %s", rail.name, error)
         self.status.blocked = ""
         self._begun = True
 

@@ -97,6 +97,7 @@ class Zapper:
         self.status = self._desk.status
         # Miners some task is working for right now: nobody else touches their payouts.
         self._busy: set[str] = set()
+        self._beginning = anyio.Lock()
         self._slots = anyio.CapacityLimiter(config.concurrency)
         self._returning = [method for method, rail in rails.items() if isinstance(rail, ReturningRail)]
 
@@ -171,7 +172,7 @@ class Zapper:
 
         Raises what the accounting or the store raise.
         """
-        await self._desk.begin()
+        await self._begin()
         if self.status.blocked:
             return Plan((), {})
         plan, rows, idle = await self._planned()
@@ -197,6 +198,11 @@ class Zapper:
             await decided.wait()
             await self._pay_together(batch)
         return plan
+
+    async def _begin(self) -> None:
+        # One at a time: a rail that begins must not let go of what another task has just prepared.
+        async with self._beginning:
+            await self._desk.begin()
 
     async def _balance(self) -> int | None:
         """What all wallets together can spend; None unless each says."""
@@ -283,7 +289,7 @@ class Zapper:
 
         Raises what the accounting or the store raise.
         """
-        await self._desk.begin()
+        await self._begin()
         if self.status.blocked:
             return
         now_s = self._clock() // 1000
@@ -315,8 +321,9 @@ class Zapper:
         try:
             async with self._slots:
                 payee = await self._store.payee(miner)
-                if payee is not None and self._clock() < payee.not_before_ms and not payee.dead_ms:
-                    return
+                if payee is not None and self._clock() < payee.not_before_ms:
+                    # What failed a moment ago waits; another way than that is tried at once.
+                    requests = [request for request in requests if request.asked.id not in payee.named.split()]
                 if any(intent.miner == miner for intent in await self._store.open_intents()):
                     return
                 job = await self._desk.requested(requests, owed)
@@ -342,7 +349,7 @@ class Zapper:
 
         Raises what the store raises.
         """
-        await self._desk.begin()
+        await self._begin()
         if self.status.blocked:
             return
         await self._recorder.publish()

@@ -479,3 +479,45 @@ async def test_another_pools_requests_are_not_ours(around: Any, make_invoice: An
     async with around.open() as (zapper, _):
         await zapper.serve_requests()
     assert around.wallet.pay_calls == []
+
+
+async def test_a_broken_wallet_provider_does_not_hold_up_a_withdrawal(around: Any, make_invoice: Any) -> None:
+    miner = around.miner("alice", 5_000_000)
+    around.provider.lies["alice"] = "down"
+    async with around.open() as (zapper, store):
+        await zapper.pay_round()
+        assert (await store.payee(miner)).not_before_ms > around.clock.ms
+        ask(around, "alice", "bolt11", 3_000_000, invoice(around, make_invoice, 3_000_000))
+        await zapper.serve_requests()
+    assert [record.method for record in around.records()] == ["bolt11"]
+
+
+async def test_a_request_that_cannot_be_prepared_waits_longer_each_time(around: Any) -> None:
+    around.miner("alice", 5_000_000, profile="")
+    cashu = around.rails["cashu"] = ScriptedRail("cashu")
+    cashu.broken = "the mint is away"
+    event = ask(around, "alice", "cashu", 3_000_000)
+    async with around.open() as (zapper, store):
+        for _ in range(3):
+            await zapper.serve_requests()
+        assert len(cashu.released) == 1
+        assert await store.served() == {}
+        around.clock.pass_s(61)
+        cashu.broken = ""
+        await zapper.serve_requests()
+        assert await store.served() == {event.id: ""}
+    assert around.records()[0].to == event.id
+
+
+async def test_a_rail_that_is_away_at_the_start_stops_no_other(around: Any) -> None:
+    around.miner("alice", 5_000_000)
+    chain = around.rails["onchain"] = ScriptedRail("onchain")
+
+    async def away(unfinished: Sequence[Intent]) -> None:
+        await anyio.lowlevel.checkpoint()
+        raise ConnectionError
+
+    chain.begin = away  # type: ignore[method-assign]  # a rail whose node does not answer
+    async with around.open() as (zapper, _):
+        await zapper.pay_round()
+    assert around.paid_msat() == 5_000_000

@@ -10,7 +10,7 @@ from zapper.config import ZapperConfig, ZapperStatus
 from zapper.errors import PaymentBlocked, StoreBehind
 from zapper.payer import Job
 from zapper.payout import Intent, State, Step
-from zapper.plan import DAY_MS, Planned, after_failure, due_msat
+from zapper.plan import DAY_MS, Planned, after_failure, due_msat, why_waiting
 from zapper.ports import IntentStore, Owed, Payee
 from zapper.rails import Kept, Rail, Returned, Waiting
 from zapper.recorder import Recorder
@@ -78,7 +78,7 @@ class Desk:
         if payee is None or not payee.dead_ms or payee.named != job.named:
             return True
         await self._store.set_payee(self._after_failure(payee, payee.miner, payee.reason, payee.named))
-        self.status.why_unpaid[payee.miner] = payee.reason
+        self.status.why_unpaid[payee.miner] = why_waiting(payee)
         return False
 
     def _after_failure(self, payee: Payee | None, miner: str, reason: str, named: str) -> Payee:

@@ -105,7 +105,7 @@ def make_plan(
         elif amount <= 0 or (owed_msat < limits.minimum_msat and miner not in idle):
             waiting[miner] = f"{max(owed_msat, 0)} msat are due, the minimum is {limits.minimum_msat}"
         elif payee is not None and now_ms < payee.not_before_ms:
-            waiting[miner] = payee.reason
+            waiting[miner] = why_waiting(payee)
         elif left is not None and amount > left:
             waiting[miner] = "the pool's limits (a round's, a day's) or its treasury do not suffice"
         else:
@@ -117,6 +117,13 @@ def make_plan(
 def backoff_ms(failures: int, *, first_ms: int, cap_ms: int) -> int:
     """How long to wait after so many failures in a row: doubling from `first_ms`, at most `cap_ms`."""
     return min(cap_ms, first_ms << min(max(failures - 1, 0), MAX_DOUBLINGS))
+
+
+def why_waiting(payee: Payee) -> str:
+    """What a miner that is not tried now is told."""
+    if not payee.dead_ms:
+        return payee.reason
+    return f"not tried any more until you publish another way to be paid, and still owed: {payee.reason}"
 
 
 def after_failure(

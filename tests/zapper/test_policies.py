@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import anyio.lowlevel
 import pytest
 
@@ -19,6 +20,7 @@ from zapper.payout import Intent, State
 from zapper.plan import DAY_MS, PlanLimits
 from zapper.ports import NotFound, Owed, Paid, Pending, Unclear
 from zapper.rails import Kept, Order, Prepared, Returned, Waiting
+from zapper.schedule import next_round_ms
 
 pytestmark = pytest.mark.anyio
 LIMITS = PlanLimits(minimum_msat=1000)
@@ -346,6 +348,7 @@ async def test_who_cannot_be_paid_for_long_is_a_dead_letter_until_it_says_someth
         await zapper.pay_round()
         assert around.provider.asked == before
         assert "connection refused" in (zapper.why_unpaid(miner) or "")
+        assert "not tried any more" in (zapper.why_unpaid(miner) or "")
         around.clock.pass_s(6 * 3600)
         content = json.dumps({"lud16": "back@pay.example"})
         around.feed.add(around.miners["alice"].sign(UnsignedEvent(0, around.clock.seconds(), (), content)))
@@ -521,3 +524,20 @@ async def test_a_rail_that_is_away_at_the_start_stops_no_other(around: Any) -> N
     async with around.open() as (zapper, _):
         await zapper.pay_round()
     assert around.paid_msat() == 5_000_000
+
+
+async def test_rounds_are_made_by_the_schedule(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock decides, whatever else passes; a moment is one round."""
+    monkeypatch.setattr("zapper.service.CLOCK_CHECK_S", 0.01)
+    around.miner("alice", 5_000_000)
+    around.settings["schedule"] = "0 12 * * *"
+    async with around.open() as (zapper, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(zapper.run)
+        await anyio.sleep(0.1)
+        assert zapper.status.rounds == 0
+        around.clock.pass_s(next_round_ms("0 12 * * *", around.clock.ms) // 1000 - around.clock.seconds())
+        with anyio.fail_after(30):
+            await around.feed.until(lambda: len(around.records()) == 1)
+        await anyio.sleep(0.1)
+        assert zapper.status.rounds == 1
+        tasks.cancel_scope.cancel()

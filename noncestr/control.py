@@ -145,6 +145,17 @@ async def _hold(_link: Link) -> None:
     await anyio.sleep_forever()
 
 
+async def serve_services(
+    path: Path,
+    services: Mapping[str, Callable[..., Awaitable[Any]]],
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer with these services alone, for a process without an edge, until cancelled. Raises OSError."""
+    serves = {name: _mendable(serve) for name, serve in services.items()}
+    await serve_links(path, lambda: (serves, {}), _hold, task_status.started)
+
+
 async def ask(data: Path, name: str, *args: Any, timeout_s: float = ANSWER_S) -> Any:
     """Ask the pool or edge that runs on a data folder. Raises NoncestrError when none does, or it can't answer."""
     try:

@@ -6,6 +6,7 @@ can not have it pay what the shares do not bear out.
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio.lowlevel
@@ -14,6 +15,7 @@ from nips.pool.address import PoolAddress
 from noncestr.accounting_run import no_reload
 from noncestr.addresses import Bound, free_port
 from noncestr.config import Config
+from noncestr.control import CONTROL, serve_services
 from noncestr.ecash_payouts import ecash_payouts
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
@@ -24,7 +26,7 @@ from noncestr.lone_books import open_books
 from noncestr.outpost import Outpost, Say, Stopped
 from noncestr.payouts import open_payouts, pays
 from noncestr.places import LOOPBACK
-from noncestr.running import looping, only_one
+from noncestr.running import looping, only_one, running
 
 
 class LoneZapper:
@@ -81,7 +83,7 @@ class LoneZapper:
                 pool_up=anyio.lowlevel.checkpoint,
             )
         )
-        await stack.enter_async_context(
+        payouts = await stack.enter_async_context(
             open_payouts(
                 config=self._config,
                 data=self._data,
@@ -97,6 +99,9 @@ class LoneZapper:
                 ecash=ecash,
             )
         )
+        if self._config.edge.control:
+            services = payouts.desk(outpost.clock.now_ms).services()
+            await stack.enter_async_context(running(partial(serve_services, self._data / CONTROL, services)))
         if self._config.payouts.backend == "demo":
             outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")
         outpost.say("zapper: it reads the log and pays what is owed")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from typer.testing import CliRunner
 from nips.keys import SecretKey
 from nips.nip19 import encode_npub
 from noncestr.cli import app
+from noncestr.control import CONTROL, ask, serve_services
 from noncestr.errors import NoncestrError
 from noncestr.payout_desk import SERVICES, PayoutDesk, served
 from noncestr.payout_tables import show_payouts, show_plan
 from noncestr.payouts import STORE
-from noncestr.running import only_one
+from noncestr.running import only_one, running
 from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
 from zapper.config import ZapperStatus
 from zapper.payout import Intent, State, Step
@@ -178,3 +180,13 @@ def test_a_stopped_pools_folder_answers_but_pays_nothing(tmp_path: Path) -> None
     with only_one(tmp_path):
         assert "another noncestr is running" in run("show", *data)[1]
     assert "no folder" in run("show", "--data", str(tmp_path / "nowhere"))[1]
+
+
+async def test_a_zapper_of_its_own_answers_on_its_folders_socket(store: SqliteIntentStore, tmp_path: Path) -> None:
+    zapper = FakeZapper()
+    services = PayoutDesk(store, lambda: NOW_MS, zapper).services()
+    async with running(partial(serve_services, tmp_path / CONTROL, services)):
+        assert (await ask(tmp_path, "payouts_run"))["payouts"] == [[ALICE, 5_000_000]]
+        with pytest.raises(NoncestrError, match="no payout and no miner"):
+            await ask(tmp_path, "payouts_show", "zz", 5)
+    assert zapper.rounds == 1

@@ -44,8 +44,8 @@ def test_config_example_and_check(tmp_path: Path) -> None:
         (("edge", "status"), {}, "no pool and no edge runs on data"),
         (("edge", "drain", "--data", "elsewhere"), {}, "no pool and no edge runs on elsewhere"),
         (("edge", "run", "--pool", "npub1nobody", "--relay", "ws://127.0.0.1:1"), {}, "--pool: "),
-        (("edge", "run", "--pool", PUBKEY), {}, "--relay must name at least one"),
-        (("edge", "run", "--pool", PUBKEY, "--relay", "http://x"), {}, "--relay must hold ws://"),
+        (("edge", "run", "--pool", PUBKEY), {}, "--relay is missing"),
+        (("edge", "run", "--pool", PUBKEY, "--relay", "http://x"), {}, "addresses that begin with ws://"),
         (("miner", "--url", "ftp://127.0.0.1:1", "--user", "x"), {}, "ftp"),
     ],
 )  # fmt: skip

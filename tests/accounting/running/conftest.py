@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -162,8 +163,9 @@ class LogBuilder:
                 return ShareRecord(session, 0, 0, ms, job.ntime, 0, job.version, extranonce2)
 
     def payout(
-        self, name: str, miner: str, msat: int, reverses: str | None = None, receipt: str | None = None
+        self, name: str, miner: str, msat: int, reverses: str | None = None, zap: dict[str, Any] | None = None
     ) -> VerifiedEvent:
+        """A payout record; `zap`: the proof of one by zap, otherwise of a token that shows nothing."""
         link = next_link(self._payouts)
         body = PayoutBody(
             payout_id=name,
@@ -171,8 +173,8 @@ class LogBuilder:
             amount_msat=msat,
             network_fee_msat=10,
             to="aa" * 32,
-            method="cashu",
-            proof={"token": "bb" * 32, "y": [], **({} if receipt is None else {"receipt": receipt})},
+            method="cashu" if zap is None else "zap",
+            proof={"token": "bb" * 32, "y": []} if zap is None else zap,
             reverses=reverses,
         )
         event = self.sign(self.zapper, build_payout(self.pool, link, body, self.now_ms // 1000))

@@ -13,7 +13,8 @@ from accounting import service
 from accounting.adapters.store import AccountingStore
 from accounting.adapters.stored_log import StoredLog
 from nips.keys import SecretKey
-from nips.nip01 import UnsignedEvent
+from nips.nip01 import UnsignedEvent, encode_event
+from nips.nip57 import build_zap_receipt, build_zap_request, check_zap_request, zap_request_text
 from nips.pool import summary as summaries
 from nips.pool.archive import ArchiveBody, Digest, parse_archive
 from nips.pool.chain import Head, link_of, next_link
@@ -449,11 +450,20 @@ async def test_an_archive_is_announced_once(pool, eventually):
     assert len(pool.relay.of_kind(ARCHIVE)) == 1
 
 
-async def test_zap_receipts_are_asked_for_by_their_ids(pool, eventually):
+async def test_zap_receipts_are_asked_for_by_their_ids(pool, eventually, invoice):
     """A receipt comes late, without an address of the pool: the payout that names it gets its grade by it."""
     mined(pool)
-    receipt = SecretKey(bytes([9] * 32)).sign(UnsignedEvent(9735, pool.log.now_ms // 1000, (), ""))
-    pool.log.payout("one", pool.log.alice, 1000, receipt=receipt.id)
+    second, preimage, provider = pool.log.now_ms // 1000, bytes(32), SecretKey(bytes([9] * 32))
+    asked = build_zap_request(
+        recipient=pool.log.alice, amount_msat=1000, lnurl="lnurl1x", relays=("ws://a",), content="", created_at=second
+    )
+    request = pool.log.zapper.sign(asked)
+    text = zap_request_text(request)
+    paid = invoice(provider, 1000, preimage, text, second)
+    told = build_zap_receipt(check_zap_request(text), bolt11=paid, preimage=preimage.hex(), paid_at=second)
+    receipt = provider.sign(told)
+    proof = {"bolt11": paid, "preimage": preimage.hex(), "zap_request": json.loads(encode_event(request))}
+    pool.log.payout("one", pool.log.alice, 1000, zap={**proof, "receipt": receipt.id})
     pool.tell()
     async with anyio.create_task_group() as tasks:
         accounting = pool.accounting()

@@ -13,6 +13,7 @@ from noncestr.accounting_cli import accounting_app, archive
 from noncestr.alert_parts import alerts_app
 from noncestr.config import Config
 from noncestr.config_example import example_toml
+from noncestr.ecash_cli import ecash_app
 from noncestr.edge_cli import edge_app
 from noncestr.errors import NoncestrError
 from noncestr.journal_cli import journal_app
@@ -42,6 +43,7 @@ accounting_app.command("run")(accounting_run)
 app.add_typer(pool_app, name="pool")
 app.add_typer(zapper_app, name="zapper")
 app.add_typer(payouts_app, name="payouts")
+app.add_typer(ecash_app, name="ecash")
 app.add_typer(web_app, name="web")
 app.add_typer(terms_app, name="terms")
 app.add_typer(alerts_app, name="alerts")

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiosqlite
 import anyio
@@ -392,14 +393,18 @@ class SqliteProofStore:
             )
 
 
+async def _stored_key(connection: aiosqlite.Connection) -> SecretKey:
+    async with connection.execute("SELECT secret FROM keys WHERE name = 'treasury'") as cursor:
+        row = await cursor.fetchone()
+    assert row is not None  # whoever made the file wrote it
+    return SecretKey.from_hex(row[0])
+
+
 async def _key(connection: aiosqlite.Connection, random: Callable[[int], bytes]) -> SecretKey:
     await connection.execute(
         "INSERT OR IGNORE INTO keys VALUES ('treasury', ?)", (SecretKey(random(32)).secret_bytes().hex(),)
     )
-    async with connection.execute("SELECT secret FROM keys WHERE name = 'treasury'") as cursor:
-        row = await cursor.fetchone()
-    assert row is not None  # the line above saw to it
-    return SecretKey.from_hex(row[0])
+    return await _stored_key(connection)
 
 
 @asynccontextmanager
@@ -414,3 +419,10 @@ async def open_proof_store(path: Path, random: Callable[[int], bytes] = os.urand
             await connection.execute("PRAGMA foreign_keys=ON")
             await connection.executescript(_SCHEMA)
             yield SqliteProofStore(connection, await _key(connection, random))
+
+
+@asynccontextmanager
+async def read_proof_store(path: Path) -> AsyncIterator[SqliteProofStore]:
+    """The store of another process, for reading only: it may be at work meanwhile."""
+    async with aiosqlite.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None) as connection:
+        yield SqliteProofStore(connection, await _stored_key(connection))

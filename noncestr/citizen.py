@@ -9,7 +9,7 @@ from anyio.abc import TaskStatus
 from noncestr.citizen_answerer import Answerer
 from noncestr.citizen_facts import Books
 from noncestr.citizen_memory import open_memory
-from noncestr.citizen_ports import Clock, Feed, Identity
+from noncestr.citizen_ports import Clock, Feed, Identity, Test
 from noncestr.citizen_teller import Teller
 from noncestr.social_config import SocialConfig
 
@@ -20,7 +20,18 @@ FILE: Final = "citizen.sqlite"
 class Citizen:
     """Run it beside the books. Nothing it does may stop the pool: what fails is logged and tried again."""
 
-    def __init__(self, who: Identity, config: SocialConfig, books: Books, feed: Feed, clock: Clock, data: Path) -> None:
+    def __init__(
+        self,
+        who: Identity,
+        config: SocialConfig,
+        books: Books,
+        feed: Feed,
+        clock: Clock,
+        data: Path,
+        test: Test | None = None,
+    ) -> None:
+        """`test`: see `Answerer`."""
+        self._test = test
         self._who = who
         self._config = config
         self._books = books
@@ -34,5 +45,5 @@ class Citizen:
             parts = (self._who, self._config, self._books, self._feed, self._clock, memory)
             tasks.start_soon(Teller(*parts).run)
             if self._config.replies:
-                tasks.start_soon(Answerer(*parts).run)
+                tasks.start_soon(Answerer(*parts, self._test).run)
             task_status.started()

@@ -18,7 +18,7 @@ from noncestr.citizen_facts import Books
 from noncestr.citizen_limits import Answered, answer_limits
 from noncestr.citizen_memory import Memory
 from noncestr.citizen_notes import NOTE
-from noncestr.citizen_ports import FETCH_S, RETRY_S, Clock, Feed, Identity
+from noncestr.citizen_ports import FETCH_S, RETRY_S, Clock, Feed, Identity, Test
 from noncestr.citizen_replies import (
     GRACE_S,
     Command,
@@ -45,8 +45,17 @@ class Answerer:
     """Questions are kept in the memory before they are answered: a crash costs an answer, and never gives two."""
 
     def __init__(
-        self, who: Identity, config: SocialConfig, books: Books, feed: Feed, clock: Clock, memory: Memory
+        self,
+        who: Identity,
+        config: SocialConfig,
+        books: Books,
+        feed: Feed,
+        clock: Clock,
+        memory: Memory,
+        test: Test | None = None,
     ) -> None:
+        """`test`: what the word test does; without it that is answered as any other."""
+        self._test = test
         self._who = who
         self._books = books
         self._feed = feed
@@ -108,15 +117,18 @@ class Answerer:
         )
         if command is None or not await self._may_answer(message.id, message.sender, command):
             return
-        text = answer(
-            command,
-            self._books.pool(now_ms),
-            self._books.miner(message.sender, now_ms),
-            name=self._who.name,
-            stratum_url=self._who.stratum_url,
-            now_ms=now_ms,
-        )
         await self._memory.add_answer(message.id, Answered(now_ms, message.sender, command.value))
+        if command is Command.TEST and self._test is not None:
+            text = await self._test(message.sender)
+        else:
+            text = answer(
+                command,
+                self._books.pool(now_ms),
+                self._books.miner(message.sender, now_ms),
+                name=self._who.name,
+                stratum_url=self._who.stratum_url,
+                now_ms=now_ms,
+            )
         await self._feed.publish(self._wrapped(message, text, now_ms // 1000))
 
     def _wrapped(self, message: ChatMessage, text: str, now_s: int) -> VerifiedEvent:

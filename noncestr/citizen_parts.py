@@ -6,7 +6,7 @@ from pathlib import Path
 from accounting.service import Accounting
 from noncestr.citizen import Citizen
 from noncestr.citizen_books import AccountingBooks
-from noncestr.citizen_ports import Clock, Identity
+from noncestr.citizen_ports import Clock, Identity, Test
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights
 from noncestr.presence import Presence
@@ -28,8 +28,9 @@ def make_citizen(
     chain: TemplateSource,
     zapper: Callable[[], ZapperStatus],
     clock: Clock,
+    test: Test | None = None,
 ) -> Citizen:
-    """The citizen of a pool whose parts run in one process."""
+    """The citizen of a pool whose parts run in one process. `test`: what a miner's word test does."""
     who = Identity(
         key=keys.pool,
         secret=keys.pool_at_hand,
@@ -49,4 +50,4 @@ def make_citizen(
         ChainHeights(chain),
         lambda miner: zapper().why_unpaid.get(miner, ""),
     )
-    return Citizen(who, config, books, feed, clock, data)
+    return Citizen(who, config, books, feed, clock, data, test)

@@ -1,6 +1,6 @@
 """What the citizen is and works with: its identity, the relays, the time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,6 +13,10 @@ from nips.pool.address import PoolAddress
 FETCH_S: Final = 5.0
 # After a failure.
 RETRY_S: Final = 5.0
+
+
+# Sends a test of its notices to a miner (hex); what is to be answered.
+Test = Callable[[str], Awaitable[str]]
 
 
 class Feed(Protocol):

@@ -32,6 +32,7 @@ class Command(enum.Enum):
     HASHRATE = "hashrate"
     BALANCE = "balance"
     HELP = "help"
+    TEST = "test"
     # Anything else.
     OTHER = "other"
 
@@ -125,7 +126,8 @@ def help_answer(name: str, stratum_url: str) -> str:
     return "\n".join(
         (
             f"This is the mining pool {name}; a machine answers here.",
-            "Write hashrate for the pool's hashrate and yours, or balance for what you earned and were paid.",
+            "Write hashrate for the pool's hashrate and yours, balance for what you earned and were paid, or test for a"
+            " test of the notices your settings ask for.",
             f"To mine, point a miner at {stratum_url} with your npub as the user name.",
         )
     )

@@ -19,6 +19,7 @@ from noncestr.errors import NoncestrError
 from noncestr.journal_cli import journal_app
 from noncestr.keys_cli import keys_app, signer_app
 from noncestr.logs import set_up_logging
+from noncestr.notice_cli import notices_app
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, read_config
 from noncestr.parts_cli import accounting_run, pool_app, web_app, zapper_app
 from noncestr.payouts_cli import payouts_app
@@ -47,6 +48,7 @@ app.add_typer(ecash_app, name="ecash")
 app.add_typer(web_app, name="web")
 app.add_typer(terms_app, name="terms")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(notices_app, name="notices")
 app.add_typer(keys_app, name="keys")
 app.add_typer(signer_app, name="signer")
 app.command("archive")(archive)

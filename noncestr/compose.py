@@ -44,6 +44,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.mint_process import MintProcess
 from noncestr.names_cli import FILE as NAMES
+from noncestr.notice_parts import make_notifier
 from noncestr.payability import RelayPayability
 from noncestr.payout_desk import PayoutDesk, served
 from noncestr.payouts import STORE, Payouts, open_payouts, pays
@@ -73,6 +74,7 @@ from stratum_edge.adapters.nip05_names import open_names
 from stratum_edge.config import EdgeConfig
 from stratum_edge.ports import Names, TemplateSource
 from zapper.config import ZapperStatus
+from zapper.ports import Payee
 
 logger = logging.getLogger("noncestr")
 
@@ -216,6 +218,21 @@ class Pool:
             for funds in await enter(open_funds(self.config, self.data, demo=self.pays)):
                 treasurer.add(funds)
             await enter(running(treasurer.run))
+            notifier = await make_notifier(
+                stack,
+                self.config,
+                self.data,
+                presence=self._presence(),
+                keys=self.keys,
+                relays=self.relays,
+                bridge=bridge,
+                accounting=accounting,
+                chain=chain,
+                settings=settings,
+                failing=self._failing,
+                clock=self.clock,
+            )
+            await enter(running(notifier.run))
             citizen = make_citizen(
                 self.config.social,
                 self.data,
@@ -226,6 +243,7 @@ class Pool:
                 chain=chain,
                 zapper=zapper_status,
                 clock=self.clock,
+                test=notifier.test,
             )
             await enter(running(citizen.run))
             read_api = await open_read_api(
@@ -440,6 +458,9 @@ class Pool:
             publish=bridge.publish,
             now_s=lambda: self.clock.now_ms() // 1000,
         )
+
+    async def _failing(self) -> list[Payee]:
+        return [] if self._payouts is None else await self._payouts.store.payees()
 
     async def _start_web(
         self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper, bridge: RelayBridge

@@ -33,6 +33,7 @@ from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
 from noncestr.ledger_config import AccountingSection
 from noncestr.mint_config import MINT, MintConfig
+from noncestr.notice_config import NoticesSection
 from noncestr.offers_config import MAIN, OfferConfig, OfferKeys, offer_problems
 from noncestr.payout_config import (
     WALLETS,
@@ -268,6 +269,7 @@ class Config:
     treasury: TreasuryConfig = field(default_factory=TreasuryConfig)
     alerts: AlertsSection = field(default_factory=AlertsSection)
     mint: MintConfig = field(default_factory=MintConfig)
+    notices: NoticesSection = field(default_factory=NoticesSection)
     demo: DemoConfig = field(default_factory=DemoConfig)
     log: LogConfig = field(default_factory=LogConfig)
 

@@ -84,6 +84,10 @@ class SettingsFollower:
         """The settings of a miner (key in hex), None if it has none."""
         return self._book.of(miner)
 
+    def all(self) -> list[Known]:
+        """Everybody's settings."""
+        return list(self._book)
+
     async def changed(self, known: int) -> int:
         """The version of `names`, as soon as it is not `known`."""
         while self._version == known:

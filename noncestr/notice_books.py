@@ -1,0 +1,86 @@
+"""What the notices are made of, read from the running pool: books, settings, payees that fail."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import Final
+
+from accounting.service import Accounting
+from accounting.settings_book import Known
+from nips.pool.payout import Payout
+from noncestr.citizen_books import AccountingBooks
+from noncestr.citizen_facts import BlockFacts
+from noncestr.citizen_limits import HOUR_MS
+from noncestr.notice_news import Measured
+from noncestr.settings_follower import SettingsFollower
+from zapper.ports import Payee
+
+# Payouts are booked in the order of their chain, whose dates never fall, but for several zappers' one after another.
+DISORDER_MS: Final = HOUR_MS
+
+
+class NoticeBooks:
+    """`failing`: the payees whose last payouts failed."""
+
+    def __init__(
+        self,
+        accounting: Accounting,
+        books: AccountingBooks,
+        settings: SettingsFollower,
+        failing: Callable[[], Awaitable[Sequence[Payee]]],
+    ) -> None:
+        self._accounting = accounting
+        self._books = books
+        self._settings = settings
+        self.failing = failing
+
+    def synced(self) -> bool:
+        """Whether all that the relays had at start is in the books."""
+        return self._books.synced()
+
+    def log_ms(self) -> int:
+        """How far the shares' log goes, Unix ms."""
+        return self._accounting.fold.statistics.log_ms
+
+    def is_miner(self, key: str) -> bool:
+        """Whether this key (hex) has mined here."""
+        return self._accounting.knows(key)
+
+    def settings(self) -> Iterable[Known]:
+        """Of everybody who has mined here. O(settings)."""
+        return [known for known in self._settings.all() if self._accounting.knows(known.settings.miner)]
+
+    def settings_of(self, miner: str) -> Known | None:
+        """Of one."""
+        return self._settings.of(miner)
+
+    def payouts(self, since_ms: int) -> Sequence[Payout]:
+        """Signed since then. O(payouts since then)."""
+        newest = (booked.payout for booked in reversed(self._accounting.fold.ledger.payouts.values()))
+        late = takewhile(lambda payout: payout.created_at * 1000 >= since_ms - DISORDER_MS, newest)
+        return [payout for payout in late if payout.created_at * 1000 >= since_ms][::-1]
+
+    async def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
+        """Proven ones found since then that the chain has."""
+        return [block for block in self._books.blocks(since_ms) if await self._books.in_chain(block.block)]
+
+    def measured(self, miner: str, now_ms: int) -> Measured:
+        """Rates and last shares now."""
+        statistics = self._accounting.fold.statistics
+        told = statistics.miner_statistics(miner, now_ms)
+        known = self._settings.of(miner)
+        named = () if known is None else known.settings.body.workers
+        return Measured(
+            hashrate=0 if told is None else told.hashrate["5m"],
+            workers={
+                name: (rate.hashrate, rate.last_share_ms) for name, rate in statistics.workers(miner, now_ms).items()
+            },
+            shown={self._settings.names.in_log(miner, name): name for name in named},
+        )
+
+    def owed_msat(self, miner: str) -> int:
+        """What it is owed."""
+        return self._accounting.balance(miner).owed_msat
+
+    def statement(self, miner: str) -> str | None:
+        """The id of its newest statement."""
+        return next(iter(self._accounting.statements_of(miner)), None)

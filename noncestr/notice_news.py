@@ -1,0 +1,266 @@
+"""From what the pool knows to what its miners are told: each thing once, to who asked for it, within limits."""
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from accounting.settings_book import Known, destination
+from nips.pool.payout import Payout
+from nips.pool.settings import SettingsBody
+from noncestr.citizen_facts import BlockFacts
+from noncestr.citizen_limits import DAY_MS, HOUR_MS
+from noncestr.notice_memory import MESSAGE, Batch, Code, NoticeMemory, ToSend
+from noncestr.notice_texts import Notice, Speaker
+from noncestr.notice_watch import MinerWatch, RateSeries, WorkerState, is_forgotten, judge_worker
+from noncestr.notice_wishes import Channel, Wishes
+from zapper.ports import Payee
+
+# What is older when it is seen for the first time is no news: the page and the log have it.
+NEWS_MS: Final = 6 * HOUR_MS
+# One failure is a server that was away for a minute; the third comes after some five minutes.
+FAILURES: Final = 3
+# Whoever has a stolen key must not fill the limits before it changes the address: changes are told beside them, the
+# newest of an hour alone.
+DESTINATION_MS: Final = HOUR_MS
+# Workers and rates that are watched: some 3 KiB each.
+MAX_WATCHED: Final = 20_000
+# A code that was not used is sent again after so long, if it is still asked for.
+CODE_MS: Final = 30 * DAY_MS
+# Nobody tries more addresses of its own in a day; the pool is no means to write to strangers.
+CODES_PER_DAY: Final = 3
+CODES_PER_DAY_ALL: Final = 200
+CODES_PER_ADDRESS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of a watched miner: hashes a second over five minutes; worker -> (rate, last share's Unix ms)."""
+
+    hashrate: int
+    workers: Mapping[str, tuple[int, int]]
+    # The name in the log -> what its owner calls it.
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFacts:
+    """One look. `settings`: of miners of this pool. `steady_ms`: since when the log is fresh, None while it is not."""
+
+    now_ms: int
+    steady_ms: int | None = None
+    settings: Iterable[Known] = ()
+    payouts: Sequence[Payout] = ()
+    failing: Sequence[Payee] = ()
+    blocks: Sequence[BlockFacts] = ()
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    # Who watches nothing any more.
+    unwatched: frozenset[str] = frozenset()
+    # Whether hashrates are sampled in this look.
+    sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLimits:
+    """Notices within 24 hours; `kinds`: the ways that are open besides private messages, which `messages` says."""
+
+    per_day: int
+    per_day_all: int
+    messages: bool
+    kinds: frozenset[str]
+
+
+class Newsroom:
+    """`wishes`: by miner (hex). `owed`: what it is owed, msat. `statement`: its newest statement's id."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        limits: NoticeLimits,
+        memory: NoticeMemory,
+        wishes: Callable[[str], Wishes],
+        *,
+        owed: Callable[[str], int],
+        statement: Callable[[str], str | None],
+    ) -> None:
+        self._speaker = speaker
+        self._limits = limits
+        self._memory = memory
+        self._wishes = wishes
+        self._owed = owed
+        self._statement = statement
+
+    def look(self, facts: NoticeFacts) -> Batch:
+        """What is new. With a new memory all of it is taken for told. Watches change in the memory at once."""
+        batch = Batch()
+        found = [*self._once(facts, batch), *self._watched(facts, batch)]
+        changes = self._destinations(facts, batch)
+        if not self._memory.is_new:
+            self._admit([*changes, *found], batch, facts.now_ms)
+        return batch
+
+    def _once(self, facts: NoticeFacts, batch: Batch) -> Iterable[Notice]:
+        """What has a subject: told with it, or never."""
+        found: list[Notice] = []
+        found += [
+            self._speaker.paid(payout, owed_msat=self._owed(payout.miner), statement=self._statement(payout.miner))
+            for payout in facts.payouts
+            if f"paid {payout.id}" not in self._memory.subjects
+        ]
+        found += [
+            self._speaker.block(block) for block in facts.blocks if f"block {block.block}" not in self._memory.subjects
+        ]
+        found += [self._failed(payee) for payee in facts.failing if payee.failures >= FAILURES or payee.dead_ms]
+        found = [notice for notice in found if notice.subject not in self._memory.subjects]
+        batch.subjects += [notice.subject for notice in found]
+        return [notice for notice in found if notice.word in self._wishes(notice.miner).words]
+
+    def _failed(self, payee: Payee) -> Notice:
+        return self._speaker.failed(
+            payee.miner,
+            payee.reason,
+            since_ms=payee.since_ms,
+            failures=payee.failures,
+            given_up=bool(payee.dead_ms),
+            owed_msat=self._owed(payee.miner),
+        )
+
+    def _destinations(self, facts: NoticeFacts, batch: Batch) -> list[Notice]:
+        found = []
+        for known in facts.settings:
+            miner, since_ms = known.settings.miner, known.destination_ms
+            before = self._memory.destinations.get(miner)
+            if before is not None and since_ms <= before[0]:
+                continue
+            body = known.settings.body
+            # First settings that say nothing of it, and all that there were when the pool began to tell, are no change.
+            if self._memory.is_new or (before is None and destination(body) == destination(SettingsBody())):
+                batch.destinations[miner] = (since_ms, 0)
+            elif before is None or facts.now_ms - before[1] >= DESTINATION_MS:
+                batch.destinations[miner] = (since_ms, facts.now_ms)
+                found.append(self._speaker.destination(miner, known.settings.id, body, since_ms))
+        return found
+
+    # Workers and hashrates
+
+    def _watched(self, facts: NoticeFacts, batch: Batch) -> list[Notice]:
+        watches = self._memory.watches
+        batch.watches.update(dict.fromkeys(facts.unwatched & watches.keys()))
+        if facts.steady_ms is None:
+            return []
+        found: list[Notice] = []
+        room = MAX_WATCHED - sum(len(watch.workers) + len(watch.rates) for watch in watches.values())
+        for miner, measured in facts.measured.items():
+            watch = watches.setdefault(miner, MinerWatch())
+            before = len(watch.workers) + len(watch.rates)
+            news = [
+                *self._workers(miner, measured, watch, facts, room),
+                *(self._rates(miner, measured, watch, facts, room) if facts.sampled else ()),
+            ]
+            room -= len(watch.workers) + len(watch.rates) - before
+            if news:
+                batch.watches[miner] = watch
+                found += news
+        return found
+
+    def _workers(
+        self, miner: str, measured: Measured, watch: MinerWatch, facts: NoticeFacts, room: int
+    ) -> Iterable[Notice]:
+        assert facts.steady_ms is not None
+        wishes = self._wishes(miner)
+        for name in [*watch.workers, *(name for name in measured.workers if name not in watch.workers)]:
+            shown = measured.shown.get(name, name)
+            if not wishes.watches(shown):
+                watch.workers.pop(name, None)
+                continue
+            _, last_ms = measured.workers.get(name, (0, 0))
+            state = watch.workers.get(name)
+            if state is None:
+                if len(watch.workers) >= room:
+                    continue
+                state = WorkerState(last_ms)
+            state, said = judge_worker(state, last_ms=last_ms, now_ms=facts.now_ms, steady_ms=facts.steady_ms)
+            watch.workers[name] = state
+            if said == "offline":
+                yield self._speaker.offline(miner, shown, state.last_ms)
+            elif said == "back":
+                yield self._speaker.back(miner, shown, state.last_ms)
+            elif is_forgotten(state, facts.now_ms):
+                del watch.workers[name]
+
+    def _rates(
+        self, miner: str, measured: Measured, watch: MinerWatch, facts: NoticeFacts, room: int
+    ) -> Iterable[Notice]:
+        wishes = self._wishes(miner)
+        for name in ["", *{*watch.rates, *measured.workers} - {""}]:
+            shown = measured.shown.get(name, name)
+            if not wishes.measures(shown):
+                watch.rates.pop(name, None)
+                continue
+            series = watch.rates.get(name)
+            if series is None:
+                if len(watch.rates) >= room:
+                    continue
+                series = watch.rates[name] = RateSeries()
+            series.add(facts.now_ms, measured.workers.get(name, (0, 0))[0] if name else measured.hashrate)
+            drop = series.judge(facts.now_ms)
+            if drop is not None:
+                yield self._speaker.hashrate(miner, shown, drop, facts.now_ms)
+
+    # Limits and ways
+
+    def _admit(self, notices: list[Notice], batch: Batch, now_ms: int) -> None:
+        if not notices:
+            return
+        sent = {miner: len(times) for miner, times in self._memory.sent_since(now_ms - DAY_MS).items()}
+        everybody = sum(sent.values())
+        for notice in notices:
+            number = sent.get(notice.miner, 0) + 1
+            is_limited = notice.word != "destination"
+            if is_limited and (number > self._limits.per_day or everybody >= self._limits.per_day_all):
+                continue
+            ways = self.ways(notice, last=is_limited and number == self._limits.per_day)
+            if ways:
+                sent[notice.miner] = number
+                everybody += 1
+                batch.sends += ways
+
+    def ways(self, notice: Notice, *, last: bool = False) -> list[ToSend]:
+        """Where a notice goes. `last`: it says that no more come within the limit."""
+        if last:
+            text = f"{notice.text}\nThat is all for 24 hours: you had {self._limits.per_day} notices."
+            notice = Notice(notice.subject, notice.miner, notice.word, notice.title, text)
+        ways = [ToSend(notice, MESSAGE)] if self._limits.messages else []
+        channels = self._wishes(notice.miner).private.channels
+        confirmed = [channel for channel in channels if self.is_confirmed(notice.miner, channel)]
+        return ways + [ToSend(notice, channel.kind, channel.address) for channel in confirmed]
+
+    def is_confirmed(self, miner: str, channel: Channel) -> bool:
+        """Whether the miner repeats the code that went to this channel."""
+        code = self._memory.codes.get((channel.kind, channel.address, miner))
+        if code is None or channel.kind not in self._limits.kinds:
+            return False
+        return hmac.compare_digest(code.code.encode(), channel.code.encode())
+
+    def codes(self, miner: str, make: Callable[[], str], now_ms: int) -> Batch:
+        """The codes that this miner's channels are sent now; `make` gives a secret one."""
+        batch = Batch()
+        for channel in self._wishes(miner).private.channels:
+            known = self._memory.codes.get((channel.kind, channel.address, miner))
+            if channel.kind not in self._limits.kinds or (
+                known is not None and (self.is_confirmed(miner, channel) or now_ms - known.sent_ms < CODE_MS)
+            ):
+                continue
+            recent = [code for code in self._memory.codes.values() if now_ms - code.sent_ms < CODE_MS] + batch.codes
+            today = [code for code in recent if now_ms - code.sent_ms < DAY_MS]
+            if (
+                sum(code.miner == miner for code in today) >= CODES_PER_DAY
+                or len(today) >= CODES_PER_DAY_ALL
+                or sum(code.address == channel.address for code in recent) >= CODES_PER_ADDRESS
+            ):
+                continue
+            code = make()
+            batch.codes.append(Code(channel.kind, channel.address, miner, code, now_ms))
+            notice = self._speaker.code(miner, channel.address, code)
+            batch.sends.append(ToSend(notice, channel.kind, channel.address))
+        return batch

@@ -27,7 +27,7 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
     assert load_config(path, {}) == Config()
     assert set(tomllib.loads(example_toml())) == {
         "pool", "stratum", "edge", "chain", "node", "relay", "social", "web", "terms", "accounting", "payouts",
-        "treasury", "alerts", "mint", "demo", "log",
+        "treasury", "alerts", "notices", "mint", "demo", "log",
     }  # fmt: skip
 
 

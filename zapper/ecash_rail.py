@@ -31,7 +31,7 @@ log = logging.getLogger("zapper")
 # The payee's clock and the mint's may be off from ours.
 RETURN_MARGIN_S = 3600
 # How often a mint is asked whether ecash was claimed: at once at first, less and less often.
-ASK_EVERY_MS = 30_000
+ASK_EVERY_MS = 20_000
 ASK_LATE_MS = 3_600_000
 
 

@@ -7,7 +7,7 @@ payee's failure reaches another's payout.
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 from anyio.abc import TaskStatus
@@ -359,10 +359,13 @@ class Zapper:
                 if intent.miner not in self._busy:
                     self._busy.add(intent.miner)
                     tasks.start_soon(self._resume, intent, slots)
+            waiting: dict[str, list[Intent]] = {}
             for intent in await self._store.returnable(self._returning):
-                if intent.miner not in self._busy:
-                    self._busy.add(intent.miner)
-                    tasks.start_soon(self._see_whether_kept, intent, slots)
+                waiting.setdefault(intent.miner, []).append(intent)
+            for miner, intents in waiting.items():
+                if miner not in self._busy:
+                    self._busy.add(miner)
+                    tasks.start_soon(self._see_what_is_kept, miner, intents, slots)
         await self._desk.look_around()
 
     async def _resume(self, stale: Intent, slots: anyio.CapacityLimiter) -> None:
@@ -377,16 +380,22 @@ class Zapper:
         finally:
             self._busy.discard(stale.miner)
 
-    async def _see_whether_kept(self, intent: Intent, slots: anyio.CapacityLimiter) -> None:
-        """Money that waits to be taken: kept, waiting, or back with us. The miner is marked busy. Never raises."""
+    async def _see_what_is_kept(self, miner: str, intents: Sequence[Intent], slots: anyio.CapacityLimiter) -> None:
+        """A miner's money that waits to be taken, oldest first; the miner is marked busy. Never raises."""
+        try:
+            async with slots:
+                for intent in intents:
+                    await self._see_whether_kept(intent)
+        finally:
+            self._busy.discard(miner)
+
+    async def _see_whether_kept(self, intent: Intent) -> None:
+        """Kept, waiting, or back with us."""
         rail = self._rails[intent.method]
         assert isinstance(rail, ReturningRail)
         try:
-            async with slots:
-                with anyio.fail_after(self._config.pay_timeout_s):
-                    outcome = await rail.outcome(intent)
+            with anyio.fail_after(self._config.pay_timeout_s):
+                outcome = await rail.outcome(intent)
             await self._desk.came_back(intent, outcome)
         except Exception as error:  # mints and wallets have their own: asked again later
             log.warning("whether payout %s was taken is not known: %s", intent.payout_id, error)
-        finally:
-            self._busy.discard(intent.miner)

@@ -113,8 +113,13 @@ class Control:
         logger.warning("draining: miners are let go, what they brought is sealed and published")
         # Whoever asked may lose patience: once begun it is brought to its end.
         with anyio.CancelScope(shield=True):
-            drained = await self._edge.drain(fin=fin)
-            published = await self._relays.flush(timeout_s)
+            try:
+                drained = await self._edge.drain(fin=fin)
+                published = await self._relays.flush(timeout_s)
+            except BaseException:
+                # What was not brought to its end may be asked for again.
+                self._draining = False
+                raise
             logger.warning("drained: %d left, %s", drained.left, "all published" if published else "relays are behind")
             self._ended(fin, drained.left)
         return {**asdict(drained), "published": published}

@@ -32,13 +32,15 @@ async def run_until_signal(
     SIGHUP gives `reload` what `reread` reads. Raises NoncestrError for what an operator can mend.
     """
     stop = anyio.Event()
+    # One after the other: each reload goes from what the one before has left.
+    reloading = anyio.Lock()
 
     async def watch(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
-                    tasks.start_soon(_reload, reload, reread)
+                    tasks.start_soon(_reload, reloading, reload, reread)
                     continue
                 if stop.is_set():
                     os._exit(130)
@@ -56,9 +58,12 @@ async def run_until_signal(
         raise NoncestrError("; ".join(str(leaf) for leaf in leaves(mendable))) from group
 
 
-async def _reload(reload: Callable[[Config], Awaitable[None]], reread: Callable[[], Config]) -> None:
+async def _reload(
+    reloading: anyio.Lock, reload: Callable[[Config], Awaitable[None]], reread: Callable[[], Config]
+) -> None:
     try:
-        await reload(reread())
+        async with reloading:
+            await reload(reread())
     except (*MENDABLE, ValueError) as error:
         logger.error("SIGHUP: nothing was changed: %s", error)
     except ExceptionGroup as group:

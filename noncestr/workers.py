@@ -150,8 +150,19 @@ class Workers:
         wait = FIRST_WAIT_S
         while not self._stopping:
             began = anyio.current_time()
-            # Its input is a pipe from us: when we die, however we do, it hears of it.
-            lane.child = await anyio.open_process(self._command(lane), stdin=subprocess.PIPE, stdout=None, stderr=None)
+            try:
+                # Its input is a pipe from us: when we die, however we do, it hears of it.
+                lane.child = await anyio.open_process(
+                    self._command(lane), stdin=subprocess.PIPE, stdout=None, stderr=None
+                )
+            except OSError as error:
+                if not lane.up.is_set():
+                    raise
+                # Out of memory or of processes for a moment: the other lanes serve on meanwhile.
+                logger.error("lane %d could not be started again: %s", lane.orders.edge.lane, error)
+                await anyio.sleep(wait)
+                wait = min(2 * wait, LAST_WAIT_S)
+                continue
             code = await lane.child.wait()
             await lane.child.aclose()
             lane.report = None

@@ -15,8 +15,13 @@ from pathlib import Path
 import anyio
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from accounting.adapters.postgres_database import PostgresPlace
+
+# No example is timed: a machine that does other things too is slow now and then, and that says nothing of the code.
+settings.register_profile("noncestr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("noncestr")
 
 # initdb and postgres refuse to be root: then they run as one of these.
 UNPRIVILEGED = ("postgres", "nobody")

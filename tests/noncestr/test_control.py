@@ -15,6 +15,7 @@ from noncestr.edges import NOTHING, Drained
 from noncestr.errors import NoncestrError
 from noncestr.orders import LaneReport
 from relay_bridge.service import RelayStatus
+from stratum_edge.errors import EdgeError
 from stratum_edge.status import SessionRow
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key control").digest())
@@ -123,3 +124,20 @@ async def test_a_drain_goes_on_when_whoever_asked_has_gone(tmp_path: Path) -> No
 async def test_nobody_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoncestrError, match="no pool and no edge runs on"):
         await ask(tmp_path, "status")
+
+
+async def test_a_drain_that_fails_may_be_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path)
+    drain = rig.edge.drain
+
+    async def fails(*, fin: bool) -> Drained:
+        raise EdgeError("a lane is away")
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(rig.control.run)
+        monkeypatch.setattr(rig.edge, "drain", fails)
+        with pytest.raises(NoncestrError, match="a lane is away"):
+            await ask(tmp_path, "drain", False, 9.0)
+        monkeypatch.setattr(rig.edge, "drain", drain)
+        assert (await ask(tmp_path, "drain", False, 9.0))["published"] is True
+        tasks.cancel_scope.cancel()

@@ -64,3 +64,30 @@ async def test_what_an_operator_can_mend_is_one_sentence_and_the_rest_a_fault() 
     with pytest.raises(ExceptionGroup) as raised:
         await run_until_signal(broken, never, Config)
     assert raised.group_contains(KeyError)
+
+
+async def test_two_sighups_are_taken_one_after_the_other(caplog: pytest.LogCaptureFixture) -> None:
+    """The second begins when the first is through, though it came meanwhile."""
+    steps: list[str] = []
+    go_on = anyio.Event()
+
+    async def reload(config: Config) -> None:
+        steps.append("begun")
+        await go_on.wait()
+        steps.append("done")
+
+    async def run(stopped) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: steps == ["begun"])
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(20):
+            await anyio.sleep(0.01)
+            assert steps == ["begun"]
+        go_on.set()
+        await until(lambda: caplog.text.count("was read again") == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stopped()
+
+    with anyio.fail_after(30):
+        await run_until_signal(run, reload, Config)
+    assert steps == ["begun", "done"] * 2

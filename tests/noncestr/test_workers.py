@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+import noncestr.workers
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
@@ -197,3 +198,27 @@ async def test_a_process_that_does_not_start_is_said(tmp_path: Path) -> None:
 async def test_a_process_nobody_asked_for_is_sent_away(tmp_path: Path) -> None:
     with pytest.raises(HouseRefused, match="no process 2 is wanted"):
         make(tmp_path).join(2, None)
+
+
+async def test_a_process_that_cannot_be_started_again_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system has no process to give: the other lane serves on, and the lane comes back when it has."""
+    monkeypatch.setattr(noncestr.workers, "FIRST_WAIT_S", 0.01)
+    workers = make(tmp_path)
+    open_process, refusals = anyio.open_process, [OSError(11, "no process")] * 3
+
+    async def scarce(*args: Any, **kwargs: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await open_process(*args, **kwargs)
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(workers.run)
+        first = workers.lanes()
+        monkeypatch.setattr(noncestr.workers.anyio, "open_process", scarce)
+        os.kill(first[1].pid, signal.SIGKILL)
+        await until(lambda: not refusals and len(workers.lanes()) == 2 and workers.lanes()[1].pid != first[1].pid)
+        assert workers.lanes()[0].pid == first[0].pid
+        tasks.cancel_scope.cancel()
+    assert caplog.text.count("could not be started again") == 3

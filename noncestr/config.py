@@ -35,6 +35,7 @@ from noncestr.ledger_config import AccountingSection
 from noncestr.mint_config import MINT, MintConfig
 from noncestr.notice_config import NoticesSection
 from noncestr.offers_config import MAIN, OfferConfig, OfferKeys, offer_problems
+from noncestr.passphrase import FILE_VARIABLE, VARIABLE
 from noncestr.payout_config import (
     WALLETS,
     ClnSection,
@@ -404,6 +405,8 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     for name, cls in known_sections.items():
         values[name] = _section(cls, name, _table(name, found.get(name, {}), problems), env, problems)
     known = {variable for name, cls in known_sections.items() for variable in _variables(name, cls)}
+    # No keys of the file: they are read where the key files are.
+    known |= {VARIABLE, FILE_VARIABLE}
     problems.extend(
         f"{variable}: there is no such key (environment)"
         for variable in sorted(env)

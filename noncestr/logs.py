@@ -10,8 +10,8 @@ from pythonjsonlogger.json import JsonFormatter
 from noncestr.config import LogConfig
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-# These say on every request what our own logs say better.
-CHATTY: Final = ("httpx", "httpcore", "websockets", "uvicorn", "asyncio", "apprise")
+# These say on every request what our own logs say better; aiosqlite with the values, ecash and codes among them.
+CHATTY: Final = ("httpx", "httpcore", "websockets", "uvicorn", "asyncio", "apprise", "aiosqlite")
 
 
 class JsonLines(JsonFormatter):

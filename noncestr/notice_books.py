@@ -59,9 +59,13 @@ class NoticeBooks:
         late = takewhile(lambda payout: payout.created_at * 1000 >= since_ms - DISORDER_MS, newest)
         return [payout for payout in late if payout.created_at * 1000 >= since_ms][::-1]
 
-    async def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
-        """Proven ones found since then that the chain has."""
-        return [block for block in self._books.blocks(since_ms) if await self._books.in_chain(block.block)]
+    def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
+        """Proven ones found since then."""
+        return self._books.blocks(since_ms)
+
+    async def in_chain(self, block: str) -> bool:
+        """Whether the chain has it."""
+        return await self._books.in_chain(block)
 
     def measured(self, miner: str, now_ms: int) -> Measured:
         """Rates and last shares now."""

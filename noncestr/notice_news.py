@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from accounting.settings_book import Known, destination
@@ -11,7 +11,7 @@ from nips.pool.settings import SettingsBody
 from noncestr.citizen_facts import BlockFacts
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
 from noncestr.notice_memory import MESSAGE, Batch, Code, NoticeMemory, ToSend
-from noncestr.notice_texts import Notice, Speaker
+from noncestr.notice_texts import Notice, Speaker, failed_subject, footer
 from noncestr.notice_watch import MinerWatch, RateSeries, WorkerState, is_forgotten, judge_worker
 from noncestr.notice_wishes import Channel, Wishes
 from zapper.ports import Payee
@@ -110,8 +110,12 @@ class Newsroom:
         found += [
             self._speaker.block(block) for block in facts.blocks if f"block {block.block}" not in self._memory.subjects
         ]
-        found += [self._failed(payee) for payee in facts.failing if payee.failures >= FAILURES or payee.dead_ms]
-        found = [notice for notice in found if notice.subject not in self._memory.subjects]
+        found += [
+            self._failed(payee)
+            for payee in facts.failing
+            if (payee.failures >= FAILURES or payee.dead_ms)
+            and failed_subject(payee.miner, payee.since_ms, given_up=bool(payee.dead_ms)) not in self._memory.subjects
+        ]
         batch.subjects += [notice.subject for notice in found]
         return [notice for notice in found if notice.word in self._wishes(notice.miner).words]
 
@@ -229,11 +233,14 @@ class Newsroom:
         """Where a notice goes. `last`: it says that no more come within the limit."""
         if last:
             text = f"{notice.text}\nThat is all for 24 hours: you had {self._limits.per_day} notices."
-            notice = Notice(notice.subject, notice.miner, notice.word, notice.title, text)
+            notice = replace(notice, text=text)
         ways = [ToSend(notice, MESSAGE)] if self._limits.messages else []
         channels = self._wishes(notice.miner).private.channels
         confirmed = [channel for channel in channels if self.is_confirmed(notice.miner, channel)]
-        return ways + [ToSend(notice, channel.kind, channel.address) for channel in confirmed]
+        for channel in confirmed:
+            text = f"{notice.text}\n\n{footer(channel.kind)}"
+            ways.append(ToSend(replace(notice, text=text), channel.kind, channel.address))
+        return ways
 
     def is_confirmed(self, miner: str, channel: Channel) -> bool:
         """Whether the miner repeats the code that went to this channel."""

@@ -81,7 +81,7 @@ class Speaker:
             f"Yours all the same, to be paid: {sat_text(owed_msat)}. {then}",
             "Being paid takes a lightning address in your Nostr profile, or in your settings at the pool.",
         ]
-        subject = f"failed {miner} {since_ms}{' given up' if given_up else ''}"
+        subject = failed_subject(miner, since_ms, given_up=given_up)
         return Notice(subject, miner, "failed", "You could not be paid", "\n".join(lines))
 
     def destination(self, miner: str, settings: str, body: SettingsBody, since_ms: int) -> Notice:
@@ -145,6 +145,11 @@ class Speaker:
             "If not, do nothing: nothing more is sent here.",
         ]
         return Notice(f"code {miner} {address} {code}", miner, "code", f"{self.name}: your code", _join(lines))
+
+
+def failed_subject(miner: str, since_ms: int, *, given_up: bool) -> str:
+    """What makes failures in a row one thing to tell, and their end as a dead letter another."""
+    return f"failed {miner} {since_ms}{' given up' if given_up else ''}"
 
 
 def footer(kind: str) -> str:

@@ -24,7 +24,7 @@ from noncestr.citizen_facts import BlockFacts
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
 from noncestr.notice_memory import FILE, MESSAGE, Batch, NoticeMemory, Queued, open_notice_memory
 from noncestr.notice_news import NEWS_MS, Measured, Newsroom, NoticeFacts, NoticeLimits
-from noncestr.notice_texts import Speaker, footer
+from noncestr.notice_texts import Speaker
 from noncestr.notice_wishes import InvalidPrivate, Wishes, parse_private
 from relay_bridge.errors import RelayBridgeError
 from zapper.ports import Payee
@@ -86,8 +86,11 @@ class Books(Protocol):
     def payouts(self, since_ms: int) -> Sequence[Payout]:
         """Signed since then."""
 
-    async def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
+    def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
         """Found since then."""
+
+    async def in_chain(self, block: str) -> bool:
+        """Whether the chain has it."""
 
     def measured(self, miner: str, now_ms: int) -> Measured:
         """Now."""
@@ -254,7 +257,12 @@ class Notifier:
             settings=settings,
             payouts=self._books.payouts(now_ms - NEWS_MS),
             failing=await self._books.failing(),
-            blocks=await self._books.blocks(now_ms - NEWS_MS),
+            blocks=[
+                block
+                for block in self._books.blocks(now_ms - NEWS_MS)
+                # The node is asked of what is new alone.
+                if f"block {block.block}" not in self._memory.subjects and await self._books.in_chain(block.block)
+            ],
             measured={miner: self._books.measured(miner, now_ms) for miner in sorted(watched)},
             unwatched=frozenset(read - watched),
             sampled=sampled,
@@ -352,8 +360,7 @@ class Notifier:
             # Taken out first: a crash costs it, and it is never sent twice.
             await self._memory.mark_done(queued.id)
             line = self._lines.get(queued.way)
-            text = queued.text if queued.title.endswith("your code") else f"{queued.text}\n\n{footer(queued.way)}"
-            if line is None or not await line.send(queued.address, queued.title, text):
+            if line is None or not await line.send(queued.address, queued.title, queued.text):
                 logger.warning("a notice by %s was not taken", queued.way)
 
     async def _send_message(self, queued: Queued, now_ms: int) -> None:

@@ -34,6 +34,8 @@ class OperatorLine:
             warnings.simplefilter("ignore", DeprecationWarning)
             from apprise import Apprise
 
+            # It quotes URLs, passwords and all, in what it logs of those it can't read; we say which scheme failed.
+            logging.getLogger("apprise").disabled = True
             self._services = []
             for url in urls:
                 service = Apprise()

@@ -175,6 +175,8 @@ class FakeNoticeBooks:
     found: list[BlockFacts] = field(default_factory=list)
     payees: list[Payee] = field(default_factory=list)
     rates: dict[str, Measured] = field(default_factory=dict)
+    orphans: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
     is_synced: bool = True
     behind_ms: int = 0
 
@@ -196,8 +198,12 @@ class FakeNoticeBooks:
     def payouts(self, since_ms: int) -> list[Payout]:
         return [payout for payout in self.paid if payout.created_at * 1000 >= since_ms]
 
-    async def blocks(self, since_ms: int) -> list[BlockFacts]:
+    def blocks(self, since_ms: int) -> list[BlockFacts]:
         return [block for block in self.found if block.found_ms >= since_ms]
+
+    async def in_chain(self, block: str) -> bool:
+        self.asked.append(block)
+        return block not in self.orphans
 
     async def failing(self) -> list[Payee]:
         return self.payees

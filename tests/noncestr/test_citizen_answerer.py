@@ -96,6 +96,28 @@ async def test_each_word_has_its_answer(citizen: Any) -> None:
 
 
 @pytest.mark.anyio
+async def test_the_word_test_asks_for_one(citizen: Any) -> None:
+    asked: list[str] = []
+
+    async def test(miner: str) -> str:
+        asked.append(miner)
+        return "A test is on its way by message."
+
+    async with open_memory(citizen.path, citizen.clock.ms) as memory:
+        parts = (citizen.who, SocialConfig(), citizen.books, citizen.feed, citizen.clock, memory)
+        await Answerer(*parts, test).hear(own_wrap(citizen, "alice", "Test!"))
+        await Answerer(*parts, test).hear(own_wrap(citizen, "alice", "Test!", again=1))
+        await Answerer(*parts).hear(own_wrap(citizen, "bob", "test"))
+    assert asked == [citizen.key("alice").pubkey]
+    texts = [
+        open_answer(citizen, name, wrap)[1]["content"]
+        for name, wrap in zip(("alice", "bob"), citizen.feed.of(WRAP), strict=True)
+    ]
+    assert texts[0] == "A test is on its way by message."
+    assert "Write hashrate" in texts[1]
+
+
+@pytest.mark.anyio
 async def test_a_message_is_answered_once_whatever_relays_repeat(citizen: Any) -> None:
     async with answerer(citizen) as answers:
         await answers.hear(own_wrap(citizen, "alice", "hashrate"))

@@ -31,6 +31,10 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_passphrase_is_no_key_and_no_mistake() -> None:
+    assert load_config(None, {"NONCESTR_PASSPHRASE": "x", "NONCESTR_PASSPHRASE_FILE": "/x"}) == Config()
+
+
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "noncestr.toml"
     path.write_text("[stratum]\nport = 4444\n[relay]\nembedded = true\n", "utf-8")

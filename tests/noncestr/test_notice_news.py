@@ -151,6 +151,13 @@ async def test_a_block(notices):
         assert "You found block 77 with Example: 5,000,000,000 sat" in text
         assert "b" * 64 in text
         assert await told(notices, notifier) == []
+        # Of what was told the node is not asked again; of what it does not have nothing is told, until it has it.
+        assert notices.books.asked == ["b" * 64]
+        notices.books.orphans.add("c" * 64)
+        notices.books.found.append(BlockFacts("f" * 64, "c" * 64, 78, finder, notices.clock.ms, 5, 1))
+        assert await told(notices, notifier) == []
+        notices.books.orphans.clear()
+        assert len(await told(notices, notifier)) == 1
 
 
 def sends(notices, *names, rate=100):

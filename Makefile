@@ -71,7 +71,7 @@ schemes: .venv/.dev    ## what a steady miner, a hopper and a burst miner earn o
 
 year: .venv/.dev       ## a year of blocks, statements and orphans, checked to the msat
 	@$(PY) -m bench.year $(ARGS)
-	@$(PY) -m bench.year_log $(ARGS)
+	@$(PY) -m bench.year_log --blocks 52560 --miners 2000 --sharers 40 $(ARGS)
 
 clean:                 ## forget the environment (not the data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

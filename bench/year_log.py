@@ -40,6 +40,8 @@ T0 = 1_700_000_000_000
 # Every second hash is a share, one in 32 a block.
 SHARE_BITS, BLOCK_BITS = 0x207FFFFF, 0x2007FFFF
 SHARERS, MINERS, BLOCK_MS, MATURITY = 8, 40, 60_000, 6
+# The part of a batch's window in which its shares come.
+SHARES_MS = 16_000
 ORPHANED_EACH, VOIDED_EACH = 17, 40
 OFFERS = ("main", "round", "lonely", "steady")
 
@@ -89,6 +91,8 @@ class YearLog:
 
     length: int
     seed: int
+    miners_in_all: int = MINERS
+    sharers: int = SHARERS
     events: list[VerifiedEvent] = field(default_factory=list)
     fold: Fold = field(default_factory=lambda: Fold(POOL))
     heads: dict[str, Head] = field(default_factory=dict)
@@ -101,7 +105,7 @@ class YearLog:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
-        self.miners = [key(f"miner {number}") for number in range(MINERS)]
+        self.miners = [key(f"miner {number}") for number in range(self.miners_in_all)]
 
     def sign(self, signer: SecretKey, unsigned: UnsignedEvent, chain: str = "") -> VerifiedEvent:
         """Sign the next event, and let the pool's fold have it."""
@@ -162,16 +166,16 @@ class YearLog:
     def _mine(self, height: int) -> None:
         """A block's worth of work in a batch, and an empty one that passes it."""
         jobs = {offer: self._job(offer, height) for offer in OFFERS}
-        miners = sorted({miner.pubkey for miner in self.dice.sample(self.miners, SHARERS)})
+        miners = sorted({miner.pubkey for miner in self.dice.sample(self.miners, self.sharers)})
         sessions = tuple(Session(number, "rig", number.to_bytes(4, "big"), SHARE_BITS) for number in range(len(miners)))
-        placed = [(self.dice.choice(OFFERS), self.dice.randrange(len(miners))) for _ in range(2 * SHARERS)]
+        placed = [(self.dice.choice(OFFERS), self.dice.randrange(len(miners))) for _ in range(2 * self.sharers)]
         used = list(dict.fromkeys(jobs[offer].id for offer, _ in placed))
         records: list[ShareRecord] = []
         for number, (offer, session) in enumerate(placed):
             work = BoundWork(jobs[offer], miners[session], SHARE_BITS, sessions[session].extranonce1)
             last = number + 1 == len(placed)
             extra = self._hash(work, jobs[offer], block=last)
-            ms, at = 2000 + 1000 * number, used.index(jobs[offer].id)
+            ms, at = 2000 + SHARES_MS * number // len(placed), used.index(jobs[offer].id)
             records.append(ShareRecord(session, at, 0, ms, jobs[offer].ntime, 0, jobs[offer].version, extra))
         body = ReceiptBody(
             lane=0,
@@ -293,9 +297,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--miners", type=int, default=MINERS, help="how many there are in all")
+    parser.add_argument("--sharers", type=int, default=SHARERS, help="how many of them share in a block")
     options = parser.parse_args()
     start = time.perf_counter()
-    figures = YearLog(options.blocks, options.seed).run()
+    figures = YearLog(options.blocks, options.seed, options.miners, options.sharers).run()
     for name, value in asdict(figures).items():
         print(f"{name:13} {value:>20,}")
     print(f"{time.perf_counter() - start:.0f} s")

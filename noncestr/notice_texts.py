@@ -44,11 +44,12 @@ class Speaker:
     pool: PoolAddress
     relay: str
 
-    def check(self, miner: str) -> str:
+    @property
+    def check(self) -> str:
         """How to see that it is so."""
         return (
             f"Check it: noncestr verify --pool {encode_npub(self.pool.pubkey)} --network {self.pool.network}"
-            f" --relay {self.relay} --npub {encode_npub(miner)}"
+            f" --relay {self.relay}"
         )
 
     def paid(self, payout: Payout, *, owed_msat: int, statement: str | None) -> Notice:
@@ -63,7 +64,7 @@ class Speaker:
         lines = [first, f"Payout {payout.payout_id}, record {payout.id}."]
         if statement is not None:
             lines.append(f"The newest statement of what you earned: {statement}.")
-        lines += [f"Left to be paid: {sat_text(owed_msat)}.", self.check(payout.miner)]
+        lines += [f"Left to be paid: {sat_text(owed_msat)}.", self.check]
         return Notice(f"paid {payout.id}", payout.miner, "paid", title, "\n".join(lines))
 
     def failed(
@@ -128,7 +129,7 @@ class Speaker:
             f"You found block {block.height} with {self.name}: {sat_text(block.gross_msat)}, split by the terms once it"
             " is mature.",
             f"Block {block.block}, proof {block.event}.",
-            self.check(block.finder),
+            self.check,
         ]
         return Notice(f"block {block.block}", block.finder, "block", f"You found block {block.height}", _join(lines))
 

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from nips.errors import NipError
 from nips.keys import Signer
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
+from nips.nip19 import decode_npub
 from nips.nip57 import build_zap_receipt, check_zap_request
 from zapper.adapters.fake_backend import FakeLightning, SettledZap
 from zapper.ports import ReceiptPublisher
@@ -73,7 +74,10 @@ def _error(reason: str) -> JSONResponse:
 
 
 class DemoLightning:
-    """The provider. `users` maps names to the npubs (hex) they belong to; `add_user` adds to it."""
+    """The provider. `users` maps names to the npubs (hex) they belong to; `add_user` adds to it.
+
+    Every npub is a name besides, its own: whoever tries the demo with a miner has an address to be paid at.
+    """
 
     def __init__(
         self,
@@ -105,6 +109,15 @@ class DemoLightning:
         if not _NAME.fullmatch(name):
             raise ValueError("a user's name has a-z, 0-9, '-', '_' and '.'")
         self._users[name] = pubkey
+
+    def _owner(self, name: str) -> str | None:
+        """The npub (hex) that a name belongs to; None: there is no such user."""
+        if name in self._users:
+            return self._users[name]
+        try:
+            return decode_npub(name)
+        except NipError:
+            return None
 
     async def run(self, *, task_status: TaskStatus[Listening] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports where it listens once it does. Raises OSError when the port is taken."""
@@ -155,7 +168,7 @@ class DemoLightning:
         return json.dumps([["text/plain", f"Mining payouts of {name} (demo)"], ["text/identifier", address]])
 
     def _params(self, name: str, port: int) -> JSONResponse:
-        if name not in self._users:
+        if self._owner(name) is None:
             return _error("no such user")
         return JSONResponse(
             {
@@ -170,7 +183,8 @@ class DemoLightning:
         )
 
     async def _invoice(self, name: str, port: int, amount: str | None, zap_request: str | None) -> JSONResponse:
-        if name not in self._users:
+        owner = self._owner(name)
+        if owner is None:
             return _error("no such user")
         if amount is None or not _AMOUNT.fullmatch(amount):
             return _error("amount is a positive integer of msat")
@@ -182,7 +196,7 @@ class DemoLightning:
                 request = check_zap_request(zap_request, amount_msat=amount_msat)
             except NipError as error:
                 return _error(f"the zap request does not hold: {error}")
-            if request.recipient != self._users[name]:
+            if request.recipient != owner:
                 return _error("the zap request is for another npub")
         described = zap_request if zap_request is not None else self._metadata(name, port)
         text = await self._node.create_invoice(

@@ -13,6 +13,7 @@ import pytest
 from nips.bolt11 import decode_invoice
 from nips.lnurl import InvalidLnurl, LnurlRefused, parse_invoice_reply, parse_pay_params
 from nips.nip01 import UnsignedEvent, encode_event
+from nips.nip19 import encode_npub
 from nips.nip57 import build_zap_request, check_zap_receipt, check_zap_request, zap_request_text
 from nips.pool.payout import parse_payout
 from zapper.adapters.demo_lightning import DemoLightning, Listening
@@ -85,6 +86,23 @@ async def test_it_answers_as_lud06_and_lud16_ask(around: Any, node: FakeLightnin
         assert zap.description_hash == check_zap_request(text).description_hash
         with pytest.raises(LnurlRefused, match="no such user"):
             parse_pay_params(await http.get_json(f"{base}/.well-known/lnurlp/bob"))
+
+
+async def test_every_npub_is_a_name_of_its_own(around: Any, node: FakeLightning) -> None:
+    miner = around.signer.pubkey
+    name = encode_npub(miner)
+    async with demo(around, node) as where, open_http_client(HttpLimits(allow_private=True)) as http:
+        base = f"http://{where.host}:{where.port}"
+        params = parse_pay_params(await http.get_json(f"{base}/.well-known/lnurlp/{name}"), allow_http_loopback=True)
+        text = zap_request(around, miner)
+        asked = f"{params.callback}?amount=5000&nostr="
+        zap = decode_invoice(parse_invoice_reply(await http.get_json(asked + quote(text))))
+        assert zap.description_hash == check_zap_request(text).description_hash
+        with pytest.raises(LnurlRefused, match="another npub"):
+            parse_invoice_reply(await http.get_json(asked + quote(zap_request(around, "ab" * 32))))
+        wrong = name[:-1] + ("q" if name[-1] != "q" else "p")
+        with pytest.raises(LnurlRefused, match="no such user"):
+            parse_pay_params(await http.get_json(f"{base}/.well-known/lnurlp/{wrong}"))
 
 
 @pytest.mark.parametrize(

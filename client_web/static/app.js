@@ -4,6 +4,7 @@ import { offerCheck } from "./check.js";
 import { addCopyButtons, relayUrls, showSettings } from "./connect.js";
 import { KIND } from "./decode.js";
 import { setAttribute, setText } from "./dom.js";
+import { MinerPart } from "./miner.js";
 import { Relay } from "./relay.js";
 import { HISTORY_MS, Pool } from "./state.js";
 import { View } from "./view.js";
@@ -44,6 +45,7 @@ async function start() {
   offerCheck(config, relayUrls(config.relays));
   const pool = new Pool(config);
   const view = new View(pool);
+  const miner = new MinerPart(pool.names);
 
   let changed = true;
   let complete = false;
@@ -88,6 +90,7 @@ async function start() {
       changed = false;
       pool.prune(now);
       view.draw(now);
+      miner.draw();
       namesTimer ??= setTimeout(() => {
         namesTimer = null;
         askNames();

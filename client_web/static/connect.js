@@ -74,6 +74,9 @@ export function showSettings(config) {
     setText(says, problem ?? "");
     setAttribute(says, "data-tone", problem ? "bad" : null);
     setAttribute(npub, "aria-invalid", problem ? "true" : null);
+    const page = byId("npub-page");
+    page.hidden = npub.value.trim() === "" || problem !== null;
+    if (!page.hidden) page.firstElementChild.setAttribute("href", `#${npub.value.trim().toLowerCase()}`);
     const account = npub.value.trim() === "" || problem ? "npub1…" : npub.value.trim();
     const name = worker.value.replace(/[^A-Za-z0-9._-]/g, "_") || "worker";
     const user = `${account}.${name}`;

@@ -109,13 +109,21 @@ export function decodeStatement(event) {
     miner: miners[i],
     work: decimal(work, "a row's work"),
     msat: integer(msat, "a row's msat"),
+    gaveMsat: 0,
   }));
+  for (const [index, settings, msat] of fields.donations ?? []) {
+    must(rows[index] !== undefined, "a donation of no row");
+    key(settings, "a donation's settings");
+    rows[index].gaveMsat = integer(msat, "a donation's msat");
+  }
   const grossMsat = integer(fields.reward.gross_msat, "gross_msat");
   const feeMsat = integer(fields.fee_msat, "fee_msat");
   return {
     id: event.id,
-    ms: integer(fields.reward.found_ms ?? event.created_at * 1000, "found_ms"),
+    ms: integer(fields.reward.found_ms ?? fields.reward.to_ms ?? event.created_at * 1000, "found_ms"),
     type: text(fields.reward.type, "the reward's type"),
+    fromMs: integer(fields.reward.from_ms ?? 0, "from_ms"),
+    parts: integer(fields.parts ?? 0, "parts"),
     height: fields.reward.height ?? null,
     block: fields.reward.block ?? null,
     offer: text(fields.offer, "the offer"),
@@ -200,7 +208,7 @@ export function decodePayable(event) {
 }
 
 /** A stranger's name made fit to show: no control characters, no characters that turn the direction, 32 at most. */
-function cleanName(name) {
+export function cleanName(name) {
   if (typeof name !== "string") return null;
   const clean = name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "").trim();
   return clean === "" ? null : Array.from(clean).slice(0, 32).join("");

@@ -291,7 +291,11 @@ export class Pool {
     return [...this.statements.values()]
       .sort(newest)
       .slice(0, MAX_ROWS)
-      .map((statement) => ({ ...statement, status: this.statuses.get(statement.id)?.status ?? "maturing" }));
+      .map((statement) => ({
+        ...statement,
+        // A period's rows wait for no block.
+        status: this.statuses.get(statement.id)?.status ?? (statement.type === "period" ? "payable" : "maturing"),
+      }));
   }
 
   /** Payout records, newest first. */

@@ -22,7 +22,7 @@ function showEmpty(id, empty) {
 function who(pubkey, brief = false) {
   const address = npub(pubkey);
   const [name, key] = [element("bdi", { hidden: true }), element("code", {}, format.shorten(address))];
-  const node = element("span", { class: "who", title: address }, name, " ", key);
+  const node = element("a", { class: "who", href: `#${address}`, title: address }, name, " ", key);
   return {
     node,
     update(names) {
@@ -43,6 +43,13 @@ function when(ms) {
 /** A row of cells; `update` is called with each new item and the names. */
 function row(cells, update, props = {}) {
   return { node: element("tr", props, ...cells), update };
+}
+
+/** What a statement splits: a block's reward, or the pay of a period's shares. */
+function rewardName({ height, type, fromMs, ms }) {
+  if (type !== "period") return height === null ? type : `Block ${format.count(height)}`;
+  const short = { hour: "2-digit", minute: "2-digit" };
+  return `Shares ${new Date(fromMs).toLocaleTimeString([], short)}–${new Date(ms).toLocaleTimeString([], short)}`;
 }
 
 function cell(props = {}, ...children) {
@@ -106,7 +113,7 @@ export class View {
       const miner = who(pubkey);
       const [rate, shares, pending, earned, paid, owed] = Array.from({ length: 6 }, number);
       const workers = cell({ class: "clip roomy" });
-      for (const each of [pending, earned]) each.classList.add("roomy");
+      for (const each of [shares, pending, earned]) each.classList.add("roomy");
       const lacks = element("span", { class: "lacks", hidden: true });
       const head = element("th", { scope: "row" }, miner.node, lacks);
       return row([head, workers, rate, shares, pending, earned, paid, owed], (item) => {
@@ -175,14 +182,15 @@ export class View {
       const status = element("span", { class: "status" });
       const rows = statementRows(statement);
       const miners = statement.rows.length;
+      const split = statement.parts > 0 ? "in parts" : `${format.count(miners)} ${miners === 1 ? "miner" : "miners"}`;
       const summary = element(
         "summary",
         {},
-        element("strong", {}, statement.height === null ? statement.type : `Block ${format.count(statement.height)}`),
+        element("strong", {}, rewardName(statement)),
         element("span", { class: "extra" }, when(statement.ms)),
         element("span", { class: "extra" }, `${format.sats(statement.grossMsat)} sat`),
         element("span", { class: "extra" }, `fee ${format.sats(statement.feeMsat)}`),
-        element("span", { class: "extra" }, `${format.count(miners)} ${miners === 1 ? "miner" : "miners"}`),
+        element("span", { class: "extra" }, split),
         status,
       );
       return {
@@ -235,7 +243,7 @@ function eventLink(id) {
 function statementRows(statement) {
   const total = statement.rows.reduce((sum, { work }) => sum + work, 0n);
   const people = [];
-  const lines = statement.rows.map(({ miner, work, msat }) => {
+  const lines = statement.rows.map(({ miner, work, msat, gaveMsat }) => {
     const person = who(miner);
     people.push(person);
     const portion = total > 0n ? Number(work) / Number(total) : 0;
@@ -244,8 +252,8 @@ function statementRows(statement) {
       {},
       element("th", { scope: "row" }, person.node),
       cell({ class: "number", title: `${work} expected hashes` }, format.work(work)),
-      cell({ class: "number" }, format.percent(portion)),
-      cell({ class: "number" }, format.sats(msat)),
+      cell({ class: "number" }, work > 0n ? format.percent(portion) : "given"),
+      cell({ class: "number" }, format.sats(msat), ...(gaveMsat > 0 ? [element("span", { class: "what" }, `after giving ${format.sats(gaveMsat)}`)] : [])),
     );
   });
   const head = element(
@@ -257,14 +265,26 @@ function statementRows(statement) {
     element("th", { scope: "col", class: "number" }, "sat"),
   );
   const paid = statement.grossMsat - statement.feeMsat;
-  const sum = statement.adds
+  const sum = statement.parts > 0
+    ? `Fee ${format.sats(statement.feeMsat)} of ${format.sats(statement.grossMsat)} sat; the check above adds the rows up.`
+    : statement.adds
     ? `Rows ${format.sats(paid)} + fee ${format.sats(statement.feeMsat)} = reward ${format.sats(statement.grossMsat)} sat, exactly.`
     : "Rows and fee do not add up to the reward.";
-  const window = `Window: ${format.work(statement.windowWork)} of work since ${new Date(statement.windowFromMs).toLocaleString()}, offer “${statement.offer}”.`;
+  const window =
+    statement.type === "period"
+      ? `Paid by the share: ${format.work(statement.windowWork)} of work up to ${new Date(statement.ms).toLocaleString()}, offer “${statement.offer}”.`
+      : `Window: ${format.work(statement.windowWork)} of work since ${new Date(statement.windowFromMs).toLocaleString()}, offer “${statement.offer}”.`;
+  const table = element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines)));
+  const elsewhere = element(
+    "p",
+    {},
+    `Its rows stand in ${format.count(statement.parts)} events of their own. `,
+    element("a", { href: `/api/v1/statements/${statement.id}` }, "All rows as JSON"),
+  );
   const node = element(
     "div",
     { class: "rows" },
-    element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines))),
+    statement.parts > 0 ? elsewhere : table,
     element("p", { class: "sum", "data-adds": String(statement.adds) }, sum),
     element("p", { class: "sum" }, window),
   );

@@ -122,16 +122,19 @@ def browser(tmp_path: Path):
         async with await anyio.open_process(
             [program, f"--user-data-dir={tmp_path}", *QUIET], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            said = ""
-            with anyio.fail_after(30):
-                while not (address := re.search(r"DevTools listening on (ws://\S+)\n", said)):
-                    said += (await process.stderr.receive()).decode()
-            async with websockets.connect(address[1], max_size=None) as socket, anyio.create_task_group() as tasks:
-                # A full pipe would stop the browser.
-                tasks.start_soon(_drain, process.stderr)
-                yield Page(socket)
-                tasks.cancel_scope.cancel()
-            process.terminate()
+            try:
+                said = ""
+                with anyio.fail_after(30):
+                    while not (address := re.search(r"DevTools listening on (ws://\S+)\n", said)):
+                        said += (await process.stderr.receive()).decode()
+                async with websockets.connect(address[1], max_size=None) as socket, anyio.create_task_group() as tasks:
+                    # A full pipe would stop the browser.
+                    tasks.start_soon(_drain, process.stderr)
+                    yield Page(socket)
+                    tasks.cancel_scope.cancel()
+            finally:
+                # Also of a test that failed: the end of the process is waited for.
+                process.terminate()
 
     return run
 
@@ -243,6 +246,68 @@ async def test_a_visitor_checks_the_whole_log(browser: Any, site: Site) -> None:
         found = await page.evaluate("document.querySelector('#check-findings').textContent")
         assert "A receipt names a job that is on no relay asked." in found
         assert page.complaints == []
+        relaying.close()
+        await relaying.wait_closed()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Site, miner_key: SecretKey) -> None:
+    """Whatever a miner may write itself, its names and addresses, is text."""
+    told = {
+        "pubkey": miner_key.pubkey, "npub": encode_npub(miner_key.pubkey), "ms": 1, "shares": 3, "rejects": 1,
+        "hashrate_hs": {"5m": "5000", "1h": "6000", "24h": "7"}, "rejects_by_code": {"21": 1}, "work": "9",
+        "best_share_difficulty": "1024.5", "last_share_ms": 1, "pending_msat": 4000, "earned_msat": 9000,
+        "paid_msat": 2000, "owed_msat": 7000, "unpaid_because": f"no {HOSTILE}", "cannot_be_paid": f"add {HOSTILE}",
+        "workers": [{"name": f"#{HOSTILE}", "alias": HOSTILE, "hashrate_hs": {"5m": "5"}, "last_share_ms": 1}],
+        "estimates": [{
+            "offer": HOSTILE, "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
+            "window_full": False, "msat": 5500, "daily_msat": 6000,
+        }],
+        "rewards": [{
+            "statement": "ab" * 32, "type": "period", "height": None, "found_ms": 1, "window_work": "4",
+            "miner_work": "1", "miner_msat": 4000, "status": "pending",
+        }],
+        "payouts": [{
+            "event": "cd" * 32, "created_at": 1, "amount_msat": 2000, "network_fee_msat": 0, "method": HOSTILE,
+            "proof": "attested",
+        }],
+        "settings": {
+            "event": "ef" * 32, "created_ms": 1, "methods": ["zap", HOSTILE], "lightning": HOSTILE, "onchain": HOSTILE,
+            "mint": "", "destination_since_ms": 86_400_000, "minimum_msat": 0, "donation_ppm": 20_000,
+            "hide_workers": True, "notify": [],
+        },
+    }  # fmt: skip
+    relay = ScriptedRelay()
+    relay_socket, http_socket = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
+    proxy = RelayProxy(f"ws://127.0.0.1:{relay_socket.getsockname()[1]}")
+    app = create_app(site, FakeReadModel(miners={miner_key.pubkey: told}), proxy)
+    address = f"http://127.0.0.1:{http_socket.getsockname()[1]}"
+    async with anyio.create_task_group() as tasks, browser() as page:
+        await tasks.start(serve, app, http_socket)
+        relaying = await websockets.serve(relay.serve, sock=relay_socket)
+        await page.open(f"{address}/#{encode_npub(miner_key.pubkey)}")
+        await page.until("document.querySelector('#miner-told')?.hidden === false")
+        text = await page.evaluate("document.querySelector('#miner').innerText")
+        shown = ("2 % of each reward", "names hidden", "the best had difficulty 1.02 k", "1 with code 21")
+        assert [each for each in shown if each not in text] == []
+        assert text.count(HOSTILE) == 7
+        assert await page.evaluate("document.querySelectorAll('#miner img, #miner script').length") == 0
+        assert await page.evaluate("document.querySelector('#miner-owed').textContent") == "7"
+        links = await page.evaluate("[...document.querySelectorAll('#miner-links a')].map((a) => a.href).join()")
+        assert f"{address}/api/v1/miners/{told['npub']}/taxes.csv?year=" in links
+
+        await page.evaluate(f"location.hash = '{encode_npub(site.pool)}'")
+        await page.until("document.querySelector('#miner-says').textContent.startsWith('This pool has credited no')")
+        assert await page.evaluate("document.querySelector('#miner-told').hidden")
+        await page.evaluate("document.querySelector('#miner .close').click()")
+        await page.until("document.querySelector('#miner').hidden")
+
+        await page.call("Page.navigate", url=f"{address}/api/")
+        await page.until("document.querySelectorAll('.operation').length > 20")
+        assert await page.evaluate("document.querySelector('#failure').hidden")
+        assert "POST /api/v1/attest" in await page.evaluate("document.querySelector('#operations').innerText")
+        # The browser's own line about the 404 that was asked for.
+        assert [each for each in page.complaints if "404" not in each] == []
         relaying.close()
         await relaying.wait_closed()
         tasks.cancel_scope.cancel()

@@ -217,7 +217,7 @@ def test_a_statement_is_added_up_to_the_msat(
     event = pool_key.sign(statement(pool, block, miner_key.pubkey, fee))
     (result,) = evaluate(["decode", "decodeStatement", wire(event)])
     assert result["value"]["adds"] is adds
-    assert result["value"]["rows"] == [{"miner": miner_key.pubkey, "work": "5", "msat": 99_000}]
+    assert result["value"]["rows"] == [{"miner": miner_key.pubkey, "work": "5", "msat": 99_000, "gaveMsat": 0}]
 
 
 @pytest.mark.parametrize(("shown", "proof"), [(bytes(32), "preimage"), (bytes([1]) * 32, "wrong preimage")])
@@ -321,3 +321,31 @@ def test_the_pools_figures(
     assert len(dropped) == 3
     assert stopped["hashrate"] is None
     assert watermark["silent"] is True
+
+
+def test_donations_periods_and_parts_of_statements_are_read(
+    evaluate: Call, pool: PoolAddress, pool_key: SecretKey, miner_key: SecretKey
+) -> None:
+    other, settings = pool_key.pubkey, "cd" * 32
+    miners = sorted([miner_key.pubkey, other])
+    giver = miners.index(miner_key.pubkey)
+    rows = [["0", 10_000], ["0", 10_000]]
+    rows[giver] = ["5", 80_000]
+    content = {
+        "v": 1, "reward": {"type": "period", "from_ms": NOW - 3_600_000, "to_ms": NOW, "gross_msat": 100_000},
+        "terms": "11" * 32, "offer": "main", "window": {"from_ms": NOW - 9, "work": "5", "heads": {}},
+        "fee_msat": 10_000, "parts": 0, "rows": rows, "donations": [[giver, settings, 10_000]],
+    }  # fmt: skip
+    tags = (("a", str(pool)), *(("p", miner) for miner in miners))
+
+    def told(**changed: Any) -> Any:
+        fields = {**content, **changed}
+        event = pool_key.sign(UnsignedEvent(4214, NOW // 1000, tags, json.dumps(fields)))
+        return evaluate(["decode", "decodeStatement", wire(event)])[0]
+
+    found = told()["value"]
+    assert (found["type"], found["fromMs"], found["ms"], found["adds"]) == ("period", NOW - 3_600_000, NOW, True)
+    assert [row["gaveMsat"] for row in found["rows"]] == [10_000 if i == giver else 0 for i in range(2)]
+    assert told(parts=3, rows=[], donations=[])["value"]["parts"] == 3
+    assert told(donations=[[2, settings, 1]])["error"] == "a donation of no row"
+    assert "error" in told(donations=[[giver, "<b>", 1]])

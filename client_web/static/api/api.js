@@ -87,7 +87,7 @@ async function read(answer) {
   return `${text.slice(0, MAX_LIVE_CHARS)}…`;
 }
 
-async function ask(base, path, form, output) {
+async function ask(method, base, path, form, output) {
   const query = new URLSearchParams();
   let url = base + path;
   for (const input of form.querySelectorAll("input, select")) {
@@ -97,36 +97,44 @@ async function ask(base, path, form, output) {
   }
   if (query.size) url += `?${query}`;
   output.hidden = false;
-  output.textContent = `GET ${url} …`;
+  const body = form.querySelector("textarea");
+  const options = body === null ? {} : { method, body: body.value, headers: { "content-type": "application/json" } };
+  output.textContent = `${method} ${url} …`;
   try {
-    const answer = await fetch(url);
+    const answer = await fetch(url, options);
     const etag = answer.headers.get("etag");
-    output.textContent = `GET ${url}\n${answer.status} ${answer.statusText}${etag ? `\nETag: ${etag}` : ""}\n\n${await read(answer)}`;
+    output.textContent = `${method} ${url}\n${answer.status} ${answer.statusText}${etag ? `\nETag: ${etag}` : ""}\n\n${await read(answer)}`;
   } catch (error) {
-    output.textContent = `GET ${url}\n${error.message}`;
+    output.textContent = `${method} ${url}\n${error.message}`;
   }
 }
 
-function operation(base, path, told, schemas) {
+function operation(method, base, path, told, schemas) {
   const id = told.operationId;
   const output = element("pre", { hidden: "", tabindex: "0", "aria-label": `Answer of ${path}` });
   const form = element("form", { "aria-label": path });
   for (const parameter of told.parameters ?? []) {
     form.append(element("label", {}, element("code", {}, parameter.name), control(parameter), element("small", {}, ...words(parameter.description ?? ""))));
   }
-  form.append(element("button", { type: "submit" }, "Ask"));
+  const sent = told.requestBody?.content?.["application/json"]?.schema;
+  if (sent) {
+    const area = element("textarea", { rows: "5", required: "", spellcheck: "false" });
+    form.append(element("label", {}, element("code", {}, "body"), area, element("small", {}, ...words(sent.description ?? ""))));
+  }
+  form.append(element("button", { type: "submit" }, sent ? "Send" : "Ask"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask(base, path, form, output);
+    ask(method, base, path, form, output);
   });
-  const content = Object.values(told.responses["200"]?.content ?? {})[0];
-  const answers = Object.entries(told.responses).filter(([status]) => status !== "200");
+  const good = Object.keys(told.responses).find((status) => status.startsWith("2"));
+  const content = Object.values(told.responses[good]?.content ?? {})[0];
+  const answers = Object.entries(told.responses).filter(([status]) => status !== good);
   const detail = element("details", {}, element("summary", {}, "What it answers"));
   detail.append(...fields(content?.schema ?? {}, schemas));
   const others = element("dl", { class: "fields" });
   for (const [status, each] of answers) others.append(element("dt", {}, status), element("dd", {}, ...words(each.description)));
   detail.append(others);
-  const heading = element("h3", {}, "GET ", element("span", { class: "path" }, base + path));
+  const heading = element("h3", {}, `${method} `, element("span", { class: "path" }, base + path));
   return element("section", { class: "operation", id }, heading, ...prose(told.description ?? told.summary), form, output, detail);
 }
 
@@ -136,15 +144,17 @@ function show(told) {
   byId("about").append(...prose(told.info.description));
   const groups = new Map();
   for (const [path, methods] of Object.entries(told.paths)) {
-    const tag = methods.get.tags?.[0] ?? "";
-    groups.set(tag, [...(groups.get(tag) ?? []), [path, methods.get]]);
+    for (const [method, each] of Object.entries(methods)) {
+      const tag = each.tags?.[0] ?? "";
+      groups.set(tag, [...(groups.get(tag) ?? []), [method.toUpperCase(), path, each]]);
+    }
   }
   const contents = element("ul");
   for (const [tag, operations] of groups) {
     byId("operations").append(element("h2", {}, tag));
-    for (const [path, each] of operations) {
+    for (const [method, path, each] of operations) {
       contents.append(element("li", {}, element("a", { href: `#${each.operationId}` }, path)));
-      byId("operations").append(operation(base, path, each, schemas));
+      byId("operations").append(operation(method, base, path, each, schemas));
     }
   }
   byId("contents").append(contents);

@@ -16,6 +16,7 @@ from zapper.plan import Plan
 from zapper.ports import Payee
 
 SERVICES = ("payouts_plan", "payouts_run", "payouts_show", "payouts_retry", "payouts_resolve")
+_ECASH = ("nutzap", "cashu")
 
 
 class Rounds(Protocol):
@@ -133,7 +134,11 @@ def _miner(which: str) -> str | None:
 
 
 def _row(intent: Intent) -> dict[str, Any]:
-    return {**asdict(intent), "state": intent.state.value}
+    """What an operator may paste anywhere. The payload of ecash stays here: a mint restores from it (NUT-09), and a
+    token without a lock is whoever's that does.
+    """
+    payload = None if intent.method in _ECASH else intent.payload
+    return {**asdict(intent), "state": intent.state.value, "payload": payload}
 
 
 def _plain(plan: Plan, status: ZapperStatus) -> dict[str, Any]:

@@ -93,6 +93,12 @@ async def test_history_is_shown_by_id_and_by_npub(store: SqliteIntentStore) -> N
         await desk.show("zz", 50)
 
 
+@pytest.mark.parametrize(("method", "shown"), [("zap", "ln"), ("nutzap", None), ("cashu", None)])
+async def test_what_ecash_is_made_of_is_not_shown(store: SqliteIntentStore, method: str, shown: str | None) -> None:
+    await unknown(store, method=method)
+    assert (await PayoutDesk(store, lambda: NOW_MS).show("p1", 50))["payouts"][0]["payload"] == shown
+
+
 async def test_a_dead_letter_is_tried_again(store: SqliteIntentStore) -> None:
     for miner in (ALICE, BOB):
         await store.set_payee(Payee(miner, 3, NOW_MS + 10**9, "no route", 1, NOW_MS, "e"))

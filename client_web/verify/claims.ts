@@ -1,14 +1,13 @@
-// What is claimed of the shares: 4213 blocks, 4214 statements, 4216 statuses, 4215 payouts, as SPEC.md's sections have them.
+// What is claimed of the shares: 4213 blocks, 4216 statuses, 4215 payouts, as SPEC.md's sections have them.
 
-import { equal, isHex64, must, toHex } from "./bytes.ts";
+import { equal, must, toHex } from "./bytes.ts";
 import { blockName } from "./coinbase.ts";
 import {
   type Address, type Link, type NostrEvent,
-  decimal, hexBytes, id, integer, list, object, readAddress, readContent, readLink, text, theMarked, theTag, values, work,
+  decimal, hexBytes, id, integer, list, object, readAddress, readContent, readLink, text, theMarked, theTag,
 } from "./event.ts";
 import type { JsonObject } from "./json.ts";
 
-const MAX_ROWS = 400;
 export const METHODS = ["zap", "lnurl", "bolt11", "nutzap", "cashu", "onchain", "coinbase"] as const;
 export const STATUSES = ["matured", "orphaned", "void"] as const;
 
@@ -43,80 +42,6 @@ export function readBlock(event: NostrEvent): Block {
     finder: id(theTag(event, "p")[1], "the finder"),
     receipt: theMarked(event, "receipt"),
     share: decimal(theTag(event, "share")[1]),
-  };
-}
-
-export interface Head {
-  readonly seq: number;
-  readonly id: string;
-}
-
-export interface Row {
-  readonly miner: string;
-  readonly work: bigint;
-  readonly msat: number;
-}
-
-export interface Statement {
-  readonly event: NostrEvent;
-  readonly address: Address;
-  readonly link: Link;
-  /** Id of the 4213. */
-  readonly announced: string;
-  readonly block: string;
-  readonly height: number;
-  readonly foundMs: number;
-  readonly grossMsat: number;
-  readonly terms: string;
-  readonly offer: string;
-  readonly fromMs: number;
-  readonly work: bigint;
-  /** By "<edge>/<lane>". */
-  readonly heads: ReadonlyMap<string, Head>;
-  readonly feeMsat: number;
-  readonly rows: readonly Row[];
-}
-
-export function readStatement(event: NostrEvent): Statement {
-  must(event.kind === 4214, "another kind");
-  const fields = readContent(event);
-  must(integer(fields["parts"], "parts") === 0, "a statement in parts");
-  const reward = object(fields["reward"], "reward");
-  must(reward["type"] === "block", "an unknown type of reward");
-
-  const miners = values(event, "p");
-  must(miners.every((miner, i) => isHex64(miner) && (i === 0 || (miners[i - 1] as string) < miner)), "miners are not sorted");
-  const rows = list(fields["rows"], "rows").map((value, i): Row => {
-    const row = list(value, "a row");
-    must(row.length === 2, "a row is not of two");
-    return { miner: miners[i] as string, work: work(row[0], "a row's work"), msat: integer(row[1], "a row's msat") };
-  });
-  must(rows.length === miners.length && rows.length <= MAX_ROWS, "not a row for each miner, or too many");
-
-  const window = object(fields["window"], "window");
-  const heads = new Map<string, Head>();
-  for (const [name, value] of Object.entries(object(window["heads"], "heads"))) {
-    // A name that is no lane's is read too: the batch it names is not to be found.
-    const head = list(value, "a head");
-    must(head.length === 2, "a head is not [seq, id]");
-    heads.set(name, { seq: integer(head[0], "seq"), id: id(head[1], "id") });
-  }
-  return {
-    event,
-    address: readAddress(event),
-    link: readLink(event),
-    announced: theMarked(event, "block"),
-    block: id(reward["block"], "block"),
-    height: integer(reward["height"], "height"),
-    foundMs: integer(reward["found_ms"], "found_ms"),
-    grossMsat: integer(reward["gross_msat"], "gross_msat"),
-    terms: id(fields["terms"], "terms"),
-    offer: text(fields["offer"], "offer"),
-    fromMs: integer(window["from_ms"], "from_ms"),
-    work: work(window["work"], "work"),
-    heads,
-    feeMsat: integer(fields["fee_msat"], "fee_msat"),
-    rows,
   };
 }
 

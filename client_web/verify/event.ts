@@ -30,9 +30,11 @@ export const KIND = Object.freeze({
   SUMMARY: 4221,
   ZAP_REQUEST: 9734,
   ZAP_RECEIPT: 9735,
+  NUTZAP_INFO: 10019,
   ANNOUNCEMENT: 34210,
   BALANCE: 34214,
   STATISTICS: 34215,
+  SETTINGS: 34216,
 });
 
 export const NETWORKS = ["main", "testnet4", "signet", "regtest"] as const;

@@ -5,7 +5,7 @@ import { binding } from "./coinbase.ts";
 import type { Job } from "./job.ts";
 import type { Session } from "./receipt.ts";
 import { bytesToWords, finish, hashPair, hashWords, midstate, padded, wordsToBytes } from "./sha256.ts";
-import { targetFromBits } from "./targets.ts";
+import { bitsAtLeast, targetFromBits } from "./targets.ts";
 
 /** What all shares of one session on one job have in common. */
 export interface Bound {
@@ -45,6 +45,25 @@ export function hashFraction(hash: Int32Array): number {
   let sum = 0;
   for (let i = 0; i < 8; i++) sum = (sum + (swap(hash[i] as number) >>> 0)) / 2 ** 32;
   return sum;
+}
+
+/** The smallest canonical compact target that a hash meets. */
+export function bestBits(hash: Int32Array): number {
+  const byte = (at: number) => ((hash[at >> 2] as number) >>> (24 - 8 * (at & 3))) & 0xff;
+  let size = 32;
+  while (size > 3 && byte(size - 1) === 0) size--;
+  if (size <= 3) return bitsAtLeast(BigInt(Math.max(1, byte(0) | (byte(1) << 8) | (byte(2) << 16))));
+  let mantissa = (byte(size - 1) << 16) | (byte(size - 2) << 8) | byte(size - 3);
+  for (let at = size - 4; at >= 0; at--) {
+    if (byte(at) === 0) continue;
+    mantissa++; // what falls off is rounded up
+    break;
+  }
+  if (mantissa > 0x7fffff) {
+    mantissa = (mantissa + 0xff) >> 8;
+    size++;
+  }
+  return size * 2 ** 24 + mantissa;
 }
 
 export function bind(job: Job, miner: string, session: Session): Bound {

@@ -2,14 +2,17 @@
 // "Keys and chains").
 
 import { Malformed } from "./bytes.ts";
-import { type Block, type Payout, type Statement, type Status, readBlock, readPayout, readStatement, readStatus } from "./claims.ts";
+import type { Account } from "./accounts.ts";
+import { type Block, type Payout, readBlock, readPayout, readStatus } from "./claims.ts";
 import {
   type Address, type Link, type NostrEvent, KIND, UnknownVersion, hasGoodId, hasGoodSignature, readEvent,
 } from "./event.ts";
 import type { ClaimName, Findings } from "./findings.ts";
 import { type Job, readJob } from "./job.ts";
-import { readArchive, readPart, readSummary } from "./lasting.ts";
+import { readArchive, readPart } from "./lasting.ts";
 import { type Receipt, readReceipt } from "./receipt.ts";
+import { readStatement } from "./statement.ts";
+import { readSummary } from "./summary.ts";
 import { type Role, type Terms, readTerms } from "./terms.ts";
 
 const LOG_KINDS: readonly number[] = [
@@ -41,8 +44,8 @@ export interface Log {
   readonly jobs: Map<string, Job>;
   readonly receipts: Receipt[];
   readonly blocks: Map<string, Block>;
-  /** All of the accounting chains: statements, statuses, and what is no claim about money. */
-  readonly accounting: (Statement | Status | Chained)[];
+  /** All of the accounting chains. */
+  readonly accounting: Account[];
   readonly payouts: Payout[];
   /** By id: zap receipts and withdrawals, signatures checked. */
   readonly evidence: Map<string, NostrEvent>;

@@ -2,8 +2,9 @@
 
 import type { Payout } from "./claims.ts";
 import { RECORD_SIZE, isCredited } from "./receipt.ts";
-import type { Rewards } from "./rewards.ts";
+import { type Rewards, statusOf } from "./rewards.ts";
 import type { Shares } from "./shares.ts";
+import { endMs } from "./statement.ts";
 import { difficultyFromBits } from "./targets.ts";
 
 // What a share's status says, by SPEC.md, "4212 share receipt".
@@ -22,7 +23,9 @@ export interface MinerShare {
 
 export interface MinerRow {
   readonly statement: string;
-  readonly height: number;
+  /** null of a period. */
+  readonly height: number | null;
+  readonly endMs: number;
   readonly status: string;
   /** msat by the statement; null if it has no row for the miner. */
   readonly told: number | null;
@@ -73,14 +76,16 @@ export function viewMiner(miner: string, shares: Shares, rewards: Rewards, payou
     }
   });
   const rows: MinerRow[] = [];
-  for (const { statement, rows: computed, statuses } of rewards.statements.values()) {
+  for (const judged of rewards.statements.values()) {
+    const { statement, rows: computed } = judged;
     const told = statement.rows.find((row) => row.miner === miner);
     const own = computed?.find((row) => row.miner === miner);
     if (told === undefined && own === undefined) continue;
     rows.push({
       statement: statement.event.id,
-      height: statement.height,
-      status: statuses.at(-1)?.status ?? "maturing",
+      height: statement.reward.type === "block" ? statement.reward.height : null,
+      endMs: endMs(statement),
+      status: statusOf(judged) ?? "maturing",
       told: told?.msat ?? null,
       computed: computed === null ? null : (own?.msat ?? 0),
     });
@@ -91,7 +96,7 @@ export function viewMiner(miner: string, shares: Shares, rewards: Rewards, payou
     good: good.size,
     refused,
     shares: all.sort((a, b) => b.t - a.t).slice(0, MAX_SHARES),
-    rows: rows.sort((a, b) => b.height - a.height),
+    rows: rows.sort((a, b) => b.endMs - a.endMs),
     payouts: payouts
       .filter((payout) => payout.miner === miner)
       .map(({ event, amountMsat }) => ({ payout: event.id, amountMsat, ms: event.created_at * 1000 }))

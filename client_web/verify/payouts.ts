@@ -7,7 +7,7 @@ import { KIND, type NostrEvent, hasGoodId, hasGoodSignature, readEvent } from ".
 import type { Code, Findings } from "./findings.ts";
 import type { Log } from "./intake.ts";
 import type { JsonObject } from "./json.ts";
-import type { JudgedStatement } from "./rewards.ts";
+import { type JudgedStatement, statusOf } from "./rewards.ts";
 import { sha256 } from "./sha256.ts";
 import type { Terms } from "./terms.ts";
 
@@ -79,15 +79,18 @@ export class Payouts {
   /** Credit every row; what matured of each miner, and when. */
   private credit(statements: Iterable<JudgedStatement>): Map<string, { atS: number; msat: number }[]> {
     const moves = new Map<string, { atS: number; msat: number }[]>();
-    for (const { statement, statuses } of statements) {
-      const last = statuses[statuses.length - 1]?.status;
+    for (const judged of statements) {
+      const { statement, statuses } = judged;
+      const last = statusOf(judged);
+      const isPeriods = statement.reward.type === "period";
       for (const { miner, msat } of statement.rows) {
         const balance = this.balance(miner);
-        if (last === undefined) balance.pending += msat;
+        if (last === null) balance.pending += msat;
         if (last === "matured") balance.earned += msat;
         const own = moves.get(miner) ?? [];
         moves.set(miner, own);
-        let matured = false;
+        let matured = isPeriods; // payable at once
+        if (matured) own.push({ atS: statement.event.created_at, msat });
         for (const status of statuses) {
           if (status.status === "matured" && !matured) own.push({ atS: status.event.created_at, msat });
           if (status.status !== "matured" && matured) own.push({ atS: status.event.created_at, msat: -msat });

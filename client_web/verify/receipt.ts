@@ -36,7 +36,9 @@ export interface Receipt {
   readonly records: Uint8Array;
   /** The work tag. */
   readonly work: bigint;
+  /** How many shares were refused, as the edge has it. */
   readonly rejects: number;
+  readonly refused: readonly { readonly session: number; readonly code: number; readonly count: number }[];
   readonly fin: boolean;
 }
 
@@ -121,18 +123,23 @@ export function readReceipt(event: NostrEvent): Receipt {
     before = ms;
   }
 
-  let rejects = 0;
+  const refused: Receipt["refused"][number][] = [];
   if ("rejects" in fields) {
     for (const value of list(fields["rejects"], "rejects")) {
       const reject = list(value, "a reject");
       must(reject.length === 3, "a reject is not of three");
-      integer(reject[0], "a reject's session", 0, sessions.length - 1);
-      integer(reject[1], "a reject's code", -Number.MAX_SAFE_INTEGER);
-      rejects += integer(reject[2], "a reject's count");
+      refused.push({
+        session: integer(reject[0], "a reject's session", 0, sessions.length - 1),
+        code: integer(reject[1], "a reject's code", -Number.MAX_SAFE_INTEGER),
+        count: integer(reject[2], "a reject's count"),
+      });
     }
   }
   return {
     event, address, link, lane, fromMs, toMs, jobs, miners, sessions, records,
-    work: work(theTag(event, "work")[1], "work"), rejects, fin: fin !== undefined,
+    work: work(theTag(event, "work")[1], "work"),
+    rejects: refused.reduce((sum, { count }) => sum + count, 0),
+    refused,
+    fin: fin !== undefined,
   };
 }

@@ -1,19 +1,21 @@
-// Blocks, their statements recomputed, and the statuses that follow (SPEC.md, "4213 block found", "Splits", "4214 reward
-// statement" and "4216 reward status").
+// Statements recomputed, and the statuses that follow (SPEC.md, "Splits", "4214 reward statement" and "4216 reward status").
 
-import { type Block, type Head, type Statement, type Status, tellsShare } from "./claims.ts";
+import type { Accounts, WholeStatement } from "./accounts.ts";
+import { Blocks } from "./blocks.ts";
 import type { Lane } from "./chains.ts";
-import { blockName } from "./coinbase.ts";
+import type { Status } from "./claims.ts";
+import { type DonationsTold, moveDonations } from "./donations.ts";
 import type { Code, Findings } from "./findings.ts";
+import { Held, inTime } from "./held.ts";
 import type { Log } from "./intake.ts";
+import type { JudgedJob } from "./jobs.ts";
 import type { Receipt } from "./receipt.ts";
-import type { Shares, Solution } from "./shares.ts";
-import { type Counted, splitPplns } from "./split.ts";
+import type { Shares } from "./shares.ts";
+import { type Split, type SplitRow, splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf } from "./split.ts";
+import type { BlockReward, PeriodReward, Statement } from "./statement.ts";
 import { workFromBits } from "./targets.ts";
 import type { Offer, Terms } from "./terms.ts";
-
-/** A block's event comes right after its batch; relays may take this long. */
-const BLOCK_GRACE_MS = 60_000;
+import { type Say, type Window, Windows } from "./windows.ts";
 
 /** Two keys' clocks may differ by this. */
 const CLOCKS_MS = 600_000;
@@ -35,112 +37,84 @@ export interface JudgedStatement {
   readonly statuses: Status[];
 }
 
-type Say = (code: Code, text: string, ids?: string[]) => void;
+/** What became of it: null while it matures; a period is payable at once. */
+export function statusOf({ statement, statuses }: JudgedStatement): Status["status"] | null {
+  return statuses.at(-1)?.status ?? (statement.reward.type === "period" ? "matured" : null);
+}
+
+/** What a share is split by. */
+interface Ask {
+  readonly window: Window;
+  readonly split: (cuts: ReadonlyMap<string, number>) => Split;
+  readonly grossMsat: bigint | null;
+  readonly donateTo: string | null;
+}
+
+function noValue(): bigint {
+  return 0n;
+}
 
 export class Rewards {
   readonly statements = new Map<string, JudgedStatement>();
-  /** By block's name: the 4213s that tell it. */
-  private readonly announced = new Map<string, Block[]>();
-  /** Ids of 4213s that the shares disprove. */
-  private readonly false = new Set<string>();
+  private readonly blocks: Blocks;
+  private readonly windows: Windows;
   private readonly log: Log;
+  private readonly terms: Terms[];
+  private readonly donations: DonationsTold;
   private readonly lanes: Map<string, Lane>;
-  private readonly batches: ReadonlyMap<string, Receipt>;
   private readonly shares: Shares;
   private readonly findings: Findings;
-  /** Rows of good credited shares by offer, in the order of S. */
-  private readonly ordered = new Map<number, Uint32Array>();
+  private held = new Held([], [], []);
+  /** By job: the worth of shares of so much work. */
+  private readonly values = new Map<JudgedJob, Map<bigint, bigint>>();
 
-  constructor(log: Log, lanes: Map<string, Lane>, batches: ReadonlyMap<string, Receipt>, shares: Shares, findings: Findings) {
+  constructor(
+    log: Log, terms: Terms[], lanes: Map<string, Lane>, batches: ReadonlyMap<string, Receipt>, shares: Shares,
+    donations: DonationsTold, findings: Findings,
+  ) {
     this.log = log;
+    this.terms = terms;
     this.lanes = lanes;
-    this.batches = batches;
     this.shares = shares;
+    this.donations = donations;
     this.findings = findings;
+    this.blocks = new Blocks(log, batches, shares, findings);
+    this.windows = new Windows(lanes, shares);
   }
 
-  judge(statements: Statement[], statuses: Status[], nowMs: number): void {
-    this.checkBlocks(nowMs);
-    for (const statement of statements) this.judgeStatement(statement);
-    this.checkStatuses(statuses);
+  judge({ statements, statuses, refused }: Accounts, nowMs: number): void {
+    this.blocks.judge(nowMs);
+    this.held = new Held(statements.map((each) => each.statement), statuses, this.terms);
+    for (const each of statements) this.judgeStatement(each);
+    this.checkStatuses(statuses.filter((status) => !refused.has(status.statement)));
     this.checkTwice();
     this.checkOverdue(nowMs);
+    this.checkPeriodsOverdue(nowMs);
   }
 
-  private checkBlocks(nowMs: number): void {
-    for (const block of this.log.blocks.values()) {
-      this.findings.checked("blocks");
-      const revoked = this.log.isRevoked(block.event.pubkey);
-      const say = (code: Code, text: string, ids: string[] = []) =>
-        this.findings.say("blocks", revoked ? "closed-chain" : code, text, [block.event.id, ...ids]);
-      this.announced.set(block.block, [...(this.announced.get(block.block) ?? []), block]);
-      const receipt = this.batches.get(block.receipt);
-      if (receipt === undefined && this.log.receipts.some((each) => each.event.id === block.receipt)) {
-        this.findings.say("blocks", "closed-chain", "the receipt it names is void", [block.event.id, block.receipt]);
-        continue;
-      }
-      if (receipt === undefined) {
-        say("missing-receipt", "the receipt it names is on no relay asked", [block.receipt]);
-        continue;
-      }
-      const share = this.shares.rebuild(receipt, block.share);
-      if (share === null) {
-        this.false.add(block.event.id);
-        say("block-mismatch", `the receipt has no share ${block.share}`, [block.receipt]);
-        continue;
-      }
-      if (share.job === null) continue; // that its job or terms are missing has been said
-      const same =
-        tellsShare(block, share.header, share.coinbase, share.job.job.merkle) &&
-        block.finder === share.miner &&
-        block.height === share.job.job.height &&
-        block.event.pubkey === receipt.event.pubkey;
-      const solves = this.shares.solutions.get(blockName(share.header))?.some(
-        (each) => each.receipt === receipt && each.index === block.share,
-      );
-      if (solves && same) continue;
-      this.false.add(block.event.id);
-      if (solves) say("block-mismatch", "it differs from the share that it names", [block.receipt]);
-      else say("block-not-solved", "its share is no block of its job", [block.receipt]);
-    }
-    if (this.log.blocks.size > 0) {
-      const text = `${this.log.blocks.size} blocks: the work is checked, their place in the chain is not`;
-      this.findings.say("blocks", "chain-facts", text);
-    }
-    for (const [name, told] of this.shares.solutions) {
-      const { receipt, index, t } = told[0] as Solution;
-      const blocks = this.announced.get(name);
-      if (blocks !== undefined) {
-        const first = told.some((each) => each.t === t && blocks.some((block) => block.receipt === each.receipt.event.id));
-        if (first || blocks.every((block) => this.false.has(block.event.id))) continue;
-        const ids = [...blocks.map((block) => block.event.id), receipt.event.id];
-        this.findings.say("blocks", "block-mismatch", `share ${index} of the receipt told it earlier`, ids);
-        continue;
-      }
-      if (nowMs <= receipt.event.created_at * 1000 + BLOCK_GRACE_MS) continue;
-      this.findings.say("blocks", "block-untold", `share ${index} of the receipt solves ${name}`, [receipt.event.id]);
-    }
-  }
-
-  private judgeStatement(statement: Statement): void {
+  private judgeStatement({ statement, whole }: WholeStatement): void {
     const codes: Code[] = [];
     this.findings.checked("statements");
-    const say = (code: Code, text: string, ids: string[] = []) => {
+    const say: Say = (code, text, ids = []) => {
       codes.push(code);
       this.findings.say("statements", code, text, [statement.event.id, ...ids]);
     };
-    const rows = this.recompute(statement, say);
+    const { reward } = statement;
+    const ask = reward.type === "block" ? this.askBlock(statement, reward, say) : this.askPeriod(statement, reward, say);
+    const rows = ask === null ? null : this.recompute(statement, whole, ask, say);
     this.statements.set(statement.event.id, { statement, findings: codes, rows, statuses: [] });
   }
 
-  private recompute(statement: Statement, say: Say): RecomputedRow[] | null {
-    const block = this.log.blocks.get(statement.announced);
+  /** What a block's statement is to split; null if that can't be told. */
+  private askBlock(statement: Statement, reward: BlockReward, say: Say): Ask | null {
+    if (reward.announced === null) say("statement-reward", "it does not name one event that announces its block");
+    const block = reward.announced === null ? this.blocks.announced.get(reward.block)?.[0] : this.log.blocks.get(reward.announced);
     if (block === undefined) {
-      say("statement-no-block", "the block it names is announced on no relay asked", [statement.announced]);
+      say("statement-no-block", "the block it names is announced on no relay asked", [reward.announced ?? reward.block]);
       return null;
     }
     const solution = this.shares.solutions.get(block.block)?.[0];
-    if (this.false.has(block.event.id)) {
+    if (this.blocks.false.has(block.event.id)) {
       say("statement-reward", "the block it names is not what the shares say", [block.event.id]);
       return null;
     }
@@ -149,7 +123,7 @@ export class Rewards {
       return null;
     }
     const { job, terms, grossMsat } = solution.job;
-    const told = [statement.block, statement.height, statement.foundMs, BigInt(statement.grossMsat)].join();
+    const told = [reward.block, reward.height, reward.foundMs, BigInt(reward.grossMsat)].join();
     if (told !== [block.block, job.height, solution.t, grossMsat].join()) {
       say("statement-reward", "it tells another block, height, time or worth than the share");
     }
@@ -160,42 +134,116 @@ export class Rewards {
       say("statement-terms", "it names other terms or another offer than the block's job");
     }
     const offer = terms?.offers.get(job.offer) as Offer;
-    if (offer.scheme !== "pplns") {
-      say("statement-scheme", `the scheme ${offer.scheme} is not computed by this version`);
+    const held = offer.scheme === "prop" ? this.held.before(statement) : new Map<string, never>();
+    const window: Window = { offer: job.offer, endMs: solution.t, height: job.height, held, value: noValue };
+    const split = (cuts: ReadonlyMap<string, number>): Split => {
+      const alone = { t: solution.t, miner: solution.miner, work: workFromBits(solution.shareBits) };
+      if (offer.scheme === "solo") return splitAlone(alone, offer.feePpm, solution.t, grossMsat);
+      // Paid by period: the pool carries the luck.
+      if (offer.periodS !== null) return splitAlone(null, 1_000_000, solution.t, grossMsat);
+      const newest = this.windows.newestFirst(window, cuts);
+      if (offer.scheme === "prop") return splitAll(newest, offer.feePpm, solution.t, grossMsat);
+      return splitPplns(newest, offer, job.nbits, solution.t, grossMsat);
+    };
+    if (offer.hasLoyalty) {
+      say("statement-scheme", "its offer's loyalty bonus is not computed by this version");
       return null;
     }
+    return { window, split, grossMsat, donateTo: (terms as Terms).donateTo };
+  }
 
-    const endMs = solution.t;
-    const heads = this.checkHeads(statement, endMs, say);
-    const compute = (cuts: Map<string, number>) =>
-      splitPplns(this.newestFirst(job.offer, endMs, job.height, cuts), offer, job.nbits, endMs, grossMsat);
+  /** What a period's statement is to pay; null if that can't be told. */
+  private askPeriod(statement: Statement, { fromMs, toMs }: PeriodReward, say: Say): Ask | null {
+    if (statement.event.created_at * 1000 < toMs - CLOCKS_MS) say("backdated", "it is dated before the end of its period");
+    const at = this.terms.findIndex((each) => each.event.id === statement.terms);
+    const terms = this.terms[at];
+    if (terms === undefined) {
+      say("missing-terms", "the terms it names are on no relay asked", [statement.terms]);
+      return null;
+    }
+    const offer = terms.offers.get(statement.offer);
+    if (offer === undefined) {
+      say("statement-terms", `its terms hold no offer ${JSON.stringify(statement.offer)}`);
+      return null;
+    }
+    if (offer.periodS === null) {
+      say("statement-reward", "its offer is not paid by period");
+      return null;
+    }
+    const period = offer.periodS * 1000;
+    if (toMs % period !== 0 || fromMs !== toMs - period) say("statement-reward", "it is no period of its offer");
+    const newer = this.terms.slice(at + 1).find((each) => each.offers.has(statement.offer));
+    const late = newer !== undefined && newer.event.created_at * 1000 + terms.jobMs <= toMs;
+    if (terms.event.created_at * 1000 > toMs || late) {
+      say("statement-terms", "its terms were not yet, or no more, in force when the period ended");
+    }
+    const { held, value } = { held: this.held.before(statement), value: this.valueOf };
+    const window: Window = { offer: statement.offer, endMs: toMs, height: null, held, value };
+    const split = (cuts: ReadonlyMap<string, number>) => splitPeriod(this.windows.newestFirst(window, cuts), toMs);
+    return { window, split, grossMsat: null, donateTo: terms.donateTo };
+  }
+
+  private readonly valueOf = (judged: JudgedJob, work: bigint): bigint => {
+    let known = this.values.get(judged);
+    if (known === undefined) this.values.set(judged, (known = new Map()));
+    let value = known.get(work);
+    if (value === undefined) {
+      const { job, grossMsat } = judged;
+      const terms = judged.terms as Terms;
+      const { feePpm, scheme } = terms.offers.get(job.offer) as Offer;
+      const isRegtest = job.address.network === "regtest";
+      const own = terms.blockBits === null ? 0n : workFromBits(terms.blockBits);
+      const network = workFromBits(job.nbits) > own ? workFromBits(job.nbits) : own;
+      value = valueOf(work, scheme === "pps" ? subsidyMsat(job.height, isRegtest) : grossMsat, feePpm, network);
+      known.set(work, value);
+    }
+    return value;
+  };
+
+  private recompute(statement: Statement, whole: boolean, ask: Ask, say: Say): RecomputedRow[] | null {
+    const { window } = ask;
+    const heads = this.windows.checkHeads(statement, window.endMs, say);
     if ([...this.lanes.keys()].some((name) => !statement.heads.has(name))) {
       // How far back the window looks is of all lanes: one with work that counts is never left out.
-      const all = new Map<string, number>();
-      for (const [name, lane] of this.lanes) all.set(name, (this.dueHead(lane, endMs) ?? lane.events.at(-1))?.link.seq ?? -1);
-      this.checkLanes(statement, job.offer, endMs, compute(all).fromMs, heads, say);
+      const { fromMs } = ask.split(this.windows.allCuts(window.endMs));
+      this.windows.checkLanes(statement, window, fromMs, heads, say);
     }
-    const split = compute(heads);
-    const absent = [...statement.heads].filter(([lane, head]) => !this.knows(lane, head));
+    const split = ask.split(heads);
+    const absent = [...statement.heads].filter(([lane, head]) => !this.windows.knows(lane, head));
     if (absent.length > 0) {
       say("missing-batch", "a batch among its heads is on no relay asked", absent.map(([, head]) => head.id));
     }
     // What is missing matters if it may hold work that this window would have counted.
-    const blind = [...heads.keys()].filter((lane) => (this.shares.unknownUntil.get(lane) ?? -Infinity) > split.reachMs);
-    if (blind.length > 0 || absent.length > 0) {
-      say("statement-not-recomputed", `part of ${[...new Set([...blind, ...absent.map(([lane]) => lane)])].join(", ")} is missing`);
+    const blind = new Set([...this.windows.blind(heads, window, split.reachMs), ...absent.map(([lane]) => lane)]);
+    if (blind.size > 0) {
+      say("statement-not-recomputed", `part of ${[...blind].join(", ")} is missing`);
       return null;
     }
+    if (!whole) {
+      say("statement-not-recomputed", "events with its rows are on no relay asked");
+      return null;
+    }
+    if (ask.grossMsat === null && BigInt(statement.reward.grossMsat) !== split.grossMsat) {
+      say("statement-reward", `the period's shares are worth ${split.grossMsat} msat`);
+    }
+    if (statement.reward.type === "period" && split.rows.length === 0) say("statement-reward", "the period has no work to count");
     if (statement.fromMs !== split.fromMs || statement.work !== split.work) {
       say("statement-window", `the shares give from_ms ${split.fromMs} and work ${split.work}`);
     }
-    const ours = split.rows.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
-    const theirs = statement.rows.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
-    if (ours !== theirs || BigInt(statement.feeMsat) !== split.feeMsat) {
+    const moved = moveDonations(statement, window.endMs, split.rows, ask.donateTo, this.donations);
+    if (moved === "missing") {
+      say("statement-not-recomputed", "settings that a donation rests on are on no relay asked");
+      return null;
+    }
+    const rows = typeof moved === "string" ? split.rows : moved;
+    if (typeof moved === "string") say("statement-split", moved);
+    const text = (all: readonly (SplitRow | Statement["rows"][number])[]) =>
+      all.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
+    if (typeof moved !== "string" && (text(rows) !== text(statement.rows) || BigInt(statement.feeMsat) !== split.feeMsat)) {
       say("statement-split", "its rows or fee are not what the shares and terms give");
     }
     const byMiner = new Map(statement.rows.map((row) => [row.miner, row.msat]));
-    return split.rows.map((row) => ({
+    return rows.map((row) => ({
       miner: row.miner,
       work: String(row.work),
       msat: Number(row.msat),
@@ -203,144 +251,85 @@ export class Rewards {
     }));
   }
 
-  private knows(lane: string, head: Head): boolean {
-    return this.lanes.get(lane)?.events.some((receipt) => receipt.event.id === head.id) ?? false;
-  }
-
-  /** Where a lane is to be cut for a reward; undefined if it has no such batch yet. */
-  private dueHead(lane: Lane, endMs: number): Receipt | undefined {
-    return lane.events.find((receipt) => receipt.toMs > endMs) ?? (lane.ended ? lane.events[lane.events.length - 1] : undefined);
-  }
-
-  /** The lanes a statement counts, each with the number of its last batch. */
-  private checkHeads(statement: Statement, endMs: number, say: Say): Map<string, number> {
-    const cuts = new Map<string, number>();
-    for (const [name, head] of statement.heads) {
-      const lane = this.lanes.get(name);
-      if (lane === undefined || !this.knows(name, head)) continue; // the batch is missing, which is told apart
-      cuts.set(name, head.seq);
-      const due = this.dueHead(lane, endMs);
-      // What is missing right before it may be the batch to cut at.
-      if (due !== undefined && ((due.event.id === head.id && due.link.seq === head.seq) || lane.gapsBefore.has(due.link.seq))) continue;
-      const told = due === undefined ? "has no batch past the reward, and had not ended" : `is to be cut at ${due.link.seq}, not at ${head.seq}`;
-      say("statement-heads", `${name} ${told}`);
-    }
-    return cuts;
-  }
-
-  /**
-   * Lanes left out: right if they had ended before the window or had not begun by the reward. One that appeared after the
-   * statement counts in the next; one that was there is counted here.
-   */
-  private checkLanes(statement: Statement, offer: string, endMs: number, reachMs: number, cuts: Map<string, number>, say: Say): void {
-    for (const [name, lane] of this.lanes) {
-      if (statement.heads.has(name)) continue;
-      const [first, last] = [lane.events[0], lane.events[lane.events.length - 1]];
-      if (first === undefined || last === undefined || first.fromMs > endMs) continue;
-      if (lane.ended && last.toMs < reachMs) continue;
-      if (!this.hasWork(lane, offer, endMs)) continue; // one that was only just opened wronged nobody
-      if (first.event.created_at > statement.event.created_at) {
-        say("late-lane", `${name} appeared after it, with work that belonged to it`, [first.event.id]);
-      } else {
-        say("statement-heads", `${name} is not among its heads`, [first.event.id]);
-        cuts.set(name, (this.dueHead(lane, endMs) ?? last).link.seq);
-      }
-    }
-  }
-
-  /** Whether a lane has good credited shares of an offer up to a time. */
-  private hasWork(lane: Lane, offer: string, endMs: number): boolean {
-    const { table, lanes, offers } = this.shares;
-    const number = lanes.indexOf(lane);
-    return this.inOrder(offers.indexOf(offer)).some((row) => table.lane[row] === number && (table.t[row] as number) <= endMs);
-  }
-
-  private *newestFirst(offer: string, endMs: number, height: number, cuts: Map<string, number>): Generator<Counted> {
-    const { table, miners, lanes, offers } = this.shares;
-    const rows = this.inOrder(offers.indexOf(offer));
-    const cutOf = lanes.map((lane) => cuts.get(`${lane.edge}/${lane.lane}`) ?? -1);
-    let low = 0;
-    let high = rows.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((table.t[rows[middle] as number] as number) <= endMs) low = middle + 1;
-      else high = middle;
-    }
-    for (let i = low - 1; i >= 0; i--) {
-      const row = rows[i] as number;
-      if ((table.seq[row] as number) > (cutOf[table.lane[row] as number] as number)) continue;
-      if ((table.height[row] as number) > height) continue;
-      const work = workFromBits(table.bits[row] as number);
-      yield { t: table.t[row] as number, miner: miners[table.miner[row] as number] as string, work };
-    }
-  }
-
-  private inOrder(offer: number): Uint32Array {
-    let rows = this.ordered.get(offer);
-    if (rows === undefined) {
-      const { table } = this.shares;
-      const found: number[] = [];
-      for (let row = 0; row < table.count; row++) if (table.offer[row] === offer && table.good[row] === 1) found.push(row);
-      rows = Uint32Array.from(found).sort((a, b) => table.compare(a, b));
-      this.ordered.set(offer, rows);
-    }
-    return rows;
-  }
-
   private checkStatuses(statuses: Status[]): void {
     const last = new Map<string, Status["status"]>();
-    for (const status of [...statuses].sort((a, b) => a.event.created_at - b.event.created_at || a.link.seq - b.link.seq)) {
+    for (const status of [...statuses].sort(inTime)) {
       this.findings.checked("statements");
       const ids = [status.event.id, status.statement];
-      if (!this.statements.has(status.statement)) {
+      const judged = this.statements.get(status.statement);
+      if (judged === undefined) {
         this.findings.say("statements", "status-unknown", "its statement is on no relay asked", ids);
         continue;
       }
       const before = last.get(status.statement);
-      // A reorganisation may bring an orphan back; what is void stays so.
-      if (before === "void" || before === status.status) {
-        this.findings.say("statements", "status-order", `${status.status} after ${before}`, ids);
+      const isPeriods = judged.statement.reward.type === "period";
+      // A reorganisation may bring an orphan back; what is void stays so; a period is payable at once.
+      if (before === "void" || before === status.status || (isPeriods && status.status !== "void")) {
+        this.findings.say("statements", "status-order", `${status.status} after ${before ?? "none"}`, ids);
         continue;
       }
       last.set(status.statement, status.status);
-      this.statements.get(status.statement)?.statuses.push(status);
+      judged.statuses.push(status);
     }
   }
 
   /** One reward, one statement; another only once the first was taken back. */
   private checkTwice(): void {
-    const byBlock = new Map<string, JudgedStatement>();
-    const inTime = [...this.statements.values()].sort(
-      (a, b) => a.statement.event.created_at - b.statement.event.created_at || a.statement.link.seq - b.statement.link.seq,
-    );
-    for (const each of inTime) {
-      const { block, event } = each.statement;
-      const before = byBlock.get(block);
-      byBlock.set(block, each);
+    const known = new Map<string, JudgedStatement>();
+    for (const each of [...this.statements.values()].sort((a, b) => inTime(a.statement, b.statement))) {
+      const { reward, event, offer } = each.statement;
+      const name = reward.type === "block" ? reward.block : `${offer} ${reward.toMs}`;
+      const before = known.get(name);
+      known.set(name, each);
       const taken = before?.statuses.some((status) => status.status === "void" && status.event.created_at <= event.created_at);
       if (before === undefined || taken === true) continue;
       const ids = [before.statement.event.id, event.id];
-      this.findings.say("statements", "reward-twice", "both split one block's reward", ids);
+      this.findings.say("statements", "reward-twice", "both split one reward", ids);
     }
   }
 
+  /** When every lane's watermark had passed a time, as far as a statement has to wait for it. */
+  private passedMs(time: number, terms: Terms): number {
+    let knownMs = 0;
+    for (const lane of this.lanes.values()) {
+      const past = lane.events.find((receipt) => receipt.toMs > time);
+      // A silent lane excuses the statement for a while, not for good.
+      const silentMs = lane.ended ? 0 : time + Math.max(terms.anchorMs, terms.laneGraceMs);
+      knownMs = Math.max(knownMs, past === undefined ? silentMs : past.event.created_at * 1000);
+    }
+    return knownMs;
+  }
+
   private checkOverdue(nowMs: number): void {
-    const standing = [...this.statements.values()].filter(({ statuses }) => statuses.at(-1)?.status !== "void");
-    const split = new Set(standing.map((each) => each.statement.block));
-    for (const [name, blocks] of this.announced) {
+    const split = new Set<string>();
+    for (const { statement, statuses } of this.statements.values()) {
+      if (statement.reward.type === "block" && statuses.at(-1)?.status !== "void") split.add(statement.reward.block);
+    }
+    for (const [name, blocks] of this.blocks.announced) {
       const solution = this.shares.solutions.get(name)?.[0];
       if (split.has(name) || solution === undefined) continue;
       const terms = solution.job.terms as Terms;
-      let knownMs = 0;
-      for (const lane of this.lanes.values()) {
-        const past = lane.events.find((receipt) => receipt.toMs > solution.t);
-        // A silent lane excuses the statement for a while, not for good.
-        const silentMs = lane.ended ? 0 : solution.t + Math.max(terms.anchorMs, terms.laneGraceMs);
-        knownMs = Math.max(knownMs, past === undefined ? silentMs : past.event.created_at * 1000);
-      }
-      if (nowMs <= knownMs + terms.statementMs) continue;
+      if (nowMs <= this.passedMs(solution.t, terms) + terms.statementMs) continue;
       const ids = blocks.map((block) => block.event.id);
       this.findings.say("statements", "statement-overdue", `block ${name} has no statement`, ids);
+    }
+  }
+
+  /** Work of an offer paid by period that no statement counts, though one was due. */
+  private checkPeriodsOverdue(nowMs: number): void {
+    for (const name of this.shares.offers) {
+      const terms = this.terms.findLast((each) => each.offers.has(name));
+      const periodS = terms?.offers.get(name)?.periodS ?? null;
+      if (terms === undefined || periodS === null) continue;
+      const { held, untilMs } = this.held.standing(name);
+      const window: Window = { offer: name, endMs: Infinity, height: null, held, value: noValue };
+      let oldest: number | null = null;
+      for (const { t } of this.windows.newestFirst(window, this.windows.allCuts(Infinity))) oldest = t;
+      if (oldest === null) continue;
+      const period = periodS * 1000;
+      const dueMs = Math.max(Math.ceil(oldest / period) * period, untilMs + period);
+      if (nowMs <= Math.max(dueMs, this.passedMs(dueMs, terms)) + terms.statementMs) continue;
+      this.findings.say("statements", "statement-overdue", `the period of ${name} up to ${dueMs} has no statement`);
     }
   }
 }

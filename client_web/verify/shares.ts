@@ -3,7 +3,7 @@
 import type { Lane } from "./chains.ts";
 import { isPublicKey } from "./curve.ts";
 import type { Code, Findings } from "./findings.ts";
-import { type Bound, bind, coinbaseOf, hashFraction, meets } from "./hasher.ts";
+import { type Bound, bestBits, bind, coinbaseOf, hashFraction, meets } from "./hasher.ts";
 import type { Jobs, JudgedJob } from "./jobs.ts";
 import { RECORD_SIZE, type Receipt, isCredited } from "./receipt.ts";
 import { targetFromBits, workFromBits } from "./targets.ts";
@@ -28,9 +28,16 @@ export class ShareTable {
   bits = new Uint32Array(1024);
   offer = new Uint32Array(1024);
   height = new Uint32Array(1024);
+  job = new Uint32Array(1024);
+  session = new Uint32Array(1024);
+  /** The smallest compact target that the hash meets. */
+  best = new Uint32Array(1024);
   good = new Uint8Array(1024);
 
-  push(t: number, lane: number, seq: number, index: number, miner: number, bits: number, offer: number, height: number): number {
+  push(
+    t: number, lane: number, seq: number, index: number, miner: number, bits: number, offer: number, height: number,
+    job: number, session: number, best: number,
+  ): number {
     const row = this.count++;
     if (row === this.t.length) this.grow();
     this.t[row] = t;
@@ -41,6 +48,9 @@ export class ShareTable {
     this.bits[row] = bits;
     this.offer[row] = offer;
     this.height[row] = height;
+    this.job[row] = job;
+    this.session[row] = session;
+    this.best[row] = best;
     this.good[row] = 1;
     return row;
   }
@@ -59,6 +69,9 @@ export class ShareTable {
     this.bits = more(this.bits, new Uint32Array(size));
     this.offer = more(this.offer, new Uint32Array(size));
     this.height = more(this.height, new Uint32Array(size));
+    this.job = more(this.job, new Uint32Array(size));
+    this.session = more(this.session, new Uint32Array(size));
+    this.best = more(this.best, new Uint32Array(size));
     this.good = more(this.good, new Uint8Array(size));
   }
 
@@ -89,6 +102,7 @@ export interface Solution {
   readonly t: number;
   readonly status: number;
   readonly miner: string;
+  readonly shareBits: number;
   readonly job: JudgedJob;
   readonly block: string;
 }
@@ -111,17 +125,24 @@ export class Shares {
   readonly table = new ShareTable();
   readonly miners: string[] = [];
   readonly offers: string[] = [];
+  /** The jobs of the table's shares, as it numbers them. */
+  readonly used: JudgedJob[] = [];
   readonly lanes: Lane[];
   readonly byMiner = new Map<string, MinerWork>();
   /** By block's name: every telling of it, in the order of time. */
   readonly solutions = new Map<string, Solution[]>();
   /** By lane's name: the time up to which something needed to judge its shares is missing. */
   readonly unknownUntil = new Map<string, number>();
+  /** Ids of batches with credited shares that can't be judged. */
+  readonly unjudged = new Set<string>();
+  /** "<receipt's id> <miner> <worker>" of credited shares that never were good. */
+  readonly wrongDoers = new Set<string>();
   records = 0;
   private readonly jobs: Jobs;
   private readonly findings: Findings;
   private readonly minerIndex = new Map<string, number>();
   private readonly offerIndex = new Map<string, number>();
+  private readonly usedIndex = new Map<JudgedJob, number>();
   private readonly bound = new Map<string, Bound>();
   /** By the header's hash: the row of the share that had it first. */
   private readonly headers = new Map<string, number>();
@@ -177,10 +198,15 @@ export class Shares {
         credited += workFromBits(session.shareBits);
         told++;
       }
-      if (use === null) continue;
+      if (use === null) {
+        if (isCredited(status)) this.unjudged.add(event.id);
+        continue;
+      }
       const miner = receipt.miners[session.miner] as string;
       const code = this.judgeShare(number, receipt, index, t, status, use, miner);
-      if (code !== null && isCredited(status)) blame(code, index);
+      if (code === null || !isCredited(status)) continue;
+      blame(code, index);
+      this.wrongDoers.add(`${event.id} ${miner} ${session.worker}`);
     }
     this.records += count;
     this.findings.checked("shares' work and binding", told);
@@ -208,12 +234,13 @@ export class Shares {
     const hash = judged.hasher.run(bound, receipt.records, at);
     const solves = judged.blockTarget !== null && meets(hash, judged.blockTarget);
     const code = this.rules(use, view, t, miner, session.shareBits, meets(hash, bound.target));
-    if (solves) this.solved({ receipt, index, t, status, miner, job: judged, block: blockName(judged.hasher.header()) });
+    if (solves) this.solved({ receipt, index, t, status, miner, shareBits: session.shareBits, job: judged, block: blockName(judged.hasher.header()) });
 
     if (code !== null || !isCredited(status)) return code;
     const row = this.table.push(
       t, number, receipt.link.seq, index, this.indexOf(this.miners, this.minerIndex, miner), session.shareBits,
       this.indexOf(this.offers, this.offerIndex, job.offer), job.height,
+      this.jobNumber(judged), view.getUint16(0, true), bestBits(hash),
     );
     const sum = this.byMiner.get(miner) ?? { shares: 0, work: 0n, luck: 0 };
     sum.shares++;
@@ -337,6 +364,12 @@ export class Shares {
     const bound = this.bindSession(job, miner, session);
     job.hasher.run(bound, receipt.records, at);
     return { job, header: job.hasher.header(), coinbase: coinbaseOf(bound, receipt.records, at), miner };
+  }
+
+  private jobNumber(judged: JudgedJob): number {
+    let number = this.usedIndex.get(judged);
+    if (number === undefined) this.usedIndex.set(judged, (number = this.used.push(judged) - 1));
+    return number;
   }
 
   private indexOf(names: string[], numbers: Map<string, number>, name: string): number {

@@ -19,6 +19,10 @@ export interface Offer {
   readonly windowMilli: number;
   readonly windowMinWork: bigint;
   readonly windowMaxMs: number;
+  /** How long a period lasts, in seconds; null for what is not paid by period. */
+  readonly periodS: number | null;
+  /** Whether a bonus is paid out of the fee, which this version does not compute. */
+  readonly hasLoyalty: boolean;
 }
 
 /** The last event of a chain that counts; number -1 and no id before its first. */
@@ -45,6 +49,8 @@ export interface Terms {
   readonly blockBits: number | null;
   readonly minimumMsat: number;
   readonly feeBearer: string;
+  /** Whose rows get what miners give away. */
+  readonly donateTo: string | null;
 }
 
 /** A chain's name: "terms", "accounting", "payouts" or a lane. */
@@ -69,7 +75,6 @@ function readOffer(name: string, value: ReturnType<typeof object>): Offer {
   must((SCHEMES as readonly string[]).includes(scheme), `${name}: an unknown scheme`);
   const byPeriod = scheme === "pps" || scheme === "fpps";
   must(byPeriod === "period_s" in value, "period_s stands with pps and fpps, and only there");
-  if (byPeriod) integer(value["period_s"], "period_s", 60, 86_400);
   must(!(byPeriod && "loyalty" in value), "no loyalty with pps and fpps");
   if ("loyalty" in value) checkLoyalty(object(value["loyalty"], "loyalty"));
   return {
@@ -78,6 +83,8 @@ function readOffer(name: string, value: ReturnType<typeof object>): Offer {
     windowMilli: integer(value["window_milli"], "window_milli"),
     windowMinWork: work(value["window_min_work"], "window_min_work"),
     windowMaxMs: integer(value["window_max_ms"], "window_max_ms"),
+    periodS: byPeriod ? integer(value["period_s"], "period_s", 60, 86_400) : null,
+    hasLoyalty: "loyalty" in value,
   };
 }
 
@@ -101,7 +108,11 @@ export function readTerms(event: NostrEvent): Terms {
   });
 
   if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
-  if ("donate_to" in fields) must(isHex64(fields["donate_to"]) && isPublicKey(fields["donate_to"]), "donate_to is no public key");
+  let donateTo: string | null = null;
+  if ("donate_to" in fields) {
+    donateTo = id(fields["donate_to"], "donate_to");
+    must(isPublicKey(donateTo), "donate_to is no public key");
+  }
 
   const closed = new Map<string, End>();
   for (const [name, value] of Object.entries(object(fields["closed"], "closed"))) {
@@ -149,7 +160,22 @@ export function readTerms(event: NostrEvent): Terms {
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),
     feeBearer,
+    donateTo,
   };
+}
+
+/** Terms, in their order, that change the scheme of an offer that earlier ones name; what each changes. */
+export function checkSchemes(terms: readonly Terms[]): [NostrEvent, string][] {
+  const known = new Map<string, string>();
+  const found: [NostrEvent, string][] = [];
+  for (const { event, offers } of terms) {
+    for (const [name, { scheme }] of offers) {
+      const before = known.get(name);
+      if (before !== undefined && before !== scheme) found.push([event, `${name} was ${before} and is ${scheme}`]);
+      known.set(name, scheme);
+    }
+  }
+  return found;
 }
 
 /** A lane's number in a tag or a name. */

@@ -1,15 +1,20 @@
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
-import { Ends, checkKeysClosed, followChain, followLanes } from "./chains.ts";
-import type { Payout, Statement, Status } from "./claims.ts";
-import { type Address, KIND } from "./event.ts";
+import { readAccounts } from "./accounts.ts";
+import { type Chain, Ends, checkKeysClosed, checkLanesClosed, followChain, followLanes } from "./chains.ts";
+import type { Payout } from "./claims.ts";
+import { DonationsTold } from "./donations.ts";
+import type { Address } from "./event.ts";
 import { type Claim, type Finding, Findings } from "./findings.ts";
 import { type Chained, Intake } from "./intake.ts";
 import { Jobs } from "./jobs.ts";
 import { type MinerView, viewMiner } from "./miner.ts";
 import { Payouts } from "./payouts.ts";
-import { type RecomputedRow, Rewards } from "./rewards.ts";
+import { type RecomputedRow, Rewards, statusOf } from "./rewards.ts";
 import { Shares } from "./shares.ts";
+import { endMs } from "./statement.ts";
+import { Summaries } from "./summaries.ts";
+import { checkSchemes } from "./terms.ts";
 
 export interface MinerReport {
   readonly miner: string;
@@ -23,8 +28,12 @@ export interface MinerReport {
 
 export interface StatementReport {
   readonly id: string;
-  readonly block: string;
-  readonly height: number;
+  readonly offer: string;
+  /** null of a period. */
+  readonly block: string | null;
+  readonly height: number | null;
+  /** Up to when it counts. */
+  readonly end_ms: number;
   readonly status: string;
   /** null where the split could not be recomputed. */
   readonly rows: readonly RecomputedRow[] | null;
@@ -82,24 +91,28 @@ export class Verifier {
     if (terms[0] !== undefined && terms[0].link.seq > 0) findings.say("chains", "missing-terms", "the first terms are on no relay asked");
     const ends = new Ends(terms);
     checkKeysClosed(terms, log, findings);
+    for (const [event, text] of checkSchemes(terms)) findings.say("form, keys and roles", "offer-scheme", text, [event.id]);
+    checkLanesClosed(terms, log.receipts, findings);
     const lanes = followLanes(log.receipts, ends, log.isRevoked, findings);
-    const follow = <T extends Chained>(chain: string, events: T[]): T[] => {
+    const follow = <T extends Chained>(chain: string, events: T[]): Chain<T>[] => {
       const keys = [...new Set(events.map((each) => each.event.pubkey))].sort();
-      return keys.flatMap((key) => {
+      return keys.map((key) => {
         const own = events.filter((each) => each.event.pubkey === key);
-        return followChain(`${key}/${chain}`, own, ends.of(`${key}/${chain}`), log.isRevoked(key), findings).events;
+        return followChain(`${key}/${chain}`, own, ends.of(`${key}/${chain}`), log.isRevoked(key), findings);
       });
     };
     const told = follow("accounting", log.accounting);
-    const paid = follow("payouts", log.payouts);
+    const paid = follow("payouts", log.payouts).flatMap((chain) => chain.events);
+    const accounts = readAccounts(told, findings);
 
     const jobs = new Jobs(log, terms, lanes, findings);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
-    const rewards = new Rewards(log, lanes, jobs.batches, shares, findings);
-    const isStatement = (each: Chained): each is Statement => each.event.kind === KIND.STATEMENT;
-    const isStatus = (each: Chained): each is Status => each.event.kind === KIND.STATUS;
-    rewards.judge(told.filter(isStatement), told.filter(isStatus), nowMs);
+    const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));
+    const donations = new DonationsTold(told.flatMap((chain) => chain.events), incomplete);
+    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
+    rewards.judge(accounts, nowMs);
+    new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
     const payouts = new Payouts(log, terms, findings);
     payouts.judge(paid, rewards.statements.values());
 
@@ -127,12 +140,14 @@ export class Verifier {
       findings: findings.all,
       miners,
       payouts: Object.fromEntries(payouts.backings),
-      statements: [...rewards.statements.values()].map(({ statement, rows, statuses }) => ({
-        id: statement.event.id,
-        block: statement.block,
-        height: statement.height,
-        status: statuses[statuses.length - 1]?.status ?? "pending",
-        rows,
+      statements: [...rewards.statements.values()].map((judged) => ({
+        id: judged.statement.event.id,
+        offer: judged.statement.offer,
+        block: judged.statement.reward.type === "block" ? judged.statement.reward.block : null,
+        height: judged.statement.reward.type === "block" ? judged.statement.reward.height : null,
+        end_ms: endMs(judged.statement),
+        status: statusOf(judged) ?? "pending",
+        rows: judged.rows,
       })),
       ignored: this.intake.ignored,
       events: this.intake.size,

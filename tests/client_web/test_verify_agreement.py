@@ -5,12 +5,12 @@ then altered at random in a hundred ways, each signed anew by the keys it is tol
 """
 
 import dataclasses
+import functools
 import importlib.util
 import itertools
 import json
 import random
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,52 +20,16 @@ import msgspec
 import pytest
 
 from accounting.findings import REGISTRY
-from accounting.verifier import Unverified, audit
 from nips.keys import SecretKey
-from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, encode_event, parse_event, verify
+from nips.nip01 import Event, UnsignedEvent, VerifiedEvent, parse_event, verify
 from nips.pool import kinds
 from nips.pool.address import PoolAddress
 from nips.pool.targets import work_from_bits
+from tests.client_web.told_logs import AFTER_MS, FOLLOWING, MODULES, ROOT, Judge, Told, claims, codes, judge_logs
 
-ROOT = Path(__file__).parents[2]
-MODULES = ROOT / "client_web" / "verify"
-SPEC = ROOT / "nips" / "pool" / "SPEC.md"
+SPEC = Path(__file__).parents[2] / "nips" / "pool" / "SPEC.md"
 SIZE = 28
-AFTER_MS = 100_000_000
 MUTATIONS = 100
-# One fault makes others appear; how many of these a verifier goes on to name is its own affair (SPEC.md, "Verifying").
-FOLLOWING = {
-    "block-mismatch", "block-not-solved", "job-head", "missing-batch", "missing-receipt", "share-job",
-    "statement-heads", "statement-no-block", "statement-not-recomputed", "statement-reward", "statement-split",
-    "statement-window",
-}  # fmt: skip
-Judge = Callable[[Sequence["Told"]], list[dict[str, Any]]]
-
-
-@dataclasses.dataclass
-class Told:
-    """A log as relays have it: events whose signature holds, and some whose does not."""
-
-    label: str
-    pool: PoolAddress
-    now_ms: int
-    good: list[VerifiedEvent]
-    bad: list[Event] = dataclasses.field(default_factory=list)
-
-    def line(self) -> str:
-        events = [json.loads(encode_event(event)) for event in (*self.good, *self.bad)]
-        log = {"pool": self.pool.pubkey, "network": self.pool.network, "now_ms": self.now_ms, "events": events}
-        return json.dumps(log)
-
-    def audit(self) -> Any:
-        """The report of the verifier in Python, as it prints it."""
-        # An event outside of the log that is not signed is nobody's word, and no finding.
-        bad = [
-            Unverified(event.id, event.pubkey, event.created_at)
-            for event in self.bad
-            if event.kind in kinds.LEDGER_KINDS
-        ]
-        return json.loads(audit(self.good, bad, self.pool, now_ms=self.now_ms).to_json())
 
 
 @pytest.fixture(scope="session")
@@ -84,31 +48,7 @@ def stories() -> Any:
 @pytest.fixture(scope="session")
 def judge(node: str) -> Judge:
     """The second verifier's reports on logs."""
-
-    def run(logs: Sequence[Told]) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [node, str(Path(__file__).with_name("verify_logs.mjs")), str(MODULES), "ts"],
-            input="".join(f"{log.line()}\n" for log in logs),
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        reports = [json.loads(line) for line in done.stdout.splitlines()]
-        assert len(reports) == len(logs)
-        return reports
-
-    return run
-
-
-def claims(rows: Sequence[Any]) -> dict[str, tuple[int, int]]:
-    # Only the one in Python judges summaries so far.
-    return {row["name"]: (row["checked"], row["held"]) for row in rows if row["name"] != "summaries"}
-
-
-def codes(findings: Sequence[Any], notes: bool = False) -> set[str]:
-    return {found["code"] for found in findings if notes or found["grade"] != "not checked"}
+    return functools.partial(judge_logs, node)
 
 
 def test_the_whole_log_claim_by_claim(stories: Any, judge: Judge) -> None:

@@ -5,8 +5,8 @@ import { readFileSync, readdirSync } from "node:fs";
 
 const [, , sources, extension, vectors] = process.argv;
 const load = (name) => import(`${sources}/${name}.${extension}`);
-const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, bech32, hasher, split] = await Promise.all(
-  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "bech32", "hasher", "split"].map(load),
+const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, statement, summary, bech32, hasher, split] = await Promise.all(
+  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "statement", "summary", "bech32", "hasher", "split"].map(load),
 );
 const { fromHex, toHex } = bytes;
 
@@ -41,9 +41,9 @@ const readers = {
   job: job.readJob,
   receipt: receipt.readReceipt,
   block: claims.readBlock,
-  statement: claims.readStatement,
+  statement: statement.readStatement,
   payout: claims.readPayout,
-  summary: lasting.readSummary,
+  summary: summary.readSummary,
   summary_part: lasting.readPart,
   archive: lasting.readArchive,
 };

@@ -137,6 +137,30 @@ export function checkKeysClosed(terms , log , findings ) {
   }
 }
 
+/** Whether the terms closed lanes that lived on, before these had been silent for their grace. */
+export function checkLanesClosed(terms , receipts , findings ) {
+  const byLane = new Map ();
+  for (const receipt of receipts) {
+    const name = `${receipt.event.pubkey}/${receipt.lane}`;
+    byLane.set(name, [...(byLane.get(name) ?? []), receipt]);
+  }
+  for (let i = 1; i < terms.length; i++) {
+    const [before, after] = [terms[i - 1] , terms[i] ];
+    const earlier = new Ends(terms.slice(0, i));
+    for (const [name, end] of after.closed) {
+      const all = byLane.get(name);
+      if (all === undefined || end.seq < 0 || earlier.of(name) !== undefined) continue;
+      if (!after.keys.some(([pubkey, role]) => pubkey === name.slice(0, 64) && role === "edge")) continue;
+      const last = all.find((receipt) => receipt.event.id === end.id);
+      if (last === undefined || after.event.created_at * 1000 - last.toMs >= before.laneGraceMs) continue;
+      const beyond = all.filter(({ link, event }) => link.seq > end.seq && event.created_at > after.event.created_at);
+      if (beyond.length === 0) continue;
+      const ids = [after.event.id, ...beyond.map((receipt) => receipt.event.id)];
+      findings.say("chains", "lane-closed-early", `${name} was closed before it had been silent for its grace`, ids);
+    }
+  }
+}
+
 /** Follow every lane. */
 export function followLanes(receipts , ends , isRevoked , findings ) {
   const byLane = new Map ();

@@ -6,7 +6,7 @@ import { concat, fromHex } from "./bytes.js";
 import { binding } from "./coinbase.js";
 
 import { bytesToWords, finish, hashPair, hashWords, midstate, padded, wordsToBytes } from "./sha256.js";
-import { targetFromBits } from "./targets.js";
+import { bitsAtLeast, targetFromBits } from "./targets.js";
 
 /** What all shares of one session on one job have in common. */
 
@@ -36,6 +36,25 @@ export function hashFraction(hash ) {
   let sum = 0;
   for (let i = 0; i < 8; i++) sum = (sum + (swap(hash[i] ) >>> 0)) / 2 ** 32;
   return sum;
+}
+
+/** The smallest canonical compact target that a hash meets. */
+export function bestBits(hash ) {
+  const byte = (at ) => ((hash[at >> 2] ) >>> (24 - 8 * (at & 3))) & 0xff;
+  let size = 32;
+  while (size > 3 && byte(size - 1) === 0) size--;
+  if (size <= 3) return bitsAtLeast(BigInt(Math.max(1, byte(0) | (byte(1) << 8) | (byte(2) << 16))));
+  let mantissa = (byte(size - 1) << 16) | (byte(size - 2) << 8) | byte(size - 3);
+  for (let at = size - 4; at >= 0; at--) {
+    if (byte(at) === 0) continue;
+    mantissa++; // what falls off is rounded up
+    break;
+  }
+  if (mantissa > 0x7fffff) {
+    mantissa = (mantissa + 0xff) >> 8;
+    size++;
+  }
+  return size * 2 ** 24 + mantissa;
 }
 
 export function bind(job , miner , session ) {

@@ -4,14 +4,17 @@
 // "Keys and chains").
 
 import { Malformed } from "./bytes.js";
-import { readBlock, readPayout, readStatement, readStatus } from "./claims.js";
+
+import { readBlock, readPayout, readStatus } from "./claims.js";
 import {
                                             KIND, UnknownVersion, hasGoodId, hasGoodSignature, readEvent,
 } from "./event.js";
 
 import { readJob } from "./job.js";
-import { readArchive, readPart, readSummary } from "./lasting.js";
+import { readArchive, readPart } from "./lasting.js";
 import { readReceipt } from "./receipt.js";
+import { readStatement } from "./statement.js";
+import { readSummary } from "./summary.js";
 import { readTerms } from "./terms.js";
 
 const LOG_KINDS = [

@@ -57,7 +57,9 @@ export class Jobs {
     const { job, terms } = judged;
     const head = job.heads.get(receipt.lane);
     if (head === undefined) return ["job-head", "its heads do not name the lane that uses it"];
-    let sealedMs = lane.events[0]?.fromMs ?? receipt.fromMs;
+    const first = lane.events[0] ?? receipt;
+    if (head === "" && first.link.seq > 0) return null; // when the lane began is on no relay asked
+    let sealedMs = first.fromMs;
     if (head !== "") {
       const batch = this.batches.get(head);
       const ours = batch !== undefined && batch.lane === receipt.lane && batch.event.pubkey === receipt.event.pubkey;
@@ -69,6 +71,7 @@ export class Jobs {
       sealedMs = batch.toMs;
     }
     const old = job.ms - sealedMs;
+    if (old < 0) return ["job-head", `the batch it names ended ${-old} ms after it was made`];
     if (terms !== null && old > terms.anchorMs) return ["stale-head", `the batch it names had ended ${old} ms before`];
     return null;
   }

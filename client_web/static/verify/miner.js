@@ -3,7 +3,9 @@
 // What a miner asks of a checked log: which of my shares count, what do my rows come to, what was I paid.
 
 import { RECORD_SIZE, isCredited } from "./receipt.js";
+import { statusOf } from "./rewards.js";
 
+import { endMs } from "./statement.js";
 import { difficultyFromBits } from "./targets.js";
 
 // What a share's status says, by SPEC.md, "4212 share receipt".
@@ -41,14 +43,16 @@ export function viewMiner(miner , shares , rewards , payouts ) {
     }
   });
   const rows = [];
-  for (const { statement, rows: computed, statuses } of rewards.statements.values()) {
+  for (const judged of rewards.statements.values()) {
+    const { statement, rows: computed } = judged;
     const told = statement.rows.find((row) => row.miner === miner);
     const own = computed?.find((row) => row.miner === miner);
     if (told === undefined && own === undefined) continue;
     rows.push({
       statement: statement.event.id,
-      height: statement.height,
-      status: statuses.at(-1)?.status ?? "maturing",
+      height: statement.reward.type === "block" ? statement.reward.height : null,
+      endMs: endMs(statement),
+      status: statusOf(judged) ?? "maturing",
       told: told?.msat ?? null,
       computed: computed === null ? null : (own?.msat ?? 0),
     });
@@ -59,7 +63,7 @@ export function viewMiner(miner , shares , rewards , payouts ) {
     good: good.size,
     refused,
     shares: all.sort((a, b) => b.t - a.t).slice(0, MAX_SHARES),
-    rows: rows.sort((a, b) => b.height - a.height),
+    rows: rows.sort((a, b) => b.endMs - a.endMs),
     payouts: payouts
       .filter((payout) => payout.miner === miner)
       .map(({ event, amountMsat }) => ({ payout: event.id, amountMsat, ms: event.created_at * 1000 }))

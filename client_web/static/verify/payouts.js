@@ -7,6 +7,7 @@ import { readInvoice } from "./bolt11.js";
 
 import { KIND, hasGoodId, hasGoodSignature, readEvent } from "./event.js";
 
+import { statusOf } from "./rewards.js";
 import { sha256 } from "./sha256.js";
 
 /** Two keys' clocks may differ by this. */
@@ -69,15 +70,18 @@ export class Payouts {
   /** Credit every row; what matured of each miner, and when. */
           credit(statements ) {
     const moves = new Map ();
-    for (const { statement, statuses } of statements) {
-      const last = statuses[statuses.length - 1]?.status;
+    for (const judged of statements) {
+      const { statement, statuses } = judged;
+      const last = statusOf(judged);
+      const isPeriods = statement.reward.type === "period";
       for (const { miner, msat } of statement.rows) {
         const balance = this.balance(miner);
-        if (last === undefined) balance.pending += msat;
+        if (last === null) balance.pending += msat;
         if (last === "matured") balance.earned += msat;
         const own = moves.get(miner) ?? [];
         moves.set(miner, own);
-        let matured = false;
+        let matured = isPeriods; // payable at once
+        if (matured) own.push({ atS: statement.event.created_at, msat });
         for (const status of statuses) {
           if (status.status === "matured" && !matured) own.push({ atS: status.event.created_at, msat });
           if (status.status !== "matured" && matured) own.push({ atS: status.event.created_at, msat: -msat });

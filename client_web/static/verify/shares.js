@@ -4,7 +4,7 @@
 
 import { isPublicKey } from "./curve.js";
 
-import { bind, coinbaseOf, hashFraction, meets } from "./hasher.js";
+import { bestBits, bind, coinbaseOf, hashFraction, meets } from "./hasher.js";
 
 import { RECORD_SIZE, isCredited } from "./receipt.js";
 import { targetFromBits, workFromBits } from "./targets.js";
@@ -29,9 +29,16 @@ export class ShareTable {
   bits = new Uint32Array(1024);
   offer = new Uint32Array(1024);
   height = new Uint32Array(1024);
+  job = new Uint32Array(1024);
+  session = new Uint32Array(1024);
+  /** The smallest compact target that the hash meets. */
+  best = new Uint32Array(1024);
   good = new Uint8Array(1024);
 
-  push(t , lane , seq , index , miner , bits , offer , height ) {
+  push(
+    t , lane , seq , index , miner , bits , offer , height ,
+    job , session , best ,
+  ) {
     const row = this.count++;
     if (row === this.t.length) this.grow();
     this.t[row] = t;
@@ -42,6 +49,9 @@ export class ShareTable {
     this.bits[row] = bits;
     this.offer[row] = offer;
     this.height[row] = height;
+    this.job[row] = job;
+    this.session[row] = session;
+    this.best[row] = best;
     this.good[row] = 1;
     return row;
   }
@@ -60,6 +70,9 @@ export class ShareTable {
     this.bits = more(this.bits, new Uint32Array(size));
     this.offer = more(this.offer, new Uint32Array(size));
     this.height = more(this.height, new Uint32Array(size));
+    this.job = more(this.job, new Uint32Array(size));
+    this.session = more(this.session, new Uint32Array(size));
+    this.best = more(this.best, new Uint32Array(size));
     this.good = more(this.good, new Uint8Array(size));
   }
 
@@ -82,17 +95,24 @@ export class Shares {
            table = new ShareTable();
            miners = [];
            offers = [];
+  /** The jobs of the table's shares, as it numbers them. */
+           used = [];
            lanes ;
            byMiner = new Map ();
   /** By block's name: every telling of it, in the order of time. */
            solutions = new Map ();
   /** By lane's name: the time up to which something needed to judge its shares is missing. */
            unknownUntil = new Map ();
+  /** Ids of batches with credited shares that can't be judged. */
+           unjudged = new Set ();
+  /** "<receipt's id> <miner> <worker>" of credited shares that never were good. */
+           wrongDoers = new Set ();
   records = 0;
                    jobs ;
                    findings ;
                    minerIndex = new Map ();
                    offerIndex = new Map ();
+                   usedIndex = new Map ();
                    bound = new Map ();
   /** By the header's hash: the row of the share that had it first. */
                    headers = new Map ();
@@ -148,10 +168,15 @@ export class Shares {
         credited += workFromBits(session.shareBits);
         told++;
       }
-      if (use === null) continue;
+      if (use === null) {
+        if (isCredited(status)) this.unjudged.add(event.id);
+        continue;
+      }
       const miner = receipt.miners[session.miner] ;
       const code = this.judgeShare(number, receipt, index, t, status, use, miner);
-      if (code !== null && isCredited(status)) blame(code, index);
+      if (code === null || !isCredited(status)) continue;
+      blame(code, index);
+      this.wrongDoers.add(`${event.id} ${miner} ${session.worker}`);
     }
     this.records += count;
     this.findings.checked("shares' work and binding", told);
@@ -179,12 +204,13 @@ export class Shares {
     const hash = judged.hasher.run(bound, receipt.records, at);
     const solves = judged.blockTarget !== null && meets(hash, judged.blockTarget);
     const code = this.rules(use, view, t, miner, session.shareBits, meets(hash, bound.target));
-    if (solves) this.solved({ receipt, index, t, status, miner, job: judged, block: blockName(judged.hasher.header()) });
+    if (solves) this.solved({ receipt, index, t, status, miner, shareBits: session.shareBits, job: judged, block: blockName(judged.hasher.header()) });
 
     if (code !== null || !isCredited(status)) return code;
     const row = this.table.push(
       t, number, receipt.link.seq, index, this.indexOf(this.miners, this.minerIndex, miner), session.shareBits,
       this.indexOf(this.offers, this.offerIndex, job.offer), job.height,
+      this.jobNumber(judged), view.getUint16(0, true), bestBits(hash),
     );
     const sum = this.byMiner.get(miner) ?? { shares: 0, work: 0n, luck: 0 };
     sum.shares++;
@@ -308,6 +334,12 @@ export class Shares {
     const bound = this.bindSession(job, miner, session);
     job.hasher.run(bound, receipt.records, at);
     return { job, header: job.hasher.header(), coinbase: coinbaseOf(bound, receipt.records, at), miner };
+  }
+
+          jobNumber(judged ) {
+    let number = this.usedIndex.get(judged);
+    if (number === undefined) this.usedIndex.set(judged, (number = this.used.push(judged) - 1));
+    return number;
   }
 
           indexOf(names , numbers , name ) {

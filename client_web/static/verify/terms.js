@@ -39,7 +39,6 @@ function readOffer(name , value ) {
   must((SCHEMES ).includes(scheme), `${name}: an unknown scheme`);
   const byPeriod = scheme === "pps" || scheme === "fpps";
   must(byPeriod === "period_s" in value, "period_s stands with pps and fpps, and only there");
-  if (byPeriod) integer(value["period_s"], "period_s", 60, 86_400);
   must(!(byPeriod && "loyalty" in value), "no loyalty with pps and fpps");
   if ("loyalty" in value) checkLoyalty(object(value["loyalty"], "loyalty"));
   return {
@@ -48,6 +47,8 @@ function readOffer(name , value ) {
     windowMilli: integer(value["window_milli"], "window_milli"),
     windowMinWork: work(value["window_min_work"], "window_min_work"),
     windowMaxMs: integer(value["window_max_ms"], "window_max_ms"),
+    periodS: byPeriod ? integer(value["period_s"], "period_s", 60, 86_400) : null,
+    hasLoyalty: "loyalty" in value,
   };
 }
 
@@ -71,7 +72,11 @@ export function readTerms(event ) {
   });
 
   if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
-  if ("donate_to" in fields) must(isHex64(fields["donate_to"]) && isPublicKey(fields["donate_to"]), "donate_to is no public key");
+  let donateTo = null;
+  if ("donate_to" in fields) {
+    donateTo = id(fields["donate_to"], "donate_to");
+    must(isPublicKey(donateTo), "donate_to is no public key");
+  }
 
   const closed = new Map ();
   for (const [name, value] of Object.entries(object(fields["closed"], "closed"))) {
@@ -119,7 +124,22 @@ export function readTerms(event ) {
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),
     feeBearer,
+    donateTo,
   };
+}
+
+/** Terms, in their order, that change the scheme of an offer that earlier ones name; what each changes. */
+export function checkSchemes(terms ) {
+  const known = new Map ();
+  const found = [];
+  for (const { event, offers } of terms) {
+    for (const [name, { scheme }] of offers) {
+      const before = known.get(name);
+      if (before !== undefined && before !== scheme) found.push([event, `${name} was ${before} and is ${scheme}`]);
+      known.set(name, scheme);
+    }
+  }
+  return found;
 }
 
 /** A lane's number in a tag or a name. */

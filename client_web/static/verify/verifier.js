@@ -2,16 +2,21 @@
 
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
-import { Ends, checkKeysClosed, followChain, followLanes } from "./chains.js";
+import { readAccounts } from "./accounts.js";
+import { Ends, checkKeysClosed, checkLanesClosed, followChain, followLanes } from "./chains.js";
 
-import { KIND } from "./event.js";
+import { DonationsTold } from "./donations.js";
+
 import { Findings } from "./findings.js";
 import { Intake } from "./intake.js";
 import { Jobs } from "./jobs.js";
 import { viewMiner } from "./miner.js";
 import { Payouts } from "./payouts.js";
-import { Rewards } from "./rewards.js";
+import { Rewards, statusOf } from "./rewards.js";
 import { Shares } from "./shares.js";
+import { endMs } from "./statement.js";
+import { Summaries } from "./summaries.js";
+import { checkSchemes } from "./terms.js";
 
 export class Verifier {
                    address ;
@@ -50,24 +55,28 @@ export class Verifier {
     if (terms[0] !== undefined && terms[0].link.seq > 0) findings.say("chains", "missing-terms", "the first terms are on no relay asked");
     const ends = new Ends(terms);
     checkKeysClosed(terms, log, findings);
+    for (const [event, text] of checkSchemes(terms)) findings.say("form, keys and roles", "offer-scheme", text, [event.id]);
+    checkLanesClosed(terms, log.receipts, findings);
     const lanes = followLanes(log.receipts, ends, log.isRevoked, findings);
     const follow = (chain , events ) => {
       const keys = [...new Set(events.map((each) => each.event.pubkey))].sort();
-      return keys.flatMap((key) => {
+      return keys.map((key) => {
         const own = events.filter((each) => each.event.pubkey === key);
-        return followChain(`${key}/${chain}`, own, ends.of(`${key}/${chain}`), log.isRevoked(key), findings).events;
+        return followChain(`${key}/${chain}`, own, ends.of(`${key}/${chain}`), log.isRevoked(key), findings);
       });
     };
     const told = follow("accounting", log.accounting);
-    const paid = follow("payouts", log.payouts);
+    const paid = follow("payouts", log.payouts).flatMap((chain) => chain.events);
+    const accounts = readAccounts(told, findings);
 
     const jobs = new Jobs(log, terms, lanes, findings);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
-    const rewards = new Rewards(log, lanes, jobs.batches, shares, findings);
-    const isStatement = (each ) => each.event.kind === KIND.STATEMENT;
-    const isStatus = (each ) => each.event.kind === KIND.STATUS;
-    rewards.judge(told.filter(isStatement), told.filter(isStatus), nowMs);
+    const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));
+    const donations = new DonationsTold(told.flatMap((chain) => chain.events), incomplete);
+    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
+    rewards.judge(accounts, nowMs);
+    new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
     const payouts = new Payouts(log, terms, findings);
     payouts.judge(paid, rewards.statements.values());
 
@@ -95,12 +104,14 @@ export class Verifier {
       findings: findings.all,
       miners,
       payouts: Object.fromEntries(payouts.backings),
-      statements: [...rewards.statements.values()].map(({ statement, rows, statuses }) => ({
-        id: statement.event.id,
-        block: statement.block,
-        height: statement.height,
-        status: statuses[statuses.length - 1]?.status ?? "pending",
-        rows,
+      statements: [...rewards.statements.values()].map((judged) => ({
+        id: judged.statement.event.id,
+        offer: judged.statement.offer,
+        block: judged.statement.reward.type === "block" ? judged.statement.reward.block : null,
+        height: judged.statement.reward.type === "block" ? judged.statement.reward.height : null,
+        end_ms: endMs(judged.statement),
+        status: statusOf(judged) ?? "pending",
+        rows: judged.rows,
       })),
       ignored: this.intake.ignored,
       events: this.intake.size,

@@ -33,6 +33,7 @@ from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt
 from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.settings_part import build_settings_part
 from nips.pool.statement import MATURED, ORPHANED, VOID, StatementBody, build_statement, build_status
+from nips.pool.statement_rows import build_statement_part, split_statement
 from nips.pool.targets import target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 
@@ -81,6 +82,7 @@ class Figures:
     orphaned: int = 0
     void: int = 0
     miners: int = 0
+    parts: int = 0
     earned_msat: int = 0
     pending_msat: int = 0
 
@@ -254,8 +256,15 @@ class YearLog:
         # Settings dated later count from the next reward on.
         known = {miner: pledge for miner, (at, pledge) in self.pledges.items() if at <= body.reward.end_ms}
         body = with_donations(body, CHEST.pubkey, known)
+        parts = split_statement(body.rows, body.donations)
+        count = len(parts) if len(parts) > 1 else 0
+        for number, part in enumerate(parts[:count]):
+            link = next_link(self.heads.get("accounting"))
+            self.sign(ACCOUNTING, build_statement_part(POOL, link, number, part, self.second), "accounting")
         link = next_link(self.heads.get("accounting"))
-        event = self.sign(ACCOUNTING, build_statement(POOL, link, body, self.second, announced), "accounting")
+        unsigned = build_statement(POOL, link, body, self.second, announced, parts=count)
+        event = self.sign(ACCOUNTING, unsigned, "accounting")
+        self.figures.parts += count
         self.stands[event.id] = (body, MATURED if not body.reward.block else "pending")
         self.figures.statements += 1
         self.figures.donations += len(body.donations)

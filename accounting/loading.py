@@ -138,7 +138,8 @@ async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, sh
     if kept is None:
         return None
     position, newest, state = kept
-    if await store.at(position) != newest:
+    # What was kept of an empty log names no event, and fits any.
+    if newest and await store.at(position) != newest:
         logger.warning("the fold that was kept is another log's, as when an old ledger was put back: folding anew")
         return None
     fold = _fold(pool, shelves)

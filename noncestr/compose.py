@@ -215,7 +215,8 @@ class Pool:
             miners = self._demo_miners(bridge) if self.demo else None
             zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
             treasurer.keep(accounting)
-            for funds in await enter(open_funds(self.config, self.data, demo=self.pays)):
+            paying = () if self._payouts is None else self._payouts.funds
+            for funds in (*paying, *await enter(open_funds(self.config))):
                 treasurer.add(funds)
             await enter(running(treasurer.run))
             notifier = await make_notifier(

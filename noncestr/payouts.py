@@ -24,6 +24,7 @@ from noncestr.payout_config import WALLETS
 from noncestr.payout_desk import PayoutDesk
 from noncestr.payout_policy import payout_limits
 from noncestr.running import running
+from noncestr.treasury import WalletFunds
 from relay_bridge.service import RelayBridge
 from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
@@ -46,10 +47,11 @@ def pays(config: Config, network: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Payouts:
-    """The zapper at work, and its memory."""
+    """The zapper at work, its memory, and the wallets it pays from, as places of the pool's money."""
 
     zapper: Zapper
     store: SqliteIntentStore
+    funds: tuple[WalletFunds, ...] = ()
 
     def desk(self, now_ms: Callable[[], int]) -> PayoutDesk:
         """Where an operator asks about them."""
@@ -119,7 +121,16 @@ async def open_payouts(
             clock=clock.now_ms,
         )
         await enter(running(zapper.run))
-        yield Payouts(zapper, store)
+        yield Payouts(zapper, store, places_of(config.payouts.backend, backend, ecash))
+
+
+def places_of(name: str, backend: LightningBackend, ecash: Ecash) -> tuple[WalletFunds, ...]:
+    """What the payouts spend, each wallet once. `name`: [payouts] backend."""
+    held = [WalletFunds("ecash", MintBackend(treasury).balance_msat) for treasury in ecash.treasuries]
+    if name != MINT:
+        # With `mint` the backend spends the ecash of the first treasury, which is counted already.
+        held.insert(0, WalletFunds("lightning" if name == "demo" else name, backend.balance_msat))
+    return tuple(held)
 
 
 async def _lightning(

@@ -3,32 +3,23 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from accounting.adapters.bitcoin_funds import DescriptorFunds, NodeWallet
 from accounting.ports import Funds
 from noncestr.chains import node_addresses
 from noncestr.config import Config
-from noncestr.treasury import WalletFunds
 from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc
-from zapper.adapters.fake_backend import open_fake_lightning
-
-# The demo's wallet in the data folder.
-DEMO_WALLET = "demo-lightning.sqlite"
 
 
 @asynccontextmanager
-async def open_funds(config: Config, data: Path, *, demo: bool) -> AsyncIterator[list[Funds]]:
-    """The node's wallet and descriptors, and the demo's wallet if it pays."""
+async def open_funds(config: Config) -> AsyncIterator[list[Funds]]:
+    """The node's wallet and descriptors. What pays joins them with the payouts (`noncestr.payouts.Payouts.funds`)."""
     funds: list[Funds] = []
     async with AsyncExitStack() as stack:
         if config.treasury.wallet:
             funds.append(NodeWallet(await _rpc(stack, config, f"/wallet/{config.treasury.wallet}")))
         if config.treasury.descriptors:
             funds.append(DescriptorFunds(await _rpc(stack, config, ""), config.treasury.descriptors))
-        if demo:
-            node = await stack.enter_async_context(open_fake_lightning(data / DEMO_WALLET, network=config.pool.network))
-            funds.append(WalletFunds("lightning", node.balance_msat))
         yield funds
 
 

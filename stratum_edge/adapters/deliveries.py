@@ -11,6 +11,7 @@ from nips.nip01 import VerifiedEvent
 from nips.pool.hashing import display
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.desk import Desk
+from stratum_edge.errors import HouseGone, SourceUnavailable
 from stratum_edge.journal import FoundBlock
 from stratum_edge.ports import Publisher, TemplateSource
 
@@ -27,6 +28,12 @@ async def retry(act: Callable[[], Awaitable[None]], name: str) -> None:
     while True:
         try:
             await act()
+        except (HouseGone, SourceUnavailable) as error:
+            # Whoever is away comes back; where it was missed tells nobody more. Once for each thing that waits.
+            if wait == FIRST_RETRY_S:
+                log.warning("%s has to wait: %s", name, error)
+            await anyio.sleep(wait)
+            wait = min(wait * 2, LAST_RETRY_S)
         except Exception:
             # Where it failed is told once: a disk may be full for hours.
             log.error("%s failed, trying again in %.1f s", name, wait, exc_info=wait == FIRST_RETRY_S)

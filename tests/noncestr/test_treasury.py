@@ -6,8 +6,13 @@ import anyio
 import pytest
 
 from accounting.ledger import Ledger
+from nips.keys import SecretKey
+from nips.pool.address import PoolAddress
+from nips.pool.chain import FIRST, Head
+from nips.pool.summary import HOUR_MS, SummaryBody, build_summary, parse_summary
 from noncestr.config import load_config
 from noncestr.errors import ConfigError
+from noncestr.payouts import places_of
 from noncestr.treasury import Treasurer, WalletFunds
 from noncestr.treasury_cli import table
 
@@ -98,3 +103,33 @@ def test_a_node_is_needed_to_be_asked():
     with pytest.raises(ConfigError) as refused:
         load_config(None, {"NONCESTR_TREASURY_WALLET": "pool"})
     assert "[treasury]" in str(refused.value)
+
+
+@pytest.mark.parametrize(("backend", "names"), [
+    ("demo", ["lightning", "ecash"]), ("lnd", ["lnd", "ecash"]), ("mint", ["ecash"]),
+])  # fmt: skip
+async def test_what_pays_is_told_in_the_summary(backend, names):
+    """The wallets of the payouts, each counted once, stand in a signed hourly summary (4221)."""
+
+    async def totals():
+        return SimpleNamespace(free=7)
+
+    async def balance():
+        return 5_000
+
+    ecash = SimpleNamespace(treasuries=(SimpleNamespace(totals=totals),))
+    treasurer = Treasurer(lambda: NOW)
+    treasurer.keep(books(4_000))  # type: ignore[arg-type] - as above
+    for funds in places_of(backend, SimpleNamespace(balance_msat=balance), ecash):
+        treasurer.add(funds)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(treasurer.run)
+        await wait_for(lambda: treasurer.summary() is not None)
+        tasks.cancel_scope.cancel()
+    key = SecretKey(bytes([1]) * 32)
+    hour = NOW - NOW % HOUR_MS
+    body = SummaryBody(hour - HOUR_MS, hour, {"ab" * 32 + "/0": Head(0, "cd" * 32)}, (), treasurer.summary())
+    event = key.sign(build_summary(PoolAddress(key.pubkey, "regtest"), FIRST, body, NOW // 1000))
+    told = parse_summary(event).treasury
+    held = {name: 7_000 if name == "ecash" else 5_000 for name in names}
+    assert (told["held"], told["funds_msat"]) == (held, sum(held.values()))

@@ -84,6 +84,12 @@ async def test_a_clean_stop_and_a_start(pool, eventually, loads):
     assert list(fresh.dump()) == first
 
 
+async def test_what_was_kept_of_an_empty_log_is_used(pool, eventually, loads, caplog):
+    for _ in range(2):
+        await run_until_settled(pool, eventually)
+    assert "another log's" not in caplog.text
+
+
 async def test_what_came_after_it_was_kept_is_folded(pool, eventually, loads):
     told(pool)
     await run_until_settled(pool, eventually)

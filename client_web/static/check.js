@@ -17,6 +17,7 @@ const CLAIMS = {
   "shares' work and binding": ["Shares", "each rebuilt and hashed: its work, miner, target and time"],
   blocks: ["Blocks", "each is the share it names, and none is kept quiet"],
   statements: ["Splits", "each recomputed to the msat, and what became of it"],
+  summaries: ["Hours", "who did how much work, hour by hour, as the batches add up"],
   payouts: ["Payouts", "each backed by its preimage, none used twice, none more than was earned"],
 };
 const GRADES = { contradicted: "contradicted", missing: "missing", "not checked": "not checked" };
@@ -180,7 +181,7 @@ function showMiner(view) {
     return element(
       "tr",
       {},
-      element("th", { scope: "row", class: "number" }, format.count(height)),
+      element("th", { scope: "row", class: "number" }, height === null ? "period" : format.count(height)),
       element("td", {}, element("span", { class: "status", "data-status": status }, status)),
       element("td", { class: "number" }, told === null ? "no row" : format.sats(told)),
       element("td", { class: "number" }, computed === null ? "–" : format.sats(computed)),

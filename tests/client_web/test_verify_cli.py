@@ -133,11 +133,10 @@ def test_both_verifiers_over_a_live_pools_relay(node: str, pool: tuple[str, str]
     assert theirs.returncode == 0, theirs.stdout + theirs.stderr
     other = json.loads(theirs.stdout)
     # The pool went on between the two looks: the later one counts at least as much.
-    # Only the one in Python judges summaries so far.
-    judged = [row for row in other["claims"] if row["name"] != "summaries"]
-    assert [row["name"] for row in report["claims"]] == [row["name"] for row in judged]
-    for ours, after in zip(report["claims"], judged, strict=True):
-        assert ours["held"] == ours["checked"] > 0
+    assert [row["name"] for row in report["claims"]] == [row["name"] for row in other["claims"]]
+    for ours, after in zip(report["claims"], other["claims"], strict=True):
+        # The first hour's summary may be yet to come.
+        assert ours["held"] == ours["checked"] >= (ours["name"] != "summaries")
         assert after["held"] == after["checked"] >= ours["checked"]
     assert {found["code"] for found in report["findings"]} == {found["code"] for found in other["findings"]}
     assert all(row["msat"] == row["told"] for statement in report["statements"] for row in statement["rows"])

@@ -11,6 +11,7 @@ from accounting.chains import Chain
 from accounting.schemes.held import Bound
 from accounting.shares import CheckedShares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
+from accounting.spans import FAN, Spans
 from accounting.tally import Tally, tally_of
 from nips.pool.chain import Head
 from nips.pool.receipt import Receipt
@@ -53,13 +54,16 @@ class Batch:
 
 
 class Batches(Sequence[Batch]):
-    """A lane's batches in the chain's order: the newest at hand, the others on a shelf, each beside its tally."""
+    """A lane's batches in the chain's order: the newest at hand, the others on a shelf, each beside its tally, and by
+    `spans` summed up.
+    """
 
     def __init__(self, lane: str = "", shelves: Shelves | None = None) -> None:
         shelves = shelves or MemoryShelves()
         self._lane = lane
         self._shelf: Shelf[Batch] = shelves.open("batches")
         self._tallies: Shelf[Tally] = shelves.open("tallies")
+        self.spans = Spans(lane, shelves)
         # `<lane>/<position>` by receipt, of all lanes.
         self._positions: Shelf[str] = shelves.open("positions")
         self.first: Batch | None = None
@@ -91,9 +95,8 @@ class Batches(Sequence[Batch]):
             self.first = replace(batch, shares=NO_SHARES)
         self._positions[batch.id] = self._key(len(self))
         self.hot.append(batch)
-        while self.hot[0].to_ms < batch.to_ms - HOT_MS:
-            self._shelve(self.shelved, self.hot.pop(0))
-            self.shelved += 1
+        while len(self.hot) >= FAN and self.hot[FAN - 1].to_ms < batch.to_ms - HOT_MS:
+            self._put_away()
 
     def find(self, receipt: str) -> int | None:
         """The position of a batch of this lane, by id."""
@@ -112,7 +115,19 @@ class Batches(Sequence[Batch]):
         if position >= self.shelved:
             self.hot[position - self.shelved] = batch
         else:
+            self.spans.drop(position)
             self._shelve(position, batch)
+
+    def _put_away(self) -> None:
+        """Shelve what fills the next span: its tallies are at hand then."""
+        number, first = divmod(self.shelved, FAN)
+        batches, self.hot = self.hot[: FAN - first], self.hot[FAN - first :]
+        tallies = [batch.tally for batch in batches]
+        for batch in batches:
+            self._shelve(self.shelved, batch)
+            self.shelved += 1
+        if not first:
+            self.spans.add(number, tallies)
 
     def _shelve(self, position: int, batch: Batch) -> None:
         key = self._key(position)

@@ -1,7 +1,7 @@
 """The shares a statement is about, newest first (SPEC.md, "4214 reward statement", "S").
 
-`count_window` comes to the same as `count_newest` of `newest_first`, batch by batch: only batches that an edge of the
-window may cross are taken apart, so that a statement costs little more than its miners.
+`count_window` comes to the same as `count_newest` of `newest_first`, batch by batch, and older ones span by span: only
+what an edge of the window may cross is taken apart, so that a statement costs little more than its miners.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +12,9 @@ from typing import NamedTuple
 from accounting.lanes import Batch, Lane, LaneKey
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
 from accounting.schemes.lots import value
+from accounting.spans import FAN
+from accounting.tally import Tally
+from accounting.torn import narrow, tear
 
 
 class Placed(NamedTuple):
@@ -77,10 +80,15 @@ def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Pla
             if bound is not None and bound.holds(batch.seq, t):
                 # Shares are in time order: so is what is older.
                 return
-            who = shares.sessions[shares.session[row]]
-            price = shares.jobs[shares.job[row]].price
-            worth = 0 if price is None else value(who.work, price)
-            yield Placed(t, key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work, worth)
+            yield _placed(key, batch, row)
+
+
+def _placed(key: LaneKey, batch: Batch, row: int) -> Placed:
+    shares = batch.shares
+    who = shares.sessions[shares.session[row]]
+    price = shares.jobs[shares.job[row]].price
+    worth = 0 if price is None else value(who.work, price)
+    return Placed(shares.t[row], key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work, worth)
 
 
 def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
@@ -133,7 +141,9 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
 
 
 class _Part(NamedTuple):
-    """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is."""
+    """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is. Or,
+    with a `level`, that of the span it is the last of.
+    """
 
     from_ms: int
     to_ms: int
@@ -143,23 +153,34 @@ class _Part(NamedTuple):
     values: Iterable[tuple[str, int]]
     lane: Lane
     position: int
+    level: int = 0
+
+
+def _whole(tally: Tally, lane: Lane, position: int, wanted: Selection, level: int = 0) -> _Part | None:
+    """A tally's part that is all in S; None if it has none of it."""
+    rows = [row for row in tally.rows if wanted.fits(row.offer, row.height)]
+    if not rows:
+        return None
+    by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
+    if len(rows) > 1:
+        by_miner = [pair for row in rows for pair in row.by_miner]
+    values = [pair for row in rows for pair in row.values]
+    first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
+    return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position, level)
+
+
+def _is_within(tally: Tally, bound: Bound | None, wanted: Selection) -> bool:
+    """Whether S has all work of a tally's window, or none of it, as far as times and what was held decide."""
+    unheld = bound is None or tally.from_ms > bound.end_ms
+    return unheld and tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms
 
 
 def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
     """A batch as S has it; None if nothing of it is in S."""
     tally = lane.batches.tally(position)
     bound = wanted.bound(lane.key)
-    unheld = bound is None or tally.from_ms > bound.end_ms
-    if unheld and tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms:
-        rows = [row for row in tally.rows if wanted.fits(row.offer, row.height)]
-        if not rows:
-            return None
-        by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
-        if len(rows) > 1:
-            by_miner = [pair for row in rows for pair in row.by_miner]
-        values = [pair for row in rows for pair in row.values]
-        first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
-        return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position)
+    if _is_within(tally, bound, wanted):
+        return _whole(tally, lane, position, wanted)
     shares = list(_batch_shares(lane.key, lane.batches[position], wanted))
     if not shares:
         return None
@@ -169,11 +190,30 @@ def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
     return _Part(tally.from_ms, tally.to_ms, shares[-1].t, work, by, values, lane, position)
 
 
+def _span(lane: Lane, position: int, bound: Bound | None, wanted: Selection) -> tuple[int, Tally] | None:
+    """The widest span up to a position whose work of the offer is all in S."""
+    for level, span in lane.batches.spans.ending(position):
+        # A row's height is the highest.
+        fits = all(wanted.fits(row.offer, row.height) for row in span.rows if row.offer == wanted.offer)
+        if fits and _is_within(span, bound, wanted):
+            return level, span
+    return None
+
+
 def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
     """A lane's part of S, newest first."""
     bound = wanted.bound(lane.key)
     held_at = -1 if bound is None else lane.position_of(bound.seq)
-    for position in range(lane.position_of(last.seq), -1, -1):
+    position = lane.position_of(last.seq) + 1
+    while position:
+        position -= 1
+        found = _span(lane, position, bound, wanted)
+        if found is not None:
+            level, span = found
+            if (whole := _whole(span, lane, position, wanted, level)) is not None:
+                yield whole
+            position -= FAN**level - 1
+            continue
         tally = lane.batches.tally(position)
         held = bound is not None and position <= held_at and tally.to_ms - 1 <= bound.end_ms
         if held or tally.to_ms <= wanted.oldest_ms:
@@ -210,12 +250,39 @@ def _parts(columns: Iterable[Iterator[_Part]], limit: int | None) -> list[_Part]
     return taken
 
 
+def _split(part: _Part, wanted: Selection) -> Iterator[_Part]:
+    """The parts that a span sums."""
+    width = FAN ** (part.level - 1)
+    for position in range(part.position, part.position - FAN * width, -width):
+        span = part.lane.batches.spans.get(part.level - 1, position // width) if part.level > 1 else None
+        if span is not None:
+            found = _whole(span, part.lane, position, wanted, part.level - 1)
+        else:
+            assert part.level == 1  # no span stands without those it sums
+            found = _part(part.lane, position, wanted)
+        if found is not None:
+            yield found
+
+
+def _narrowed(parts: list[_Part], limit: int, wanted: Selection) -> tuple[list[_Part], int]:
+    """The parts, and the time from which on all of S surely counts; no span among them begins before."""
+    while True:
+        edge_ms = _edge_ms(parts, limit)
+        torn = [part for part in parts if part.level and part.from_ms < edge_ms]
+        if not torn:
+            return parts, edge_ms
+        parts = [part for part in parts if not part.level or part.from_ms >= edge_ms]
+        parts += [piece for part in torn for piece in _split(part, wanted)]
+
+
 def count_window(
     lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection, limit: int | None
 ) -> Counted:
     """The newest of S up to the cuts until their work is `limit`, whose edge a share may cross in part; None: all."""
     parts = _parts([_lane_parts(lanes[key], batch, wanted) for key, batch in cuts.items()], limit)
-    edge_ms = 0 if limit is None else _edge_ms(parts, limit)
+    edge_ms = 0
+    if limit is not None:
+        parts, edge_ms = _narrowed(parts, limit, wanted)
     counted = Counted(wanted.end_ms)
     torn: list[_Part] = []
     whole = 0
@@ -235,14 +302,44 @@ def count_window(
         for miner, worth in (pair for part in parts for pair in part.values):
             counted.values[miner] = counted.values.get(miner, 0) + worth
         return counted
-    columns = [_batch_shares(part.lane.key, part.lane.batches[part.position], wanted) for part in torn]
-    rest = count_newest(merge(*columns, reverse=True), limit - whole, wanted.end_ms)
+    _count_torn(counted, torn, limit - whole, wanted)
+    return counted
+
+
+def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Selection) -> None:
+    """Add what counts of the batches that the window's older edge may cross."""
+    places = [(part.lane.key, part.lane.batches[part.position]) for part in parts]
+    torn = [
+        tear(
+            batch.shares,
+            batch.seq,
+            [wanted.fits(job.offer, job.height) for job in batch.shares.jobs],
+            wanted.oldest_ms,
+            wanted.end_ms,
+            wanted.bound(key),
+        )
+        for key, batch in places
+    ]
+    rest_limit = narrow(torn, limit)
+    for each in torn:
+        for who, work, first_ms in each.counted():
+            counted.from_ms = min(counted.from_ms, first_ms)
+            counted.work[who.miner] = counted.work.get(who.miner, 0) + work
+    columns = [
+        [
+            _placed(key, batch, row)
+            for row in range(each.end - 1, each.start - 1, -1)
+            if each.fits[batch.shares.job[row]]
+        ]
+        for (key, batch), each in zip(places, torn, strict=True)
+        if each.start < each.end
+    ]
+    rest = count_newest(merge(*columns, reverse=True), rest_limit, wanted.end_ms)
     counted.full = rest.full
     if rest.work:
         counted.from_ms = min(counted.from_ms, rest.from_ms)
     for miner, work in rest.work.items():
         counted.work[miner] = counted.work.get(miner, 0) + work
-    return counted
 
 
 def _edge_ms(parts: Sequence[_Part], limit: int) -> int:

@@ -30,7 +30,7 @@ from nips.pool.job import Job, JobBody, build_job, parse_job
 from nips.pool.payout import PayoutBody, build_payout
 from nips.pool.receipt import ReceiptBody, Session, ShareRecord, build_receipt, receipt_second
 from nips.pool.statement import MATURED, build_statement, build_status
-from nips.pool.summary import build_summary, parse_summary
+from nips.pool.summary import build_summary, build_summary_part, parse_summary, split_rows
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
 from nips.pool.terms import Limits, Offer, TermsBody, build_terms
 
@@ -222,8 +222,13 @@ class Maker:
         """The hours that are over."""
         while (body := self.book.due(self.fold.ready)) is not None:
             second = max(-(-max(now, body.to_ms) // 1000), self.newest.get("accounting", 0))
+            parts = split_rows(body.rows)
+            parts = parts if len(parts) > 1 else []
+            for number, rows in enumerate(parts):
+                link = next_link(self.heads.get("accounting"))
+                yield self._sign(ACCOUNTING, build_summary_part(POOL, link, number, rows, second), "accounting")
             link = next_link(self.heads.get("accounting"))
-            event = self._sign(ACCOUNTING, build_summary(POOL, link, body, second), "accounting")
+            event = self._sign(ACCOUNTING, build_summary(POOL, link, body, second, parts=len(parts)), "accounting")
             self.book.trust(parse_summary(event))
             yield event
 

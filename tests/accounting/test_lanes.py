@@ -83,8 +83,8 @@ def test_what_lacks_is_known_by_time() -> None:
 
 
 def test_only_the_last_minutes_are_at_hand():
-    """However long a batch lasts: ten minutes of batches, and the newest one after a pause."""
-    for length_ms, at_hand in ((10_000, 61), (60_000, 11), (3_600_000, 1)):
+    """However long a batch lasts: ten minutes of batches, the newest one after a pause, and what fills no span yet."""
+    for length_ms, at_hand in ((10_000, 64), (60_000, 12), (3_600_000, 4)):
         batches = Batches("aa/0")
         for seq in range(200):
             batches.append(Batch(seq, f"#{seq}", seq * length_ms, (seq + 1) * length_ms, 0, EMPTY))

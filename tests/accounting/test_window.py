@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import accounting.lanes
+import accounting.torn
 from accounting.apportion import split
 from accounting.chains import Chain
 from accounting.lanes import Batch, Lane, LaneKey, Lanes
 from accounting.schemes import pplns
+from accounting.schemes.held import Bound, Held
 from accounting.shares import CheckedShares, JobRef, Session
 from accounting.window import Placed, Selection, count_newest, count_window, newest_first
 from nips.pool.terms import Offer
@@ -158,3 +162,52 @@ def test_batch_by_batch_is_share_by_share(
     wanted = Selection("main", end_ms, height, oldest_ms)
     slow = count_newest(newest_first(lanes, cuts, wanted), limit, end_ms)
     assert count_window(lanes, cuts, wanted, limit) == slow
+
+
+SPANNED = st.tuples(
+    st.integers(0, 9),
+    st.sampled_from("abc"),
+    st.integers(1, 5),
+    st.sampled_from(["main", "main", "x"]),
+    st.integers(1, 3),
+)
+
+
+@pytest.fixture(scope="module")
+def soon_put_away() -> Iterator[None]:
+    """What is older than two batches is summed up, and no share counted by itself that need not be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounting.lanes, "HOT_MS", 20)
+        patch.setattr(accounting.torn, "FEW", 0)
+        yield
+
+
+@pytest.mark.usefixtures("soon_put_away")
+@given(data=st.data(), limit=st.integers(0, 400), end_ms=st.integers(95, 500), height=st.integers(1, 3))
+def test_span_by_span_is_share_by_share(data: st.DataObject, limit: int, end_ms: int, height: int) -> None:
+    batches = st.lists(st.lists(SPANNED, max_size=3), min_size=1, max_size=40)
+    lanes = touching(data.draw(st.lists(batches, min_size=1, max_size=3)))
+    cuts = {key: lane.batches[-1] for key, lane in lanes.items()}
+    held = Held({"e/0": Bound(data.draw(st.integers(0, 40)), data.draw(st.integers(95, 500)))})
+    oldest_ms = data.draw(st.sampled_from([0, 100, 113, 220]))
+    for held_before in (Held(), held):
+        wanted = Selection("main", end_ms, height, oldest_ms, held_before)
+        slow = count_newest(newest_first(lanes, cuts, wanted), limit, end_ms)
+        assert count_window(lanes, cuts, wanted, limit) == slow
+        everything = count_window(lanes, cuts, wanted, None)
+        assert everything.work == count_newest(newest_first(lanes, cuts, wanted), 1 << 64, end_ms).work
+
+
+@pytest.mark.usefixtures("soon_put_away")
+def test_a_changed_batch_is_in_no_span() -> None:
+    lanes = touching([[[(0, "a", 1, "main", 1), (1, "b", 2, "main", 1)]] * 40])
+    lane = next(iter(lanes.values()))
+    cuts, wanted = {lane.key: lane.batches[-1]}, Selection("main", 10_000, 1)
+    assert [level for level, _ in lane.batches.spans.ending(15)] == [2, 1]
+    assert count_window(lanes, cuts, wanted, None).work == {"a": 40, "b": 80}
+    batch = lane.batches[13]
+    batch.shares = batch.shares.without(1)
+    lane.batches.update(13, batch)
+    assert [level for level, _ in lane.batches.spans.ending(15)] == []
+    assert [level for level, _ in lane.batches.spans.ending(11)] == [1]
+    assert count_window(lanes, cuts, wanted, None).work == {"a": 40, "b": 78}

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
@@ -11,6 +12,7 @@ from nips.pool.chain import MAX_LANE
 from nips.pool.targets import check_difficulty
 from stratum_edge.households import parse_networks
 
+STRATUM_SCHEMES: Final = ("stratum+tcp", "stratum+ssl", "stratum+tls")
 Check = Callable[[Any], str | None]
 
 
@@ -47,6 +49,24 @@ def relay_urls(values: tuple[str, ...]) -> str | None:
         if not value.startswith(("ws://", "wss://")):
             return f"must hold ws:// or wss:// addresses, {value!r} is none"
     return None
+
+
+def stratum_urls(values: tuple[str, ...]) -> str | None:
+    """Addresses miners connect to."""
+    for value in values:
+        try:
+            url = urlsplit(value)
+            good = url.scheme in STRATUM_SCHEMES and bool(url.hostname) and url.port is not None
+        except ValueError:
+            good = False
+        if not good:
+            return f"must hold addresses such as stratum+tcp://pool.example:3333, {value!r} is none"
+    return None
+
+
+def web_url(value: str) -> str | None:
+    """The address of a page; empty for none."""
+    return None if not value or value.startswith(("https://", "http://")) else "must begin with https:// or http://"
 
 
 def edge_keys(values: tuple[str, ...]) -> str | None:

@@ -28,6 +28,8 @@ from noncestr.checks import (
     one_of,
     port_name,
     relay_urls,
+    stratum_urls,
+    web_url,
 )
 from noncestr.config_keys import config_key as _key
 from noncestr.errors import ConfigError
@@ -70,6 +72,10 @@ class PoolConfig:
         "", "The npub of the accounting, for `noncestr pool run`; it prints it at its first start.", one_key
     )
     zapper: str = _key("", "The npub of the zapper, for `noncestr pool run`.", one_key)
+    stratum: tuple[str, ...] = _key(
+        (), "Where miners connect, as `noncestr pool run` announces it: stratum+tcp://HOST:PORT, ...", stratum_urls
+    )
+    web: str = _key("", "The address of the page, as `noncestr pool run` announces it: https://HOST.", web_url)
 
 
 @dataclass(frozen=True, slots=True)

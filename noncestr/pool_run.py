@@ -12,7 +12,9 @@ from typing import Any
 
 from nips.nip01 import VerifiedEvent
 from nips.nip11 import RelayInformation
+from nips.nip17 import DM_RELAYS
 from nips.nip19 import encode_npub, parse_pubkey
+from nips.nip89 import HANDLER
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.terms import Terms
@@ -35,7 +37,9 @@ from noncestr.lifetime import run_until_signal
 from noncestr.lone_books import open_books
 from noncestr.outpost import FLUSH_S, Say
 from noncestr.passphrase import Passphrase
-from noncestr.promise_keeper import PromiseKeeper
+from noncestr.presence import Presence
+from noncestr.profiles import pool_profiles
+from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, further_edges, key_at_hand, load_signer
 from noncestr.remote_key import RemoteKey
 from noncestr.running import looping, only_one, running
@@ -104,8 +108,8 @@ class LonePool:
                 gate=gate,
                 config=lambda: self._config,
                 named=self._named,
-                # Miners find the edges by their operators' word: an edge elsewhere does not say where it listens.
-                places=lambda: ((), ""),
+                # An edge elsewhere does not say where it listens: its operator does.
+                places=lambda: (self._config.pool.stratum, self._config.pool.web),
                 clock=self._clock,
             )
             await promises.terms.open()
@@ -117,12 +121,35 @@ class LonePool:
                 await enter(running(HouseServer(self._data / CHAIN_SOCKET, chain).run))
             await self._start_watch(stack, gate, chain, promises, bridge)
             await promises.announce()
+            await self._show(bridge)
             calm()
             await enter(looping(collect_calmly))
             self._introduce()
             await stopped()
             self._say("stopping ...")
         self._say(f"stopped; everything is kept in {self._data}")
+
+    async def _show(self, bridge: RelayBridge) -> None:
+        """The pool's own profile, relay list and handler; its parts' profiles are for who has their keys."""
+        config = self._config
+        if not config.social.profiles:
+            return
+        presence = Presence(
+            name=config.pool.name,
+            about=config.social.about,
+            pool=self._pool,
+            domain=config.social.domain,
+            web=config.pool.web,
+            stratum=next(iter(config.pool.stratum), ""),
+            relays=self._relays,
+            social=config.relay.social,
+            keys=tuple((role, key) for key, role in self._named()),
+        )
+        # Nobody here reads messages; and without a page there is none to offer.
+        left_out = {DM_RELAYS} if presence.web else {DM_RELAYS, HANDLER}
+        for signer, profile in pool_profiles(presence, self._key, (), self._clock.now_ms() // 1000):
+            if profile.kind not in left_out:
+                await publish_signed(bridge, signer, profile)
 
     async def _start_watch(
         self,

@@ -318,7 +318,7 @@ class PoolLog:
             self.report(whole)
             self._count(ok=False)
             return
-        found = [*self.books.add_statement(whole), *self.statements.judge(whole)]
+        found = [*self.books.add_statement(whole), *self.statements.judge(whole, chain)]
         for each in found:
             self.report(each)
         self._count(ok=not found)

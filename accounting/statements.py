@@ -168,8 +168,8 @@ class Statements:
         except InvalidPoolEvent as error:
             return finding(Code.MALFORMED, f"kind 4214: {error}", statement.id, key=statement.signer)
 
-    def judge(self, statement: Statement) -> list[Finding]:
-        """What is wrong with a whole statement that takes its place now."""
+    def judge(self, statement: Statement, chain: Chain[Any]) -> list[Finding]:
+        """What is wrong with a whole statement that takes its place now in its key's chain."""
         held = NOTHING_HELD
         if self._holds(statement):
             closed = self.terms.closed_keys(statement.signer, statement.created_at)
@@ -177,6 +177,10 @@ class Statements:
             self.earlier.keep_snapshot(statement.id, held)
         self.earlier.add(statement)
         found: list[Finding] = []
+        if self._lacks_settings(statement, chain):
+            # Relays can hide: what they keep back is no fault of the pool's.
+            text = "settings that it names were not read, and a part of the chain before it is missing"
+            return [finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
         total = sum(row.msat for row in statement.rows) + statement.fee_msat
         if total != statement.reward.gross_msat:
             text = f"rows and fee are {total} msat, the reward is {statement.reward.gross_msat}"
@@ -184,6 +188,12 @@ class Statements:
         if isinstance(statement.reward, PeriodReward):
             return [*found, *self._judge_period(statement, statement.reward, held)]
         return [*found, *self._judge_block(statement, held)]
+
+    def _lacks_settings(self, statement: Statement, chain: Chain[Any]) -> bool:
+        """Whether settings that it names may stand in a place before it of which nothing was read."""
+        if all(self.has_settings(statement.signer, settings) for _, settings, _ in statement.donations):
+            return False
+        return any(chain.accepted_id(place) is None for place in range(statement.link.seq))
 
     def add_status(self, status: RewardStatus) -> None:
         """A status that its statement allows took its place."""

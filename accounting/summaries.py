@@ -240,17 +240,18 @@ class SummaryBook:
         return [name for name, lane in self.lanes.items() if lane.counted >= 0]
 
     def take(
-        self, summary: Summary, rows: Sequence[SummaryRow], lack: Lack | None = None
+        self, summary: Summary, rows: Sequence[SummaryRow] | None, lack: Lack | None = None
     ) -> tuple[list[str], Lack | None]:
         """Let a summary take its place, whose `rows` are its own or its parts'; what is wrong with it, in words, and
-        why it can't be recomputed, if it can't. `lack`: why not, as far as it is known before.
+        why it can't be recomputed, if it can't. `lack`: why not, as far as it is known before. `rows`: None if parts
+        were not read, which is such a lack.
 
         What it counts is let go.
         """
         if summary.to_ms <= self.trusted_to:
             return [], None
         lack = lack or self._lack(summary)
-        wrong = [*self._differences(summary, tuple(rows), recomputed=lack is None)]
+        wrong = [*self._differences(summary, None if rows is None else tuple(rows), recomputed=lack is None)]
         self._count(summary)
         return wrong, lack
 
@@ -292,13 +293,15 @@ class SummaryBook:
                 return Lack(f"of lane {name} a batch is missing, or has shares that can't be judged")
         return None
 
-    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...], *, recomputed: bool) -> Iterator[str]:
+    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...] | None, *, recomputed: bool) -> Iterator[str]:
         if summary.created_at * 1000 < summary.to_ms:
             yield f"it is dated {summary.created_at}, before its last hour was over"
         for name in sorted(set(self.known()) - set(summary.heads)):
             buckets = self.lanes[name].buckets
             if buckets and buckets[0].end_ms <= summary.to_ms:
                 yield f"lane {name} is left out, though an earlier one has it and a batch ended by then"
+        if rows is None:
+            return
         if recomputed:
             yield from self._recomputed(summary, rows)
         told_sums = (summary.work, summary.shares, summary.rejects)

@@ -208,6 +208,11 @@ class ToldSummaries:
             return Lack(f"terms that came later have closed lane {void[0]} before what it counts", void=True)
         return None
 
+    def _lacks_parts(self, summary: Summary) -> bool:
+        """Whether a place of its chain where a part should stand holds nothing that was read."""
+        chain, seq = self._log.accounting[summary.signer], summary.link.seq
+        return any(chain.accepted_id(place) is None for place in range(max(0, seq - summary.parts), seq))
+
     def _was_closed_later(self, name: str, head: Head, second: int) -> bool:
         """Whether terms dated after a summary have closed a lane below the batch that it names."""
         book = self._log.terms
@@ -222,15 +227,18 @@ class ToldSummaries:
 
     def _take(self, waiting: Waiting, summary: Summary, lack: Lack | None) -> Iterator[Finding]:
         parts, waiting.parts = waiting.parts, []
-        rows: tuple[SummaryRow, ...] = summary.rows
+        rows: tuple[SummaryRow, ...] | None = summary.rows
         name = f"summary {summary.id}"
         found: list[Finding] = []
         if summary.parts:
             whole = len(parts) == summary.parts and parts[0].part == 0 and parts[-1].link.seq + 1 == summary.link.seq
-            if not whole:
+            rows = tuple(row for part in parts for row in part.rows)
+            if not whole and self._lacks_parts(summary):
+                # Relays can hide: what they keep back is no fault of the pool's.
+                lack, rows = lack or Lack(f"some of its {summary.parts} parts were not read"), None
+            elif not whole:
                 text = f"{name}: its {summary.parts} parts do not stand before it"
                 found.append(finding(Code.SUMMARY, text, summary.id))
-            rows = tuple(row for part in parts for row in part.rows)
         wrong, lack = self._book.take(summary, rows, lack)
         found += [finding(Code.SUMMARY, f"{name}: {text}", summary.id) for text in wrong]
         if lack is not None and lack.batches:

@@ -68,6 +68,13 @@ def test_what_a_miner_gives_is_moved() -> None:
     assert (rows[CHEST].work, rows[CHEST].msat > 0) == (0, True)
 
 
+def test_settings_that_relays_keep_back_are_missing_and_no_fault() -> None:
+    log = told(settings())
+    report = audit(log.all("settings"), [], log.pool, now_ms=log.t0 + 10**9)
+    assert {found.code for found in report.findings} >= {Code.GAP, Code.STATEMENT_NOT_RECOMPUTED}
+    assert [found for found in report.findings if found.grade == "contradicted"] == []
+
+
 @pytest.mark.parametrize(
     ("held", "change"),
     [

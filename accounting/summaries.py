@@ -81,12 +81,13 @@ class LanePending:
 
 class Lack(NamedTuple):
     """Why a summary can't be recomputed: in words, and the ids of batches that are missing. `void`: what it counted was
-    made void by terms that came later, which is nobody's fault.
+    made void by terms that came later, which is nobody's fault. `hidden`: what earlier ones counted is not known.
     """
 
     text: str
     batches: tuple[str, ...] = ()
     void: bool = False
+    hidden: bool = False
 
 
 def hour_end(ms: int) -> int:
@@ -251,7 +252,7 @@ class SummaryBook:
         if summary.to_ms <= self.trusted_to:
             return [], None
         lack = lack or self._lack(summary)
-        wrong = [*self._differences(summary, None if rows is None else tuple(rows), recomputed=lack is None)]
+        wrong = [*self._differences(summary, None if rows is None else tuple(rows), lack)]
         self._count(summary)
         return wrong, lack
 
@@ -293,16 +294,16 @@ class SummaryBook:
                 return Lack(f"of lane {name} a batch is missing, or has shares that can't be judged")
         return None
 
-    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...] | None, *, recomputed: bool) -> Iterator[str]:
+    def _differences(self, summary: Summary, rows: tuple[SummaryRow, ...] | None, lack: Lack | None) -> Iterator[str]:
         if summary.created_at * 1000 < summary.to_ms:
             yield f"it is dated {summary.created_at}, before its last hour was over"
-        for name in sorted(set(self.known()) - set(summary.heads)):
+        for name in () if lack is not None and lack.hidden else sorted(set(self.known()) - set(summary.heads)):
             buckets = self.lanes[name].buckets
             if buckets and buckets[0].end_ms <= summary.to_ms:
                 yield f"lane {name} is left out, though an earlier one has it and a batch ended by then"
         if rows is None:
             return
-        if recomputed:
+        if lack is None:
             yield from self._recomputed(summary, rows)
         told_sums = (summary.work, summary.shares, summary.rejects)
         sums = (

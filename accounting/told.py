@@ -60,6 +60,8 @@ class ToldSummaries:
         self.waiting: dict[str, Waiting] = waiting or {}
         self.judged = self.held = 0
         self._strangers = 0
+        # By key: the place after its last summary. After a resumed start all before the next one are looked at once.
+        self._after: dict[str, int] = {}
 
     @property
     def waits(self) -> bool:
@@ -213,6 +215,12 @@ class ToldSummaries:
         chain, seq = self._log.accounting[summary.signer], summary.link.seq
         return any(chain.accepted_id(place) is None for place in range(max(0, seq - summary.parts), seq))
 
+    def _lacks_before(self, summary: Summary) -> bool:
+        """Whether an earlier summary may stand in a place of its chain of which nothing was read."""
+        chain, seq = self._log.accounting[summary.signer], summary.link.seq
+        start, self._after[summary.signer] = self._after.get(summary.signer, 0), seq + 1
+        return any(chain.accepted_id(place) is None for place in range(start, seq))
+
     def _was_closed_later(self, name: str, head: Head, second: int) -> bool:
         """Whether terms dated after a summary have closed a lane below the batch that it names."""
         book = self._log.terms
@@ -239,6 +247,8 @@ class ToldSummaries:
             elif not whole:
                 text = f"{name}: its {summary.parts} parts do not stand before it"
                 found.append(finding(Code.SUMMARY, text, summary.id))
+        if self._lacks_before(summary):
+            lack = Lack("events before it in its chain were not read", hidden=True)
         wrong, lack = self._book.take(summary, rows, lack)
         found += [finding(Code.SUMMARY, f"{name}: {text}", summary.id) for text in wrong]
         if lack is not None and lack.batches:

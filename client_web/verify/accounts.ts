@@ -24,6 +24,8 @@ export interface WholeSummary {
   readonly whole: boolean;
   /** Whether the events before it are the parts that it names. */
   readonly parted: boolean;
+  /** Whether all that stands between it and the summary before it in its chain was read. */
+  readonly follows: boolean;
 }
 
 export interface Accounts {
@@ -61,6 +63,7 @@ export function readAccounts(chains: readonly Chain<Chained & Account>[], findin
   const accounts: Accounts = { statements: [], statuses: [], summaries: new Map(), refused: new Set() };
   for (const { events } of chains) {
     const bySeq = new Map<number, Account>(events.map((each) => [each.link.seq, each]));
+    let after = 0;
     for (const each of events) {
       if ("status" in each) accounts.statuses.push(each);
       if ("reward" in each) {
@@ -78,8 +81,10 @@ export function readAccounts(chains: readonly Chain<Chained & Account>[], findin
           summary: each,
           rows: each.parts === 0 ? each.rows : parts.flatMap((part) => part.rows),
           whole: found.every((part) => part !== null),
+          follows: before(bySeq, each.link.seq, each.link.seq - after).every((one) => one !== null),
           parted: found.every((part, i) => part === null || (isPartOf("summary", part) && part.part === i)) && each.parts <= each.link.seq,
         };
+        after = each.link.seq + 1;
         const own = accounts.summaries.get(each.event.pubkey) ?? [];
         accounts.summaries.set(each.event.pubkey, own);
         own.push(summary);

@@ -33,6 +33,7 @@ export function readAccounts(chains , findings ) {
   const accounts = { statements: [], statuses: [], summaries: new Map(), refused: new Set() };
   for (const { events } of chains) {
     const bySeq = new Map (events.map((each) => [each.link.seq, each]));
+    let after = 0;
     for (const each of events) {
       if ("status" in each) accounts.statuses.push(each);
       if ("reward" in each) {
@@ -50,8 +51,10 @@ export function readAccounts(chains , findings ) {
           summary: each,
           rows: each.parts === 0 ? each.rows : parts.flatMap((part) => part.rows),
           whole: found.every((part) => part !== null),
+          follows: before(bySeq, each.link.seq, each.link.seq - after).every((one) => one !== null),
           parted: found.every((part, i) => part === null || (isPartOf("summary", part) && part.part === i)) && each.parts <= each.link.seq,
         };
+        after = each.link.seq + 1;
         const own = accounts.summaries.get(each.event.pubkey) ?? [];
         accounts.summaries.set(each.event.pubkey, own);
         own.push(summary);

@@ -94,7 +94,7 @@ CAUGHT: list[tuple[str, set[Code]]] = [
     (r"4215 (proof\.|amount_msat (more|less))", {Code.PAYOUT_PROOF}),
     (r"4215 ", {Code.MALFORMED}),
     (r"4216 ", {Code.MALFORMED}),
-    (r"4218 ", {Code.SUMMARY, Code.BACKDATED}),
+    (r"4218 ", {Code.SUMMARY, Code.BACKDATED, Code.SUMMARY_NOT_RECOMPUTED}),
     (r"4220 ", {Code.MALFORMED}),
     (r"4221 ", {Code.SUMMARY, Code.MALFORMED}),
     (r"9735 ", {Code.PAYOUT_PROOF, Code.PAYOUT_CLAIMED}),

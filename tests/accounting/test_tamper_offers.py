@@ -27,7 +27,7 @@ ALSO: list[tuple[str, set[Code]]] = [
     (r"4218 tag a", {Code.GAP, Code.STATEMENT_SPLIT}),
     # What it does not hold it cannot move.
     (r"4218 of", {Code.STATEMENT_SPLIT, Code.MALFORMED}),
-    (r"4218 ", {Code.MALFORMED, Code.BACKDATED, Code.STATEMENT_SPLIT}),
+    (r"4218 ", {Code.MALFORMED, Code.BACKDATED, Code.STATEMENT_SPLIT, Code.STATEMENT_NOT_RECOMPUTED}),
     (r"4210 offers\.steady\.(fee_ppm|period_s)", {Code.STATEMENT_SPLIT, Code.STATEMENT_REWARD, Code.MALFORMED}),
     (r"4210 offers\.(round|lonely)\.fee_ppm", {Code.STATEMENT_SPLIT, Code.MALFORMED}),
     (r"4210 donate_to", {Code.STATEMENT_SPLIT, Code.MALFORMED}),

@@ -44,7 +44,8 @@ class Books:
         self.payouts: Shelf[Paid] = shelves.open("payouts")
         # Payout event id -> what its proof is worth; how many there are of each grade.
         self.grades: Shelf[str] = shelves.open("grades")
-        self.graded: dict[str, int] = {}
+        # By method, then by grade.
+        self.graded: dict[str, dict[str, int]] = {}
         # What miners have in rewards of each state, and what left their balance; network fees that miners bore.
         self.rows: dict[str, dict[str, int]] = {PENDING: {}, MATURED: {}}
         self.paid: dict[str, int] = {}
@@ -126,15 +127,24 @@ class Books:
         else:
             self._reversals[payout.id] = payout.reverses
 
-    def grade(self, payout: str, grade: str) -> None:
+    def grade(self, payout: str, method: str, grade: str) -> None:
         """Say what a payout's proof is worth, by event id."""
+        counts = self.graded.setdefault(method, {})
         old = self.grades.get(payout)
         if old is not None:
-            self.graded[old] -= 1
-            if not self.graded[old]:
-                del self.graded[old]
+            counts[old] -= 1
+            if not counts[old]:
+                del counts[old]
         self.grades[payout] = grade
-        self.graded[grade] = self.graded.get(grade, 0) + 1
+        counts[grade] = counts.get(grade, 0) + 1
+
+    def grade_counts(self) -> dict[str, int]:
+        """How many payouts have each grade, of all methods."""
+        counts: dict[str, int] = {}
+        for of_method in self.graded.values():
+            for grade, count in of_method.items():
+                counts[grade] = counts.get(grade, 0) + count
+        return counts
 
     def matured_msat(self) -> Mapping[str, int]:
         """miner -> msat of matured rows, as the books stand."""

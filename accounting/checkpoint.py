@@ -46,7 +46,7 @@ from accounting.tally import Tally, unpack_tally
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 1
+FORM = 2
 CODEC = Codec(
     classes_of(
         accounting.books,

@@ -261,7 +261,7 @@ def _luck(log: PoolLog) -> Iterator[Finding]:
 def _payouts(log: PoolLog) -> Iterator[Finding]:
     yield from log.books.overpaid()
     yield from log.books.wrong_reversals()
-    claimed = log.books.graded.get(CLAIMED, 0)
+    claimed = log.books.grade_counts().get(CLAIMED, 0)
     if claimed:
         text = f"{claimed} of {len(log.books.grades)} payouts are claimed, neither proven nor attested"
         first = islice((event for event, grade in log.books.grades.scan() if grade == CLAIMED), EXAMPLES)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from accounting.books import Books
 from accounting.chains import Chain, Opaque
 from accounting.drafts import Draft
+from accounting.ecash_proof import MintKeys
 from accounting.facts import (
     ATTESTED,
     REFUTED,
@@ -24,7 +25,7 @@ from accounting.facts import (
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lanes, heads_of
 from accounting.mining import Mining
-from accounting.payout_proof import check_proof
+from accounting.payout_proof import NO_MINTS, check_proof
 from accounting.rewards import NotYet
 from accounting.shares import CheckedShares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
@@ -83,6 +84,8 @@ class PoolLog:
         # Statements and statuses judged, and how many of them hold.
         self.judged = self.judged_ok = 0
         self._evidence: Shelf[VerifiedEvent] = shelves.open("evidence")
+        # What mints that were asked show; set before anything is judged.
+        self.mint_keys: MintKeys = NO_MINTS
         # By `<zap receipt>/<payout>`: payouts that a receipt not read so far would attest.
         self._unattested: Shelf[Payout] = shelves.open("unattested")
 
@@ -339,12 +342,12 @@ class PoolLog:
 
     def _grade_payout(self, payout: Payout) -> tuple[str, ...]:
         zappers = frozenset(self.terms.roles["zapper"])
-        proof = check_proof(payout, zappers, self.terms.all_keys(), self._evidence)
+        proof = check_proof(payout, zappers, self.terms.all_keys(), self._evidence, self.mint_keys)
         if proof.grade == REFUTED:
             self.report(finding(Code.PAYOUT_PROOF, proof.text, payout.id, miner=payout.miner))
         if proof.receipt is not None and proof.grade != ATTESTED:
             self._unattested[f"{proof.receipt}/{payout.id}"] = payout
-        self.books.grade(payout.id, proof.grade)
+        self.books.grade(payout.id, payout.method, proof.grade)
         self._facts.append(PayoutSeen(payout, proof.grade))
         return proof.serves
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from accounting.findings import CONTRADICTED, MISSING, REGISTRY, Code, Finding
@@ -88,8 +88,8 @@ class WorkOverTime:
 class Report:
     """An audit's result. `pool` is the address; `from_ms` to `to_ms` the time its batches cover (0, 0: none).
 
-    `grades` counts payouts by what their proof is worth; `ignored` events were of another pool or kind; `notes`: what
-    this audit did not look for, in words.
+    `grades` counts payouts by what their proof is worth, `methods` so for each method; `ignored` events were of another
+    pool or kind; `notes`: what this audit did not look for, in words.
     """
 
     pool: str
@@ -102,6 +102,7 @@ class Report:
     ignored: int
     work: WorkOverTime = WorkOverTime()
     notes: tuple[str, ...] = ()
+    methods: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -121,6 +122,7 @@ class Report:
             "findings": [asdict(found) for found in self.findings],
             "miners": [{**asdict(row), "work": str(row.work), "owed_msat": row.owed_msat} for row in self.miners],
             "payouts": dict(self.grades),
+            "payout_methods": {method: dict(counts) for method, counts in self.methods.items()},
             "ignored": self.ignored,
             "notes": list(self.notes),
         }
@@ -148,6 +150,8 @@ class Report:
                 f"miner {miner.miner}: {miner.shares} shares, earned {miner.earned_msat} msat, "
                 f"paid {miner.paid_msat}, owed {miner.owed_msat}, pending {miner.pending_msat}"
             )
+        for method, counts in self.methods.items():
+            yield f"payouts by {method}: " + ", ".join(f"{count} {grade}" for grade, count in counts.items())
         yield from self.notes
         yield "all that was checked holds" if self.exit_code == HOLDS else "not all holds"
 

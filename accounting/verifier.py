@@ -119,7 +119,8 @@ class Audit:
             claims=_claims(log, self.told, findings),
             findings=tuple(sorted(findings, key=lambda found: (found.grade, found.code, found.events, found.text))),
             miners=_miners(log),
-            grades=dict(sorted(log.books.graded.items())),
+            grades=dict(sorted(log.books.grade_counts().items())),
+            methods={method: dict(sorted(counts.items())) for method, counts in sorted(log.books.graded.items())},
             ignored=log.ignored,
             work=WorkOverTime(totals.span_ms, tuple(sorted(totals.spans.items()))),
         )

@@ -10,12 +10,14 @@ import anyio
 import msgspec
 import typer
 
+from accounting.mint_keys import ShownKeyset, write_mint_keys
 from nips.errors import NipError
 from nips.nip19 import encode_npub
 from nips.nut00 import normal_mint_url
 from noncestr.ecash_payouts import FILE
 from noncestr.errors import NoncestrError
 from noncestr.options import DataOption, JsonOption
+from noncestr.verify_mints import ask_mint_keys
 from zapper.adapters.cashu_mint import open_mint
 from zapper.adapters.proof_store import SqliteProofStore, open_proof_store, read_proof_store
 from zapper.errors import ZapperError
@@ -93,3 +95,13 @@ def fund(
         print(anyio.run(ask))
     except (ZapperError, NipError) as error:
         raise NoncestrError(str(error)) from None
+
+
+@ecash_app.command("keys")
+def keys(mint: Annotated[list[str], typer.Option("--mint", help="The mint's URL; more than once for more.")]) -> None:
+    """Print the keys of mints as a file for `noncestr verify --mint-keys`: audits by it can be repeated offline."""
+
+    async def ask() -> list[ShownKeyset]:
+        return [keyset for url in mint for keyset in await ask_mint_keys(url)]
+
+    print(write_mint_keys(anyio.run(ask)))

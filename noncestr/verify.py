@@ -27,8 +27,10 @@ from accounting.adapters.shelf import SqliteShelves
 from accounting.archive import ArchiveError
 from accounting.chainfacts import Chain, ChainReport, check_chain
 from accounting.checkpoint import CODEC
+from accounting.ecash_proof import MintKeys
 from accounting.findings import Code, Finding
 from accounting.log import PoolLog
+from accounting.payout_proof import NO_MINTS
 from accounting.report import FAILS, Report
 from accounting.verifier import Audit, Unverified
 from nips.errors import InvalidKey
@@ -38,6 +40,7 @@ from noncestr.errors import NoncestrError
 from noncestr.moments import parse_moment, parse_pool, parse_relays
 from noncestr.verify_chain import NodeChain, headers_file, node_of
 from noncestr.verify_html import render_html
+from noncestr.verify_mints import known_mints
 from noncestr.verify_record import RecordCheck, RecordReport, read_record
 from noncestr.verify_show import Shown, as_json, as_text, show_tables
 from noncestr.verify_source import RelayLog, Slice, file_lines, terms_lines
@@ -71,6 +74,9 @@ class Asked:
     bitcoin_rpc: str | None = None
     bitcoin_cookie: Path | None = None
     html: Path | None = None
+    # Mints to be asked for their keys, and files of keys (`noncestr ecash keys`).
+    mints: tuple[str, ...] = ()
+    mint_keys: tuple[Path, ...] = ()
     watch: bool = False
     # Unix ms of now, for what is overdue; the clock's when not given.
     now_ms: int | None = None
@@ -151,9 +157,17 @@ class Reading:
 
 @contextmanager
 def opened(
-    asked: Asked, pool: PoolAddress, record: RecordCheck | None, shown: Shown, *, fresh: bool
+    asked: Asked,
+    pool: PoolAddress,
+    record: RecordCheck | None,
+    shown: Shown,
+    *,
+    fresh: bool,
+    mints: MintKeys = NO_MINTS,
 ) -> Iterator[Reading]:
-    """An audit on a scratch file, from the checkpoint if there is one and it isn't to be `fresh`."""
+    """An audit on a scratch file, from the checkpoint if there is one and it isn't to be `fresh`. `mints`: their keys,
+    for the payouts in ecash.
+    """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="noncestr-verify-"))) / "shelves"
         state, since_s, file = b"", 0, asked.checkpoint
@@ -167,6 +181,7 @@ def opened(
             shelves = SqliteShelves(scratch, CODEC)
         stack.enter_context(shelves)
         judge = Audit(pool, shelves=shelves, progress=shown.checked, on_batch=None if record is None else record.see)
+        judge.log.mint_keys = mints
         if file is not None and resumed:
             try:
                 resume(judge, state, file)
@@ -291,6 +306,8 @@ def check_asked(asked: Asked) -> tuple[PoolAddress, list[str], RecordCheck | Non
         raise NoncestrError("--npub and --record go together: whose submissions, and the file they stand in")
     if asked.record is not None and asked.checkpoint is not None:
         raise NoncestrError("--record looks at the whole log, --checkpoint at its newest part: ask one at a time")
+    if (asked.mints or asked.mint_keys) and asked.checkpoint is not None:
+        raise NoncestrError("--mint and --mint-keys look at all payouts, --checkpoint at the newest: ask one at a time")
     if asked.headers is not None and asked.bitcoin_rpc is not None:
         raise NoncestrError("--headers or --bitcoin-rpc: one chain at a time")
     if asked.watch and (asked.html or asked.json or asked.record or asked.archives or not urls):
@@ -324,13 +341,14 @@ async def run_verify(asked: Asked) -> int:
     pool, urls, record = check_asked(asked)
     # What is overdue is judged by when the log was asked for: reading a long one may take longer than a block's grace.
     now_ms = time.time_ns() // 1_000_000 if asked.now_ms is None else asked.now_ms
+    mints = await known_mints(asked.mints, asked.mint_keys)
     relays = RelayLog(urls, pool, timeout_s=asked.timeout_s) if urls else None
     if asked.watch and relays is not None:
         from noncestr.verify_watch import run_watch  # the bridge is for this alone
 
-        return await run_watch(asked, pool, urls, relays)
+        return await run_watch(asked, pool, urls, relays, mints)
     for attempt in range(MAX_ATTEMPTS):
-        with Shown() as shown, opened(asked, pool, record, shown, fresh=attempt > 0) as reading:
+        with Shown() as shown, opened(asked, pool, record, shown, fresh=attempt > 0, mints=mints) as reading:
             try:
                 await read_all(asked, reading, relays, now_ms // 1000)
                 if not say_unread(reading):

@@ -55,6 +55,14 @@ def verify(
     bitcoin_cookie: Annotated[
         Path | None, typer.Option("--bitcoin-cookie", help="The node's cookie file, instead of user and password.")
     ] = None,
+    mint: Annotated[
+        list[str] | None,
+        typer.Option("--mint", help="Ask this mint for its keys, which prove payouts in its ecash; more than once."),
+    ] = None,
+    mint_keys: Annotated[
+        list[Path] | None,
+        typer.Option("--mint-keys", help="Mints' keys from a file of `noncestr ecash keys`; more than once for more."),
+    ] = None,
     timeout: Annotated[int, typer.Option("--timeout", help="Seconds a relay has to answer.", min=1)] = 30,
 ) -> None:
     """Replay a pool's log from its relays and check every claim in it. Needs nothing but the relays.
@@ -81,6 +89,8 @@ def verify(
         bitcoin_rpc=bitcoin_rpc,
         bitcoin_cookie=bitcoin_cookie,
         html=html,
+        mints=tuple(mint or ()),
+        mint_keys=tuple(mint_keys or ()),
         watch=watch,
     )
     raise typer.Exit(anyio.run(run_verify, asked, backend_options=BACKEND_OPTIONS))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from accounting.chainfacts import ChainReport
+from accounting.facts import ATTESTED, CLAIMED, PROVEN, REFUTED
 from accounting.findings import REGISTRY
 from accounting.report import Report, WorkOverTime
 from nips.errors import NipError
@@ -190,6 +191,15 @@ def _miners(report: Report) -> Iterator[str]:
         yield f"<p class=soft>{len(report.miners) - MAX_ROWS} more miners are in the JSON report.</p>"
 
 
+def _methods(report: Report) -> Iterator[str]:
+    heads = ("method", PROVEN, ATTESTED, CLAIMED, REFUTED)
+    rows = [
+        [escape(method), *(f"{counts[grade]:,}" if grade in counts else "-" for grade in heads[1:])]
+        for method, counts in report.methods.items()
+    ]
+    yield from _table(heads, rows)
+
+
 def _findings(report: Report) -> Iterator[str]:
     yield f"<h2>Findings ({len(report.findings)})</h2>"
     if not report.findings:
@@ -237,6 +247,7 @@ def render_html(report: Report, chain: ChainReport | None, record: RecordReport 
     if report.grades:
         told = ", ".join(f"{count:,} {grade}" for grade, count in report.grades.items())
         parts.append(f"<h2>Payouts</h2><p>By what their proofs are worth: {escape(told)}.</p>")
+        parts += _methods(report)
     if report.notes:
         parts.append("<h2>What this audit did not look for</h2>")
         parts += [f"<p>{escape(note)}</p>" for note in report.notes]

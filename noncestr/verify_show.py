@@ -106,6 +106,8 @@ def show_tables(report: Report, chain: ChainReport | None, record: RecordReport 
         console.print(miners)
     if report.grades:
         console.print("payouts: " + ", ".join(f"{count} {grade}" for grade, count in report.grades.items()))
+    for method, counts in report.methods.items():
+        console.print(f"  by {method}: " + ", ".join(f"{count} {grade}" for grade, count in counts.items()))
     for text in () if chain is None else (chain.line(),):
         console.print(text)
     for text in () if record is None else record.lines():

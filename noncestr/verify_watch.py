@@ -9,6 +9,7 @@ from functools import partial
 
 import anyio
 
+from accounting.ecash_proof import MintKeys
 from accounting.findings import Code, Finding
 from accounting.report import FAILS, HOLDS
 from accounting.verifier import Audit, Unverified
@@ -96,11 +97,11 @@ class Watch:
         )
 
 
-async def run_watch(asked: Asked, pool: PoolAddress, urls: list[str], relays: RelayLog) -> int:
+async def run_watch(asked: Asked, pool: PoolAddress, urls: list[str], relays: RelayLog, mints: MintKeys) -> int:
     """Follow the log until SIGINT or SIGTERM; the exit status of an audit at that time. Raises NoncestrError."""
     for attempt in range(MAX_ATTEMPTS):
         now_ms = time.time_ns() // 1_000_000
-        with Shown() as shown, opened(asked, pool, None, shown, fresh=attempt > 0) as reading:
+        with Shown() as shown, opened(asked, pool, None, shown, fresh=attempt > 0, mints=mints) as reading:
             try:
                 await read_all(asked, reading, relays, now_ms // 1000)
                 say_unread(reading)

@@ -208,7 +208,7 @@ def test_an_npub_mines_and_is_paid_in_each_way_and_verify_proves_it(tmp_path: Pa
 
     # All of it is proven by the log: its shares are credited, each payout is shown, none refuted.
     where = ("--relay", pool.values["relay"], "--pool", pool.values["pool npub"])
-    status, report = noncestr(pool, "verify", *where, "--npub", person.npub, "--record", str(record))
+    status, report = noncestr(pool, "verify", *where, "--npub", person.npub, "--record", str(record), "--mint", mint)
     assert (status, [each for each in report["findings"] if each["grade"] != "not checked"]) == (0, [])
     assert report["record"]["credited"] > 0
     assert report["record"]["uncredited"] == []
@@ -221,9 +221,22 @@ def test_an_npub_mines_and_is_paid_in_each_way_and_verify_proves_it(tmp_path: Pa
         for payout in map(parse_payout, person.fetch(kinds=[kinds.PAYOUT]))
     )
     grades = report["payouts"]
-    assert set(grades) <= {"attested", "claimed"}
-    assert grades["attested"] >= 4
+    assert set(grades) <= {"proven", "attested", "claimed"}
     assert grades.get("claimed", 0) <= late
+    # A zap by its provider's receipt; ecash by the mint's own keys, each of it.
+    methods = report["payout_methods"]
+    assert methods["zap"]["attested"] >= 1
+    assert set(methods["nutzap"]) == set(methods["cashu"]) == {"proven"}
+    assert methods["cashu"]["proven"] >= len(WITHDRAWN_SAT)
+    # A file of the mint's keys proves the same without the mint; with neither the ecash is attested.
+    kept = tmp_path / "keys.json"
+    with kept.open("wb") as file:
+        command = [sys.executable, "-m", "noncestr", "ecash", "keys", "--mint", mint]
+        subprocess.run(command, env=pool.env, cwd=ROOT, stdout=file, timeout=PATIENCE, check=True)
+    for words, grade in ((("--mint-keys", str(kept)), "proven"), ((), "attested")):
+        status, again = noncestr(pool, "verify", *where, *words)
+        assert status == 0
+        assert set(again["payout_methods"]["nutzap"]) == set(again["payout_methods"]["cashu"]) == {grade}
     # The pool's own list of what it paid is the same.
     status, shown = noncestr(pool, "payouts", "show", person.npub, "--data", str(tmp_path / "data"), "--limit", "1000")
     assert status == 0

@@ -216,9 +216,22 @@ class OnchainRail:
             return NotFound()
         if int(found["confirmations"]) >= self._confirmations:
             return Paid("", batch.share_msat, intent.reference or "")
-        if int(found["confirmations"]) >= 0:
-            return Pending()
-        return await self._replaced(intent, batch, found)
+        if int(found["confirmations"]) < 0:
+            return await self._replaced(intent, batch, found)
+        if int(found["confirmations"]) == 0 and not found.get("walletconflicts") and not await self._waits(batch.txid):
+            # The wallet knows it, but the node has dropped it (full, restarted, abandoned): nobody will mine it.
+            return NotFound()
+        return Pending()
+
+    async def _waits(self, txid: str) -> bool:
+        """Whether it is in the node's mempool."""
+        try:
+            await self._wallet.call("getmempoolentry", txid)
+        except NodeRefusal as error:
+            if error.code == UNKNOWN_TRANSACTION:
+                return False
+            raise
+        return True
 
     async def _replaced(self, intent: Intent, batch: Batch, found: Mapping[str, Any]) -> Paid | Pending | FailedPayment:
         """The coins went elsewhere: by a fee bump that still pays, or past the payee."""

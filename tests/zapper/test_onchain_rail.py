@@ -31,6 +31,7 @@ class Node:
         self.locked: set[tuple[str, int]] = set()
         self.made: dict[str, list[dict[str, Any]]] = {}
         self.known: dict[str, int] = {}
+        self.dropped: set[str] = set()
         self.conflicts: dict[str, list[str]] = {}
         self.refuse: dict[str, NodeRefusal] = {}
         self.lies = False
@@ -85,7 +86,13 @@ class Node:
     def _sendrawtransaction(self, raw: str) -> str:
         txid = f"{int(raw[3:]):064x}"
         self.known.setdefault(txid, 0)
+        self.dropped.discard(txid)
         return txid
+
+    def _getmempoolentry(self, txid: str) -> Any:
+        if self.known.get(txid) != 0 or txid in self.dropped:
+            raise NodeRefusal(-5, "Transaction not in mempool")
+        return {"vsize": 141}
 
     def _gettransaction(self, txid: str, watch: bool, verbose: bool) -> Any:
         assert watch
@@ -201,6 +208,22 @@ async def test_a_node_that_refuses_or_is_away_decides_nothing(rail: OnchainRail,
     node.refuse["gettransaction"] = NodeRefusal(-28, "Loading wallet")
     with pytest.raises(NodeRefusal):
         await rail.lookup(intent(made))
+
+
+async def test_what_the_node_has_dropped_goes_to_it_again(rail: OnchainRail, node: Node) -> None:
+    sent = intent(await rail.prepare(order(1)))
+    await rail.send(sent)
+    node.dropped.add(f"{1:064x}")
+    assert await rail.lookup(sent) == NotFound()
+    # Another one with its coins is known: to send it again would be refused, and which of them is mined decides.
+    node.conflicts[f"{1:064x}"] = [f"{9:064x}"]
+    assert await rail.lookup(sent) == Pending()
+    node.conflicts.clear()
+    await rail.send(sent)
+    assert await rail.lookup(sent) == Pending()
+    node.refuse["getmempoolentry"] = NodeRefusal(-28, "Loading")
+    with pytest.raises(NodeRefusal):
+        await rail.lookup(sent)
 
 
 async def test_a_fee_bump_that_pays_the_payee_is_the_payment(rail: OnchainRail, node: Node) -> None:

@@ -87,6 +87,20 @@ def test_a_day_at_a_time(story: Any, tmp_path: Path, parts: int) -> None:
     assert in_parts(split, story, tmp_path) == audit(events, [], story.pool, now_ms=story.t0 + NOW)
 
 
+@pytest.mark.parametrize("without", ["summary 0", "part 1/0", "batch 0/0"])
+def test_what_an_earlier_summary_lacked_is_not_held_against_a_later_one(
+    story: Any, tmp_path: Path, without: str
+) -> None:
+    """A summary's place in its chain, and what was hidden before it, are judged alike on both sides of a checkpoint."""
+    labels = [label for label in story.events if label != without]
+    expected = audit([story.events[label] for label in labels], [], story.pool, now_ms=story.t0 + NOW)
+    for cut in (labels.index("summary 1"), len(labels) - 1):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        parts = [[story.events[label] for label in part] for part in (labels[:cut], labels[cut:])]
+        assert in_parts(parts, story, folder) == expected
+
+
 def test_a_fork_that_comes_long_after_is_found(story: Any, tmp_path: Path) -> None:
     """Every id of every chain is kept: an event dated before the cut can't slip in beside the one that was read."""
     body = replace(story.bodies["batch 0/0"], to_ms=story.bodies["batch 0/0"].to_ms - 1)

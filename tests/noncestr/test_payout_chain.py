@@ -273,3 +273,28 @@ async def test_a_transaction_that_takes_its_place(core: Core, pool: RpcWallet, b
         assert isinstance(found, FailedPayment)
         await rail.release(sent)
         assert await locked(pool) == 0
+
+
+async def test_an_abandoned_batch_is_sent_again_and_pays_once(core: Core, pool: RpcWallet) -> None:
+    rail = rail_of(pool)
+    one, two = await payees(core, 2)
+    sent = intent(await rail.prepare(order(1, one)))
+    await rail.send(sent)
+    await pool.call("gettxoutsetinfo")
+    core.kill()
+    core.start()
+    await core.up()
+    await core.wallet().call("loadwallet", "pool")
+    await core.wallet().call("loadwallet", "miner")
+    await pool.call("abandontransaction", (sent.reference or "")[:64])
+    assert await rail.lookup(sent) == NotFound()
+    await rail.begin([sent])
+    # Its coins are not another batch's.
+    other = intent(await rail.prepare(order(2, two)), 2)
+    for each in (sent, other):
+        assert "waits" in str(await rail.send(each))
+    await mine(pool, 3)
+    for each in (sent, other):
+        assert isinstance(await rail.lookup(each), Paid)
+    received = [await core.wallet("miner").call("getreceivedbyaddress", each) for each in (one, two)]
+    assert received == [Decimal("0.002"), Decimal("0.002")]

@@ -373,4 +373,6 @@ def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:
             return parse_statement_part(event)
         if of == kinds.SETTINGS:
             return parse_settings_part(event)
+        if of != kinds.SUMMARY:
+            raise InvalidPoolEvent(f"kind {of} has no parts")
     return Opaque(event.id, link_of(event), event.created_at)

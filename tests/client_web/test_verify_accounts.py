@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from nips.nip01 import UnsignedEvent
+from nips.pool.chain import next_link
 from nips.pool.kinds import STATEMENT, STATEMENT_PART, SUMMARY, TERMS
 from nips.pool.terms import NEVER
 from tests.accounting.conftest import TERMS as STORY_TERMS
@@ -129,3 +131,18 @@ def test_lanes_closed_early_and_in_time(node: str) -> None:
         if "lane-closed-early" in codes(ours["findings"])
     ]
     assert early == ["closed 59 s after, grace 60000"]
+
+
+def test_a_part_of_what_has_no_parts(node: str) -> None:
+    """4218 `of` any kind but a statement, a summary and settings breaks the form; so for both."""
+    logs = []
+    for of in ("4210", "4216", "4218", "0", "-1", '"4214"', "null"):
+        story = tell_story()
+        link = next_link(story.heads["accounting"])
+        newest = max(event.created_at for event in story.all())
+        content = f'{{"v":1,"of":{of},"part":0,"rows":[]}}'
+        unsigned = UnsignedEvent(STATEMENT_PART, newest, (story.pool.tag(), *link.tags()), content)
+        story.sign("part of nothing", story.keys.accounting, unsigned, "accounting")
+        logs.append(told(f"of {of}", story))
+    for log, ours in zip(logs, judge_logs(node, logs), strict=True):
+        assert codes(ours["findings"]) == codes(log.audit()["findings"]) == {"malformed"}, log.label

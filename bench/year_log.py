@@ -3,6 +3,7 @@
 A pool with four offers (pplns, prop, solo, pps), two terms changes (fees), donations by settings that change, orphans
 of which some come back, and statements that are taken back and made again. The pool's own fold makes each statement; in
 the end its ledger, the sums of the statements that stand, and what the audit reckons must be the same to the msat.
+The log is a file, and the fold and the audit keep theirs on disk: memory does not hold the year.
 Hourly summaries are left out, and that they lack is not asked about.
 
 Usage: python -m bench.year_log [--blocks N] [--seed N]
@@ -11,17 +12,28 @@ Usage: python -m bench.year_log [--blocks N] [--seed N]
 import argparse
 import hashlib
 import random
+import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
+import msgspec
+
+from accounting.adapters.kept_shelves import KeptShelves
+from accounting.adapters.shelf import SqliteShelves
+from accounting.checkpoint import CODEC
 from accounting.findings import NOT_CHECKED, Code
-from accounting.fold import Fold
+from accounting.fold import Fold, codec_of, form
+from accounting.report import Report
 from accounting.rewards import NotYet, with_donations
 from accounting.schemes.donations import Pledge
-from accounting.verifier import audit
+from accounting.verifier import Audit
 from bench.year import Drift
 from nips.keys import SecretKey
-from nips.nip01 import UnsignedEvent, VerifiedEvent
+from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
 from nips.pool.address import PoolAddress
 from nips.pool.binding import BoundWork
 from nips.pool.block import BlockBody, build_block
@@ -44,6 +56,8 @@ SHARERS, MINERS, BLOCK_MS, MATURITY = 8, 40, 60_000, 6
 # The part of a batch's window in which its shares come.
 SHARES_MS = 16_000
 ORPHANED_EACH, VOIDED_EACH = 17, 40
+# The fold's file takes up what it changed after so many blocks.
+KEEP_BLOCKS = 1000
 OFFERS = ("main", "round", "lonely", "steady")
 
 
@@ -89,17 +103,20 @@ class Figures:
 
 @dataclass
 class YearLog:
-    """The log as it grows, `length` in blocks, with the pool's fold beside it."""
+    """The log as it grows, `length` in blocks, in files of a folder, with the pool's fold beside it. `stands`: of each
+    statement that may get another status its body and status; `sums`: what statements give, by (miner, status).
+    """
 
+    folder: Path
     length: int
     seed: int
     miners_in_all: int = MINERS
     sharers: int = SHARERS
-    events: list[VerifiedEvent] = field(default_factory=list)
-    fold: Fold = field(default_factory=lambda: Fold(POOL))
     heads: dict[str, Head] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
     stands: dict[str, tuple[StatementBody, str]] = field(default_factory=dict)
+    sums: Counter[tuple[str, str]] = field(default_factory=Counter)
+    terms: list[VerifiedEvent] = field(default_factory=list)
     pledges: dict[str, tuple[int, Pledge]] = field(default_factory=dict)
     pending: list[tuple[int, str]] = field(default_factory=list)
     now: int = T0
@@ -114,23 +131,39 @@ class YearLog:
         event = signer.sign(unsigned)
         if chain:
             self.heads[chain] = Head(next_link(self.heads.get(chain)).seq, event.id)
-        self.events.append(event)
+        self.log.write(encode_event(event) + b"\n")
+        self.figures.events += 1
         self.fold.add(event)
         return event
 
     def run(self) -> Figures:
         """Raises Drift."""
-        third = self.length // 3
-        for height in range(self.length):
-            if height in (0, third, 2 * third):
-                body = terms_of(10_000 * (1 + height // max(third, 1)))
-                link = next_link(self.heads.get("terms"))
-                self.sign(POOL_KEY, build_terms(POOL, link, self.now // 1000, body), "terms")
-            self._settings()
-            self._mine(height)
-            self._state(height)
-        self._compare()
+        shelves = KeptShelves(self.folder / "fold", codec_of, form())
+        with closing(shelves):
+            self.fold = Fold(POOL, shelves)
+            with (self.folder / "log").open("wb") as self.log:
+                for height in range(self.length):
+                    self._block(height)
+                    # What a running accounting would store.
+                    self.fold.take_changes()
+                    if height % KEEP_BLOCKS == KEEP_BLOCKS - 1:
+                        shelves.keep(height, "", b"")
+            self.report = self._audit()
+            wrong = [*self.fold.check(), *self.fold.violations]
+            if wrong:
+                raise Drift("; ".join(wrong[:5]))
+            self.compare()
         return self.figures
+
+    def _block(self, height: int) -> None:
+        third = self.length // 3
+        if height in (0, third, 2 * third):
+            body = terms_of(10_000 * (1 + height // max(third, 1)))
+            link = next_link(self.heads.get("terms"))
+            self.terms.append(self.sign(POOL_KEY, build_terms(POOL, link, self.now // 1000, body), "terms"))
+        self._settings()
+        self._mine(height)
+        self._state(height)
 
     @property
     def second(self) -> int:
@@ -265,7 +298,10 @@ class YearLog:
         unsigned = build_statement(POOL, link, body, self.second, announced, parts=count)
         event = self.sign(ACCOUNTING, unsigned, "accounting")
         self.figures.parts += count
-        self.stands[event.id] = (body, MATURED if not body.reward.block else "pending")
+        status = MATURED if not body.reward.block else "pending"
+        if body.reward.block:
+            self.stands[event.id] = (body, status)
+        self.sums.update({(row.miner, status): row.msat for row in body.rows})
         self.figures.statements += 1
         self.figures.donations += len(body.donations)
         self.fold.settle()
@@ -274,31 +310,47 @@ class YearLog:
     def _status(self, statement: str, status: str) -> None:
         link = next_link(self.heads["accounting"])
         self.sign(ACCOUNTING, build_status(POOL, link, statement, status, self.second), "accounting")
-        self.stands[statement] = (self.stands[statement][0], status)
+        body, before = self.stands.pop(statement)
+        self.sums.subtract({(row.miner, before): row.msat for row in body.rows})
+        self.sums.update({(row.miner, status): row.msat for row in body.rows})
+        if status == ORPHANED:
+            # The only one that may be taken back.
+            self.stands[statement] = (body, status)
         self.fold.settle()
 
-    def _compare(self) -> None:
-        """Ledger, statements and the audit's own reckoning."""
-        wrong = [*self.fold.check(), *self.fold.violations]
-        report = audit(self.events, [], POOL, now_ms=self.now)
+    def _events(self) -> Iterator[VerifiedEvent]:
+        """All terms, then the log as it was signed: here, so that its signatures are good."""
+        yield from self.terms
+        with (self.folder / "log").open("rb") as lines:
+            for line in lines:
+                yield msgspec.json.decode(line, type=VerifiedEvent)
+
+    def _audit(self) -> Report:
+        """Raises Drift."""
+        with SqliteShelves(self.folder / "audit", CODEC) as shelves:
+            judge = Audit(POOL, shelves=shelves)
+            for event in self._events():
+                judge.add(event)
+            report = judge.finish(self.now)
+        if report is None:
+            raise Drift(f"the audit is to be begun again: {judge.reopened}")
         asked = (found for found in report.findings if found.code is not Code.SUMMARY_OVERDUE)
-        wrong += [f"{found.code}: {found.text}" for found in asked if found.grade != NOT_CHECKED]
+        wrong = [f"{found.code}: {found.text}" for found in asked if found.grade != NOT_CHECKED]
         if wrong:
             raise Drift("; ".join(wrong[:5]))
-        rows: dict[tuple[str, str], int] = {}
-        for body, state in self.stands.values():
-            for row in body.rows:
-                rows[row.miner, state] = rows.get((row.miner, state), 0) + row.msat
-        seen = {row.miner: row for row in report.miners}
-        for miner in sorted({name for name, _ in rows}):
+        return report
+
+    def compare(self) -> None:
+        """Ledger, statements and the audit's own reckoning. Raises Drift."""
+        seen = {row.miner: row for row in self.report.miners}
+        for miner in sorted({name for name, _ in self.sums}):
             balance, read = self.fold.ledger.balance(miner, None), seen[miner]
-            told = (rows.get((miner, "pending"), 0), rows.get((miner, MATURED), 0))
+            told = (self.sums[miner, "pending"], self.sums[miner, MATURED])
             if not told == (balance.pending_msat, balance.earned_msat) == (read.pending_msat, read.earned_msat):
                 raise Drift(f"{miner}: statements {told}, ledger {balance}, audit {read}")
             self.figures.pending_msat += told[0]
             self.figures.earned_msat += told[1]
             self.figures.miners += 1
-        self.figures.events = len(self.events)
 
 
 def main() -> None:
@@ -310,7 +362,8 @@ def main() -> None:
     parser.add_argument("--sharers", type=int, default=SHARERS, help="how many of them share in a block")
     options = parser.parse_args()
     start = time.perf_counter()
-    figures = YearLog(options.blocks, options.seed, options.miners, options.sharers).run()
+    with tempfile.TemporaryDirectory(prefix="noncestr-year-") as folder:
+        figures = YearLog(Path(folder), options.blocks, options.seed, options.miners, options.sharers).run()
     for name, value in asdict(figures).items():
         print(f"{name:13} {value:>20,}")
     print(f"{time.perf_counter() - start:.0f} s")

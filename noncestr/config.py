@@ -45,6 +45,7 @@ from noncestr.payout_config import (
     LndSection,
     NwcSection,
     PhoenixdSection,
+    host_port,
     host_ports,
     methods,
     schedule,
@@ -210,6 +211,9 @@ class PayoutsConfig:
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))
     private_hosts: tuple[str, ...] = _key(
         (), "LNURL servers with private addresses that may be asked all the same, as HOST:PORT.", host_ports
+    )
+    tor_proxy: str = _key(
+        "", 'A SOCKS5 proxy of Tor, such as 127.0.0.1:9050, for LNURL servers that are onions; "": none.', host_port
     )
     schedule: str = _key("", 'When to pay instead, as cron in UTC, such as "0 12 * * *"; "": the interval.', schedule)
     methods: tuple[str, ...] = _key(

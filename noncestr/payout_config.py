@@ -72,6 +72,11 @@ class PhoenixdSection:
 CHOSEN = tuple(method for method in METHODS if method not in ("bolt11", "coinbase"))
 
 
+def host_port(value: str) -> str | None:
+    """Nothing, or a server as HOST:PORT."""
+    return host_ports((value,)) if value else None
+
+
 def host_ports(values: tuple[str, ...]) -> str | None:
     """Servers as HOST:PORT."""
     for value in values:

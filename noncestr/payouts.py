@@ -98,7 +98,10 @@ async def open_payouts(
         else:
             backend = await enter(open_backend(config.payouts, data))
         feed = BridgeFeed(bridge)
-        rails = {**await _lightning(stack, backend, signer, pool.network, relays, clock, near), **ecash.rails}
+        rails = {
+            **await _lightning(stack, backend, signer, pool.network, relays, clock, near, config.payouts.tor_proxy),
+            **ecash.rails,
+        }
         if config.payouts.onchain_wallet:
             rails["onchain"] = await enter(open_onchain(config.node, config.payouts.onchain_wallet))
         zapper = Zapper(
@@ -141,11 +144,12 @@ async def _lightning(
     relays: tuple[str, ...],
     clock: WallClock,
     near: frozenset[str],
+    tor_proxy: str,
 ) -> dict[str, Rail]:
     """What a Lightning wallet can: zaps, plain LNURL payments and miners' invoices. `near`: LNURL servers of this
     machine or network that may be asked, over plain HTTP too.
     """
-    http = await stack.enter_async_context(open_http_client(HttpLimits(private_hosts=near)))
+    http = await stack.enter_async_context(open_http_client(HttpLimits(private_hosts=near, tor_proxy=tor_proxy)))
 
     def now_s() -> int:
         return clock.now_ms() // 1000

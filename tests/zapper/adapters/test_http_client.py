@@ -215,3 +215,64 @@ async def test_a_port_beyond_65535_is_refused() -> None:
     async with open_http_client(LOCAL) as http:
         with pytest.raises(AddressRefused, match="port"):
             await http.get_json("https://x.example:99999/")
+
+
+ONION = "a" * 55 + "d.onion"
+
+
+@asynccontextmanager
+async def tor() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A SOCKS5 proxy (RFC 1928) that answers in the place of whom it was asked for."""
+    asked: list[bytes] = []
+
+    async def handle(stream: SocketStream) -> None:
+        async with stream:
+            assert (await stream.receive())[0] == 5
+            await stream.send(b"\x05\x00")
+            asked.append(await stream.receive())
+            await stream.send(b"\x05\x00\x00\x01" + bytes(6))
+            asked.append(await stream.receive())
+            await stream.send(reply(b'{"tag":"payRequest"}'))
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        yield f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}", asked
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_onion_is_asked_through_tor_which_gets_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[object] = []
+    look_up = anyio.getaddrinfo
+
+    async def watched(host: Any, *rest: Any, **more: Any) -> Any:
+        looked_up.append(host)
+        return await look_up(host, *rest, **more)
+
+    monkeypatch.setattr(anyio, "getaddrinfo", watched)
+    async with tor() as (proxy, asked), open_http_client(HttpLimits(tor_proxy=proxy)) as http:
+        assert await http.get_json(f"http://{ONION}/.well-known/lnurlp/far?a=%2F") == {"tag": "payRequest"}
+        # What is no onion goes past the proxy, by the rules that hold for it.
+        for url in ("http://pay.example/", "https://127.0.0.1/x"):
+            with pytest.raises(AddressRefused):
+                await http.get_json(url)
+    command, request = asked
+    # CONNECT to a domain name (ATYP 3), port 80.
+    assert command == b"\x05\x01\x00\x03" + bytes([len(ONION)]) + ONION.encode() + b"\x00\x50"
+    assert request.startswith(b"GET /.well-known/lnurlp/far?a=%2F HTTP/1.1\r\n")
+    assert f"Host: {ONION}\r\n".encode() in request
+    assert ONION not in looked_up
+
+
+@pytest.mark.parametrize("host", ["abc.onion", "a" * 56 + ".onion.", "a" * 55 + "1.onion", "127.0.0.1.onion"])
+async def test_what_only_looks_like_an_onion_reaches_no_proxy(host: str) -> None:
+    async with tor() as (proxy, asked), open_http_client(HttpLimits(tor_proxy=proxy)) as http:
+        with pytest.raises(AddressRefused):
+            await http.get_json(f"http://{host}/x")
+    assert asked == []
+
+
+async def test_an_onion_without_a_proxy_is_told_why() -> None:
+    async with open_http_client() as http:
+        with pytest.raises(AddressRefused, match="need a Tor proxy, and none is configured"):
+            await http.get_json(f"http://{ONION}/x")

@@ -310,12 +310,21 @@ def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
 
 def overdue_periods(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     """Offers that pay by share, and have work of a period that is over without a statement in time, at a time (Unix
-    ms). One for each offer: its oldest.
+    ms), or whose statement was made void and is not made again. One for each offer: its oldest.
     """
     chains = [chain for chain in log.accounting.values() if chain.head is not None and chain.closed is None]
     signers = sorted(chains, key=lambda chain: (chain.created_at, chain.pubkey))
     signer = signers[-1].pubkey if signers else ""
     for offer in log.terms.period_offers():
+        again = log.statements.overdue_again(offer, signer, now_ms // 1000)
+        if again is not None and log.books.standing(again[0].reward_key) is None:
+            # Later periods may hold its work: nobody would miss it else.
+            body, terms, voided_s = again
+            to_ms = body.reward.end_ms
+            if now_ms > voided_s * 1000 + terms.body.limits.statement_ms:
+                text = f"the period to {to_ms} of offer {offer[:32]!r}, whose statement is void since {voided_s}"
+                yield finding(Code.STATEMENT_OVERDUE, text, terms.id)
+                continue
         due = log.statements.overdue_period(offer, signer, now_ms // 1000)
         if due is None:
             continue

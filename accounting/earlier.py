@@ -15,7 +15,8 @@ from nips.pool.statement import ORPHANED, VOID, RewardStatus, Statement
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What is kept of a statement: of which line, its end (Unix ms), how many were read before it, who signed it, up to
-    which batch it names each lane; and the newest status that each key gave it.
+    which batch it names each lane; the newest status that each key gave it, and the date (Unix s) of the one that made
+    it void.
     """
 
     line: str
@@ -24,6 +25,7 @@ class Stated:
     signer: str
     heads: dict[str, int]
     statuses: dict[str, str] = field(default_factory=dict)
+    voided_s: int = 0
 
     def stands(self, signer: str, closed: Set[str]) -> bool:
         """Whether it is neither orphaned nor void, as far as a key's chain and those closed before it tell."""
@@ -60,8 +62,8 @@ class Earlier:
         # What stood before a statement when it took its place.
         self._snapshots: Shelf[dict[str, tuple[int, int]]] = shelves.open("held before")
         self._lines: dict[str, list[_Place]] | None = None
-        # By line the ends of statements that are void and were not made again.
-        self._voided: dict[str, set[int]] = {}
+        # By line the ends of statements that are void and were not made again, and the dates of what made them so.
+        self._voided: dict[str, dict[int, int]] = {}
         self._sums: dict[tuple[str, str, frozenset[str]], _Sum] = {}
 
     def add(self, statement: Statement) -> None:
@@ -74,7 +76,7 @@ class Earlier:
         lines = self._by_line()
         self._stated[statement.id] = stated
         insort(lines.setdefault(stated.line, []), _Place(end_ms, stated.number, statement.id))
-        self._voided.get(stated.line, set()).discard(end_ms)
+        self._voided.get(stated.line, {}).pop(end_ms, None)
         self._forget(stated)
 
     def add_status(self, status: RewardStatus) -> None:
@@ -83,15 +85,21 @@ class Earlier:
         if stated is not None:
             statuses = {**stated.statuses, status.signer: status.status}
             self._by_line()
-            self._stated[status.statement] = replace(stated, statuses=statuses)
+            voided_s = status.created_at if status.status == VOID else stated.voided_s
+            self._stated[status.statement] = replace(stated, statuses=statuses, voided_s=voided_s)
             if status.status == VOID:
-                self._voided.setdefault(stated.line, set()).add(stated.end_ms)
+                self._voided.setdefault(stated.line, {})[stated.end_ms] = voided_s
             self._forget(stated)
 
     def voided(self, line: str) -> int | None:
         """The first end (Unix ms) of a line whose statement is void and that none has taken the place of."""
+        found = self.voided_since(line)
+        return None if found is None else found[0]
+
+    def voided_since(self, line: str) -> tuple[int, int] | None:
+        """That end, and the date (Unix s) of the status that made its statement void."""
         self._by_line()
-        return min(self._voided.get(line, ()), default=None)
+        return min(self._voided.get(line, {}).items(), default=None)
 
     def held(self, line: str, end_ms: int, signer: str, closed: frozenset[str]) -> Held:
         """What is held before a statement of that line and end, by this key; `closed`: keys whose chains come first."""
@@ -127,13 +135,13 @@ class Earlier:
             for name, stated in self._stated.scan():
                 self._lines.setdefault(stated.line, []).append(_Place(stated.end_ms, stated.number, name))
                 if VOID in stated.statuses.values():
-                    self._voided.setdefault(stated.line, set()).add(stated.end_ms)
+                    self._voided.setdefault(stated.line, {})[stated.end_ms] = stated.voided_s
             for line, places in self._lines.items():
                 places.sort()
                 standing = (self._stated[place.id] for place in places)
-                self._voided.get(line, set()).difference_update(
-                    stated.end_ms for stated in standing if VOID not in stated.statuses.values()
-                )
+                for stated in standing:
+                    if VOID not in stated.statuses.values():
+                        self._voided.get(line, {}).pop(stated.end_ms, None)
         return self._lines
 
     def _between(self, line: str, from_ms: int, to_ms: int) -> Iterator[Stated]:

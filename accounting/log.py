@@ -250,11 +250,13 @@ class PoolLog:
 
     def adopt(self, terms: Terms) -> None:
         """Let the next terms of the chain take their place."""
-        known = self.terms.all_keys()
+        known, replaced = self.terms.all_keys(), self.terms.newest()
         self.terms.adopt(terms)
         self._facts.append(TermsAdopted(terms))
         if self._follows_newly_closed(terms):
             self._facts.append(Reopened("a chain was closed that statements read before follow"))
+        if replaced is not None and self._were_paid_since(terms, replaced):
+            self._facts.append(Reopened("terms say otherwise who bears the network fees of payouts read before"))
         outdated = self.mining.outdated()
         if outdated is not None:
             self._facts.append(Reopened(f"job {outdated} names terms that had been replaced"))
@@ -271,6 +273,12 @@ class PoolLog:
             if self.accounting[key].head is not None and any(chain.created_at >= terms.created_at for chain in others):
                 return True
         return False
+
+    def _were_paid_since(self, terms: Terms, replaced: Terms) -> bool:
+        """Whether payouts, read already, go by new terms that say otherwise who bears the network fee."""
+        if terms.body.payouts.network_fee == replaced.body.payouts.network_fee:
+            return False
+        return any(chain.head is not None and chain.created_at >= terms.created_at for chain in self.payouts.values())
 
     def _settle_accounting(self) -> bool:
         progress = False

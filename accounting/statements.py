@@ -108,6 +108,19 @@ class Statements:
         """The first period with work that no statement of this key, or of those before it, counts; and its terms."""
         return self._oldest_period(offer, signer, self.terms.closed_keys(signer, second))
 
+    def overdue_again(self, offer: str, signer: str, second: int) -> tuple[StatementBody, Terms, int] | None:
+        """The first period whose statement is void and is not made again, though there is work to count: what it should
+        say, its terms, and when it was made void (Unix s).
+        """
+        line, closed = f"{PeriodReward.type} {offer}", self.terms.closed_keys(signer, second)
+        voided = self.earlier.voided_since(line)
+        again = None if voided is None else self.terms.period_at(offer, voided[0])
+        if voided is None or again is None:
+            return None
+        terms, to_ms = again
+        body = expected_period(self.lanes, offer, terms, to_ms, self.earlier.held(line, to_ms, signer, closed))
+        return (body, terms, voided[1]) if isinstance(body, StatementBody) else None
+
     # Reading
 
     def wants(self, statement: Statement, chains: Mapping[str, Chain[Any]]) -> list[str]:

@@ -99,6 +99,43 @@ def test_a_period_that_nobody_stated_is_overdue(offers: OffersLog) -> None:
     assert {each.code for each in found if each.grade != "not checked"} == {Code.STATEMENT_OVERDUE}
 
 
+def test_a_period_made_void_and_not_made_again_is_overdue() -> None:
+    """The one after it holds its shares: without this nobody would miss what its miners are no longer owed."""
+    log = tell_offers()
+    log.status("period 0", "void", 103_000)
+    late_ms = log.t0 + 103_000 + TERMS.limits.statement_ms
+    for now_ms, overdue in ((late_ms, False), (late_ms + 1000, True)):
+        found = {each.code for each in audit(log.all(), [], log.pool, now_ms=now_ms).findings}
+        assert (Code.STATEMENT_OVERDUE in found) is overdue
+    log.undone.add("period 0")
+    log.period("steady", 40_000, 104_000)
+    assert codes(log) == set()
+
+
+def test_terms_that_come_after_payouts_they_judge_reopen_the_books() -> None:
+    """A fee that they put on the miner is the miner's in every order, or the books would change with a restart."""
+    log = tell_offers(change={"payout 0": lambda body: replace(body, network_fee_msat=5000)})
+    base = replace(TERMS, offers=OFFERS)
+    events = log.all()
+    same = log.terms(54_000, base)
+    other = log.terms(55_000, replace(base, payouts=replace(base.payouts, network_fee="miner")))
+    fold = Fold(log.pool)
+    for event in (*events, same):
+        fold.add(event)
+        fold.settle()
+    assert fold.reopened is None
+    fold.add(other)
+    fold.settle()
+    assert fold.reopened is not None
+    anew = Fold(log.pool)
+    for event in (same, other, *events):
+        anew.add(event)
+        anew.settle()
+    assert anew.reopened is None
+    miner = log.keys.alice.pubkey
+    assert fold.ledger.balance(miner, None).owed_msat - anew.ledger.balance(miner, None).owed_msat == 5000
+
+
 ALTERED: dict[str, tuple[str, Any, set[Code]]] = {
     "longer period": (
         "period 1",

@@ -289,12 +289,30 @@ export class Rewards {
     }
   }
 
+  /** Periods whose statement was made void and not made again: those after it may hold their work. */
+          checkPeriodsVoid(offer , terms , nowMs ) {
+    const voided = new Map ();
+    const standing = new Set ();
+    for (const { statement, statuses } of this.statements.values()) {
+      if (statement.reward.type !== "period" || statement.offer !== offer) continue;
+      const last = statuses.at(-1);
+      if (last?.status === "void") voided.set(statement.reward.toMs, last.event.created_at);
+      else standing.add(statement.reward.toMs);
+    }
+    for (const [toMs, second] of voided) {
+      if (standing.has(toMs) || nowMs <= second * 1000 + terms.statementMs) continue;
+      const text = `the period of ${offer} up to ${toMs} has no statement since its own is void`;
+      this.findings.say("statements", "statement-overdue", text);
+    }
+  }
+
   /** Work of an offer paid by period that no statement counts, though one was due. */
           checkPeriodsOverdue(nowMs ) {
     for (const name of this.shares.offers) {
       const terms = this.terms.findLast((each) => each.offers.has(name));
       const periodS = terms?.offers.get(name)?.periodS ?? null;
       if (terms === undefined || periodS === null) continue;
+      this.checkPeriodsVoid(name, terms, nowMs);
       const { held, untilMs } = this.held.standing(name);
       const window = { offer: name, endMs: Infinity, height: null, held, value: noValue };
       let oldest = null;

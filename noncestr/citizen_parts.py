@@ -4,50 +4,50 @@ from collections.abc import Callable
 from pathlib import Path
 
 from accounting.service import Accounting
+from nips.keys import AsyncSigner
 from noncestr.citizen import Citizen
 from noncestr.citizen_books import AccountingBooks
 from noncestr.citizen_ports import Clock, Identity, Test
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights
 from noncestr.presence import Presence
-from noncestr.promises import Keys
+from noncestr.promises import key_at_hand
 from noncestr.social_config import SocialConfig
 from relay_bridge.service import RelayBridge
 from stratum_edge.ports import TemplateSource
-from zapper.config import ZapperStatus
+
+
+def who_speaks(presence: Presence, key: AsyncSigner, *more: str) -> Identity:
+    """The pool as it speaks. `key`: the pool's; `more`: keys of its own that have no name."""
+    return Identity(
+        key=key,
+        secret=key_at_hand(key),
+        name=presence.name,
+        pool=presence.pool,
+        own=frozenset({*presence.names.values(), *more}),
+        stratum_url=presence.stratum,
+        # A page that only this machine can open is no link for people.
+        web=presence.web if presence.domain else None,
+        relay=presence.relays[0],
+    )
 
 
 def make_citizen(
     config: SocialConfig,
     data: Path,
     *,
-    presence: Presence,
-    keys: Keys,
+    who: Identity,
+    signer: str,
     bridge: RelayBridge,
     accounting: Accounting,
     chain: TemplateSource,
-    zapper: Callable[[], ZapperStatus],
+    why_unpaid: Callable[[str], str],
     clock: Clock,
     test: Test | None = None,
 ) -> Citizen:
-    """The citizen of a pool whose parts run in one process. `test`: what a miner's word test does."""
-    who = Identity(
-        key=keys.pool,
-        secret=keys.pool_at_hand,
-        name=presence.name,
-        pool=presence.pool,
-        own=frozenset({*presence.names.values(), keys.wallet.pubkey}),
-        stratum_url=presence.stratum,
-        # A page that only this machine can open is no link for people.
-        web=presence.web if presence.domain else None,
-        relay=presence.relays[0],
-    )
+    """The citizen of a pool. `signer`: the accounting's key; `why_unpaid`: by miner, what stands in a payout's way, ""
+    where nobody here knows; `test`: what a miner's word test does.
+    """
     feed = BridgeFeed(bridge)
-    books = AccountingBooks(
-        accounting,
-        keys.accounting.pubkey,
-        feed,
-        ChainHeights(chain),
-        lambda miner: zapper().why_unpaid.get(miner, ""),
-    )
+    books = AccountingBooks(accounting, signer, feed, ChainHeights(chain), why_unpaid)
     return Citizen(who, config, books, feed, clock, data, test)

@@ -22,7 +22,7 @@ from noncestr.archived import Archived, kept
 from noncestr.attestations import WebAttestations
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
-from noncestr.citizen_parts import make_citizen
+from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import Desk
@@ -237,12 +237,12 @@ class Pool:
             citizen = make_citizen(
                 self.config.social,
                 self.data,
-                presence=self._presence(),
-                keys=self.keys,
+                who=who_speaks(self._presence(), self.keys.pool, self.keys.wallet.pubkey),
+                signer=self.keys.accounting.pubkey,
                 bridge=bridge,
                 accounting=accounting,
                 chain=chain,
-                zapper=zapper_status,
+                why_unpaid=lambda miner: zapper_status().why_unpaid.get(miner, ""),
                 clock=self.clock,
                 test=notifier.test,
             )

@@ -23,6 +23,7 @@ from noncestr.accounting_run import no_reload
 from noncestr.addresses import free_port
 from noncestr.archived import Archived, kept
 from noncestr.chains import open_source
+from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import CONTROL, Desk, serve_desk
@@ -129,12 +130,9 @@ class LonePool:
             self._say("stopping ...")
         self._say(f"stopped; everything is kept in {self._data}")
 
-    async def _show(self, bridge: RelayBridge) -> None:
-        """The pool's own profile, relay list and handler; its parts' profiles are for who has their keys."""
+    def _presence(self) -> Presence:
         config = self._config
-        if not config.social.profiles:
-            return
-        presence = Presence(
+        return Presence(
             name=config.pool.name,
             about=config.social.about,
             pool=self._pool,
@@ -145,8 +143,16 @@ class LonePool:
             social=config.relay.social,
             keys=tuple((role, key) for key, role in self._named()),
         )
-        # Nobody here reads messages; and without a page there is none to offer.
-        left_out = {DM_RELAYS} if presence.web else {DM_RELAYS, HANDLER}
+
+    async def _show(self, bridge: RelayBridge) -> None:
+        """The pool's own profile, relay lists and handler; its parts' profiles are for who has their keys."""
+        if not self._config.social.profiles:
+            return
+        presence = self._presence()
+        # A key that signs elsewhere opens no message, and without a page there is none to offer.
+        reads = self._config.social.replies and key_at_hand(self._key) is not None
+        left_out = set() if reads else {DM_RELAYS}
+        left_out |= set() if presence.web else {HANDLER}
         for signer, profile in pool_profiles(presence, self._key, (), self._clock.now_ms() // 1000):
             if profile.kind not in left_out:
                 await publish_signed(bridge, signer, profile)
@@ -159,7 +165,7 @@ class LonePool:
         promises: PromiseKeeper,
         bridge: RelayBridge,
     ) -> None:
-        """What goes by the books: silent lanes, and on regtest the demo target."""
+        """What goes by the books: silent lanes, on regtest the demo target, and what the pool says to people."""
         books = await open_books(stack, self._data, self._pool, self._accounting, gate, ChainHeights(chain))
 
         async def issue(closed: Mapping[str, Head]) -> Terms:
@@ -185,6 +191,19 @@ class LonePool:
             found = books.fold.statistics.pool_statistics(self._clock.now_ms(), blocks=0, height=0)
             return found.shares, found.hashrate["5m"]
 
+        citizen = make_citizen(
+            self._config.social,
+            self._data,
+            who=who_speaks(self._presence(), self._key, *self._speakers()),
+            signer=self._accounting,
+            bridge=bridge,
+            accounting=books,
+            chain=chain,
+            # Why a payout waits is known where the zapper runs.
+            why_unpaid=lambda _: "",
+            clock=self._clock,
+        )
+        await stack.enter_async_context(running(citizen.run))
         await stack.enter_async_context(looping(lanes.watch))
         if self._pool.network == REGTEST:
             await stack.enter_async_context(looping(promises.follow_hashrate, measured))

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import nostr_sdk
 import pytest
+import websockets
 
-from nips.nip01 import VerifiedEvent, make_filter
-from nips.nip19 import encode_npub
+from nips.nip01 import Filter, VerifiedEvent, encode_event, make_filter
+from nips.nip19 import encode_npub, parse_pubkey
+from nips.nip38 import USER_STATUS
+from nips.nip59 import GIFT_WRAP
 from nips.pool import kinds
 from nips.pool.payout import parse_payout
 from noncestr.keyfiles import load_or_create
@@ -27,6 +31,7 @@ from noncestr.profiles import profile
 from relay_bridge.service import RelayBridge, fetch_events
 
 ROOT = Path(__file__).parents[2]
+NOTE = 1
 # Generous: waiting ends as soon as what is awaited is there.
 PATIENCE = 200
 FAST = {
@@ -115,12 +120,43 @@ class Scene:
             assert all(process.poll() is None for process in self.running.values()), logs
             time.sleep(0.1)
 
-    def events(self) -> Events:
+    def events(self, wanted: Filter | None = None) -> Events:
+        """`wanted`: else the log."""
+
         async def fetch() -> Events:
-            wanted = make_filter(kinds=kinds.LEDGER_KINDS)
-            return list((await fetch_events([self.relay], [wanted], timeout_s=20)).events)
+            asked = wanted or make_filter(kinds=kinds.LEDGER_KINDS)
+            return list((await fetch_events([self.relay], [asked], timeout_s=20)).events)
 
         return anyio.run(fetch)
+
+    def ask(self, text: str) -> None:
+        """The miner writes to the pool, with rust-nostr (NIP-17)."""
+        pool = nostr_sdk.PublicKey.parse(self.npub)
+        wrap = nostr_sdk.nip17_make_private_msg(self.miner_keys(), pool, text).as_json()
+
+        async def put() -> None:
+            async with websockets.connect(self.relay) as relay:
+                await relay.send(f'["EVENT",{wrap}]')
+                while (answer := json.loads(await relay.recv()))[0] != "OK":
+                    pass
+                assert answer[2], answer
+
+        anyio.run(put)
+
+    def answers(self) -> list[str]:
+        """What the pool wrote to the miner."""
+        wraps = self.events(make_filter(kinds=[GIFT_WRAP], tags={"p": [self.miner.pubkey]}))
+        opened = [
+            nostr_sdk.UnwrappedGift.from_gift_wrap(
+                self.miner_keys(), nostr_sdk.Event.from_json(encode_event(wrap).decode())
+            )
+            for wrap in wraps
+        ]
+        assert all(gift.sender().to_bech32() == self.npub for gift in opened)
+        return [json.loads(gift.rumor().as_json())["content"] for gift in opened]
+
+    def miner_keys(self) -> nostr_sdk.Keys:
+        return nostr_sdk.Keys.parse(self.miner.secret_bytes().hex())
 
     def more_of(self, kind: int, what: str) -> None:
         """Wait until there are more such events than there are now."""
@@ -173,6 +209,13 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     user = encode_npub(scene.miner.pubkey) + ".far"
     scene.start("miner", "miner", "--url", stratum, "--max-hps", "40000", "--user", user)
     scene.until(lambda: scene.count(kinds.PAYOUT), "a payout")
+
+    # The pool speaks to people, from its own reading of the log.
+    said = make_filter(authors=[parse_pubkey(scene.npub)], kinds=[NOTE, USER_STATUS])
+    scene.until(lambda: {event.kind for event in scene.events(said)} == {NOTE, USER_STATUS}, "a note and a status")
+    scene.ask("balance")
+    scene.until(scene.answers, "an answer")
+    assert "Paid to you so far: " in scene.answers()[0]
 
     scene.kill("edge")
     scene.start_part("edge")

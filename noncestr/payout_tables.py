@@ -30,6 +30,11 @@ def when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def plain(text: str) -> str:
+    """Text of others (a profile's address, a server's reason) without what would steer the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _console() -> Console:
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
@@ -43,9 +48,11 @@ def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
     table = Table("miner", "sat", "what happens", box=None)
     table.columns[1].justify = "right"
     for miner, msat in found["payouts"]:
-        table.add_row(short(miner), sat(msat), found["unpaid"].get(miner, "is paid") if paid else "would be paid")
+        table.add_row(
+            short(miner), sat(msat), plain(found["unpaid"].get(miner, "is paid")) if paid else "would be paid"
+        )
     for miner, reason in found["waiting"].items():
-        table.add_row(short(miner), "", f"waits: {reason}")
+        table.add_row(short(miner), "", f"waits: {plain(reason)}")
     if table.row_count:
         console.print(table, markup=False)
     total = sum(msat for _, msat in found["payouts"])
@@ -65,7 +72,7 @@ def show_payouts(found: Mapping[str, Any]) -> None:
         for row in rows:
             table.add_row(
                 row["payout_id"][:ID], when(row["created_ms"]), short(row["miner"]), sat(row["amount_msat"]),
-                sat(row["fee_msat"]), row["method"], row["state"], row["reason"],
+                sat(row["fee_msat"]), row["method"], row["state"], plain(row["reason"]),
             )  # fmt: skip
         console.print(table, markup=False)
     else:
@@ -75,7 +82,7 @@ def show_payouts(found: Mapping[str, Any]) -> None:
             f"given up since {when(payee['dead_ms'])}" if payee["dead_ms"] else f"next {when(payee['not_before_ms'])}"
         )
         console.print(
-            f"{short(payee['miner'])} failed {payee['failures']} times ({dead}): {payee['reason']}", markup=False
+            f"{short(payee['miner'])} failed {payee['failures']} times ({dead}): {plain(payee['reason'])}", markup=False
         )
 
 
@@ -94,4 +101,4 @@ def _show_one(console: Console, row: Mapping[str, Any]) -> None:
     }
     for name, value in lines.items():
         if value:
-            console.print(f"{name + ':':<11}{value}", markup=False, soft_wrap=True)
+            console.print(f"{name + ':':<11}{plain(value)}", markup=False, soft_wrap=True)

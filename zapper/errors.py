@@ -11,6 +11,7 @@
      +-- StoreError            the intent store
           +-- StoreInUse       another process has it
           +-- Conflict         what was to be stored contradicts what is stored
+          +-- DayFull          the pool has paid out what it pays in a day
           +-- StoreBehind      our own payout records on the relays are newer than the store
 
 The first three are others' doing and wait for another try; the rest is ours, and stops the payout at hand.
@@ -102,6 +103,13 @@ class StoreInUse(StoreError):
 
 class Conflict(StoreError):
     """What was to be stored contradicts what is stored; nothing was changed."""
+
+
+class DayFull(StoreError):
+    """What leaves in any 24 hours would be more than the published terms allow; nothing was changed."""
+
+    def __str__(self) -> str:
+        return "the pool has paid out what it pays in a day"
 
 
 class StoreBehind(StoreError):

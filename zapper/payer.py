@@ -1,12 +1,13 @@
 """The way of one payout from what is planned to a payment: the miner's wishes, one by one, until one can go."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from nips.errors import NipError
 from nips.nip01 import VerifiedEvent
 from zapper.config import ZapperConfig
-from zapper.errors import Conflict, HttpFailed, PaymentBlocked
+from zapper.errors import Conflict, DayFull, HttpFailed, PaymentBlocked
 from zapper.inquiry import Inquiry
 from zapper.payout import Intent, State, Step
 from zapper.plan import Planned
@@ -15,12 +16,14 @@ from zapper.rails import BatchRail, Order, Rail
 from zapper.teller import Teller
 from zapper.wishes import Wish, settings_of, wishes_of
 
+log = logging.getLogger("zapper")
+
 # What preparing a payout fails with when it is the miner's, its provider's or a server's doing.
 NotPrepared = (PaymentBlocked, HttpFailed, NipError, Conflict)
 
 
 class NotYet(Exception):
-    """The miner itself asks for more to come together first: no failure."""
+    """No failure of the payee's: it asks for more to come together first, or the pool's day is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Payer:
     async def pay(self, job: Job) -> Intent:
         """The payout by the first way that can be prepared, handed over.
 
-        Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
+        Raises PaymentBlocked, HttpFailed, NipError, Conflict, NotYet: nothing was sent.
         """
         reasons: list[str] = []
         failure: Exception | None = None
@@ -117,7 +120,8 @@ class Payer:
         raise failure
 
     async def pay_together(self, jobs: Sequence[Job]) -> list[Intent]:
-        """The payouts of one batch, each by its best way left: prepared as one; FAILED is who can't be in it.
+        """The payouts of one batch, each by its best way left: prepared as one; FAILED is who can't be in it, and
+        left out who has another payout open or finds the day full.
 
         Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
         """
@@ -127,8 +131,14 @@ class Payer:
         try:
             orders: list[Order] = []
             for job in jobs:
-                intents.append(await self._intend(job, job.wishes[0]))
+                try:
+                    intents.append(await self._intend(job, job.wishes[0]))
+                except (Conflict, NotYet) as error:
+                    log.warning("%s is not in the batch: %s", job.planned.miner, error)
+                    continue
                 orders.append(self._order(intents[-1], job, job.wishes[0]))
+            if not orders:
+                return []
             pairs = list(zip(intents, await rail.prepare_all(orders), strict=True))
             changes = [(intent, asdict(made)) for intent, made in pairs if not isinstance(made, PaymentBlocked)]
             # All or none: a batch handed over for one pays everybody in it.
@@ -148,7 +158,7 @@ class Payer:
         return done
 
     async def _intend(self, job: Job, wish: Wish) -> Intent:
-        """Set the amount aside. Raises Conflict."""
+        """Set the amount aside. Raises Conflict, NotYet."""
         now_ms = self._clock()
         limits = self._config.limits
         intent = Intent(
@@ -165,7 +175,10 @@ class Payer:
             once=wish.once,
             fee_borne=limits.fee_borne,
         )
-        await self._store.create(intent)
+        try:
+            await self._store.create(intent, per_day_msat=limits.per_day_msat)
+        except DayFull as error:
+            raise NotYet(str(error)) from None
         return intent
 
     def _order(self, intent: Intent, job: Job, wish: Wish) -> Order:

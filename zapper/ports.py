@@ -165,8 +165,10 @@ class IntentStore(Protocol):
     the table, from the state the caller saw; one record a payout; the chain of records without gaps.
     """
 
-    async def create(self, intent: Intent) -> None:
-        """A new payout in state INTENT. Raises Conflict."""
+    async def create(self, intent: Intent, *, per_day_msat: int | None = None) -> None:
+        """A new payout in state INTENT. Raises Conflict; DayFull when more than `per_day_msat` would leave in the 24
+        hours up to its creation, which is judged with the payout written, so that no two fit into one gap.
+        """
 
     async def advance(self, seen: Intent, step: Step, now_ms: int, **changes: object) -> Intent:
         """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""

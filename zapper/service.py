@@ -330,10 +330,13 @@ class Zapper:
                 if job is None:
                     return
                 if self._payer.is_batched(job):
-                    [intent] = await self._payer.pay_together([job])
+                    intents = await self._payer.pay_together([job])
                 else:
-                    intent = await self._payer.pay(job)
-            await self._desk.conclude(intent)
+                    intents = [await self._payer.pay(job)]
+            for intent in intents:
+                await self._desk.conclude(intent)
+        except NotYet as error:
+            self.status.why_unpaid[miner] = str(error)
         except NotPrepared as error:
             await self._desk.failed(miner, str(error), job)
         except Exception:

@@ -48,7 +48,7 @@ class Teller:
         """
         rail = self._rails.get(intent.method)
         if rail is None:
-            return intent
+            return await self.fail(intent, Step.EXPIRE, f"this pool does not pay by {intent.method} any more")
         if intent.expires_at is not None and self._clock() // 1000 >= intent.expires_at:
             return await self.fail(intent, Step.EXPIRE, "the invoice expired before it was sent")
         intent = await self._store.advance(intent, Step.SEND, self._clock())
@@ -123,7 +123,9 @@ class Teller:
     async def _ask(self, rail: Rail, intent: Intent) -> _Answer:
         """What the rail knows of a payment. Proof that proves nothing is no answer."""
         try:
-            with self._deadline(self._config.fetch_timeout_s):
+            # A rail that is handed the same over again brings it on while it is asked: that takes as long as sending.
+            patience = self._config.pay_timeout_s if rail.replayable else self._config.fetch_timeout_s
+            with self._deadline(patience):
                 return await rail.lookup(intent)
         except Exception as error:  # a backend's own errors, timeouts: nothing is known
             return Unclear(_words(error))

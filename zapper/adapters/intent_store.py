@@ -4,13 +4,13 @@ WAL with synchronous=FULL fsyncs each commit. The rules of `IntentStore` are kep
 updates, so that they hold even against a mistaken caller. A lock file keeps a second process out.
 """
 
-import fcntl
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import aiosqlite
 import anyio
@@ -18,9 +18,11 @@ import anyio
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.chain import Head
 from zapper.adapters.intent_schema import migrate
+from zapper.adapters.lock_file import take_lock
 from zapper.adapters.transactions import transaction
-from zapper.errors import Conflict, StoreInUse
+from zapper.errors import Conflict, DayFull
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
+from zapper.plan import DAY_MS
 from zapper.ports import ChainHead, Payee
 
 _COLUMNS = tuple(field.name for field in fields(Intent))
@@ -43,6 +45,10 @@ _SELECT = f"SELECT {_LIST} FROM intents"  # noqa: S608 - constant names
 _UNRECORDED = (
     f"{_SELECT} WHERE (state = 'settled' OR state = 'returned') AND (state = 'returned') + 1 >"  # noqa: S608 - constants
     " (SELECT count(*) FROM records WHERE records.payout_id = intents.payout_id) ORDER BY created_ms"
+)
+_SENT_SINCE = (
+    "SELECT COALESCE(SUM(amount_msat), 0) FROM intents"  # noqa: S608 - constants
+    f" WHERE created_ms >= ? AND state IN ({_states(HOLDING)})"
 )
 _PAYEE = ", ".join(field.name for field in fields(Payee))
 
@@ -75,8 +81,8 @@ class SqliteIntentStore:
                 rows = list(await cursor.fetchall())
         return rows
 
-    async def create(self, intent: Intent) -> None:
-        """A new payout in state INTENT. Raises Conflict."""
+    async def create(self, intent: Intent, *, per_day_msat: int | None = None) -> None:
+        """A new payout in state INTENT. Raises Conflict, DayFull."""
         if intent.state is not State.INTENT:
             raise Conflict(f"a payout begins as an intent, not {intent.state.value}")
         async with transaction(self._db, self._lock):
@@ -84,6 +90,11 @@ class SqliteIntentStore:
                 await self._db.execute(_INSERT, _row(intent))
             except sqlite3.IntegrityError as error:
                 raise Conflict(f"this payout cannot begin: {error}") from None
+            if per_day_msat is not None:
+                async with self._db.execute(_SENT_SINCE, (intent.created_ms - DAY_MS,)) as cursor:
+                    row = await cursor.fetchone()
+                if row is None or row[0] > per_day_msat:
+                    raise DayFull
 
     async def advance(self, seen: Intent, step: Step, now_ms: int, **changes: object) -> Intent:
         """The payout one step on, if it is still as seen. Raises IllegalStep, Conflict."""
@@ -173,11 +184,7 @@ class SqliteIntentStore:
 
     async def sent_since(self, since_ms: int) -> int:
         """What payouts created since then (Unix ms) hold, in msat: all miners' together."""
-        rows = await self._rows(
-            "SELECT COALESCE(SUM(amount_msat), 0) FROM intents"  # noqa: S608 - constants
-            f" WHERE created_ms >= ? AND state IN ({_states(HOLDING)})",
-            since_ms,
-        )
+        rows = await self._rows(_SENT_SINCE, since_ms)
         return int(rows[0][0])
 
     async def returnable(self, methods: Collection[str]) -> list[Intent]:
@@ -237,21 +244,14 @@ class SqliteIntentStore:
             await self._db.execute("UPDATE records SET published = 1 WHERE event_id = ?", (event_id,))
 
 
-def _take_lock(path: Path) -> TextIO:
-    # Held as long as the file is open, released by the kernel when the process dies.
-    lock = path.with_name(path.name + ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StoreInUse(str(path)) from None
-    return lock
-
-
 @asynccontextmanager
 async def open_intent_store(path: Path) -> AsyncIterator[SqliteIntentStore]:
     """The store in this file, made when missing. Raises StoreInUse when another process has it."""
-    with _take_lock(path):
+    with take_lock(path):
+        # A mint restores tokens from what is in it (NUT-09). SQLite gives its own files beside it the same permissions.
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
         async with aiosqlite.connect(path, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode=WAL")
             await connection.execute("PRAGMA synchronous=FULL")

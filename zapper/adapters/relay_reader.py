@@ -61,7 +61,8 @@ class RelayReader:
         try:
             with anyio.fail_after(timeout_s):
                 await self._collect(url, filters, found)
-        except (HttpFailed, OSError, TimeoutError, WebSocketException, NipError, msgspec.DecodeError) as error:
+        # A ValueError is text that is no UTF-8, JSON that is none, a port beyond all; a RecursionError too deep a JSON.
+        except (HttpFailed, OSError, TimeoutError, WebSocketException, NipError, ValueError, RecursionError) as error:
             log.info("the miner's relay %s did not answer: %s", url[:200], error)
 
     async def _collect(self, url: str, filters: Sequence[Filter], found: dict[str, VerifiedEvent]) -> None:

@@ -75,7 +75,8 @@ class RelayWriter:
                 await self._bring_to(event, url)
         except TimeoutError:
             reasons[url] = f"did not answer within {TIMEOUT_S:g} s"
-        except (HttpFailed, OSError, WebSocketException, msgspec.DecodeError) as error:
+        # A ValueError is text that is no UTF-8, JSON that is none, a port beyond all; a RecursionError too deep a JSON.
+        except (HttpFailed, OSError, WebSocketException, ValueError, RecursionError) as error:
             reasons[url] = f"{type(error).__name__} {error}"[:200]
         if url in reasons:
             log.info("the payee's relay %s does not take event %s: %s", url[:200], event.id, reasons[url])

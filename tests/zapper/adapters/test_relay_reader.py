@@ -104,3 +104,13 @@ async def test_a_redirect_is_not_followed() -> None:
         async with serve(never, "127.0.0.1", 0, process_request=elsewhere) as server:
             port = server.sockets[0].getsockname()[1]
             assert await ask(f"ws://127.0.0.1:{port}") == set()
+
+
+@pytest.mark.parametrize("garbage", [b'["EVENT","p","\xff"]', b"[" * 5000])
+async def test_bytes_that_are_no_text_and_endless_json_cost_that_relay_alone(garbage: bytes) -> None:
+    async def then(socket: WebSocketServerProtocol) -> None:
+        await socket.send(garbage)
+        await socket.wait_closed()
+
+    async with relay(then=then) as hostile, relay(sent(profile("b")), '["EOSE","p"]') as honest:
+        assert await ask(hostile, honest) == {"b"}

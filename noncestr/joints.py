@@ -47,10 +47,10 @@ class OwedByAccounting:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
 
-    async def owed(self) -> Sequence[Owed]:
-        """Every miner with matured earnings; none before the log is read whole: payouts could be missing in it."""
+    async def owed(self) -> Sequence[Owed] | None:
+        """Every miner with matured earnings; None before the log is read whole: payouts could be missing in it."""
         if not self._accounting.condition().synced:
-            return []
+            return None
         balances = await self._accounting.balances()
         return [
             Owed(

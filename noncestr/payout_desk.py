@@ -70,7 +70,14 @@ class PayoutDesk:
         return {
             "payouts": [_row(intent) for intent in found],
             "payees": [] if which and miner is None else [asdict(payee) for payee in payees],
+            "rounds": await self._when(),
         }
+
+    async def _when(self) -> dict[str, Any]:
+        if self.zapper is not None:
+            return _rounds(self.zapper.status)
+        done = await self.store.last_round()
+        return _rounds(ZapperStatus(last_round_ms=None if done is None else done.ended_ms))
 
     async def retry(self, which: str) -> dict[str, Any]:
         """Have a miner tried again in the next round, whatever went before; "" for every miner."""
@@ -141,9 +148,20 @@ def _row(intent: Intent) -> dict[str, Any]:
     return {**asdict(intent), "state": intent.state.value, "payload": payload}
 
 
+def _rounds(status: ZapperStatus) -> dict[str, Any]:
+    """In Unix ms, when the last round ended and when the next one is; `undone`: the moment of one not made yet."""
+    return {
+        "last": status.last_round_ms,
+        "next": status.next_round_ms,
+        "undone": status.undone_ms,
+        "held": status.held,
+    }
+
+
 def _plain(plan: Plan, status: ZapperStatus) -> dict[str, Any]:
     return {
-        "blocked": status.blocked,
+        "blocked": status.blocked or plan.held,
+        "rounds": _rounds(status),
         "payouts": [[planned.miner, planned.amount_msat] for planned in plan.payouts],
         "waiting": {miner: status.why_unpaid.get(miner, reason) for miner, reason in plan.waiting.items()},
         "unpaid": dict(status.why_unpaid),

@@ -59,6 +59,17 @@ def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
     console.print(f"{len(found['payouts'])} payouts over {sat(total)} sat, {len(found['waiting'])} miners wait")
     for payout_id in found["unknown"]:
         console.print(f"payout {payout_id} is unknown: see `noncestr payouts resolve --help`", markup=False)
+    _show_rounds(console, found["rounds"])
+
+
+def _show_rounds(console: Console, rounds: Mapping[str, Any]) -> None:
+    said = [f"last round {when(rounds['last'])} UTC" if rounds["last"] is not None else "no round yet"]
+    if rounds["undone"] is not None:
+        how = f"not made yet ({rounds['held']})" if rounds["held"] else "being made"
+        said.append(f"the one of {when(rounds['undone'])} is {how}")
+    if rounds["next"] is not None:
+        said.append(f"next {when(rounds['next'])}")
+    console.print("; ".join(said), markup=False, soft_wrap=True)
 
 
 def show_payouts(found: Mapping[str, Any]) -> None:
@@ -84,6 +95,8 @@ def show_payouts(found: Mapping[str, Any]) -> None:
         console.print(
             f"{short(payee['miner'])} failed {payee['failures']} times ({dead}): {plain(payee['reason'])}", markup=False
         )
+    if len(rows) != 1:
+        _show_rounds(console, found["rounds"])
 
 
 def _show_one(console: Console, row: Mapping[str, Any]) -> None:

@@ -43,6 +43,8 @@ class ZapperStatus:
 
     `unknown`: payouts whose outcome is not known; `alerts`: of those, the ids that have been so for too long.
     `why_unpaid`: per miner, for those with something due and not paid; `dead`: per miner, why it is not tried any more.
+    Of rounds, in Unix ms: `last_round_ms`, when the last one ended; `next_round_ms`, when the next one is; `undone_ms`,
+    the moment of the one that is being made, or could not be made yet, because of `held`.
     """
 
     blocked: str = ""
@@ -54,3 +56,7 @@ class ZapperStatus:
     alerts: tuple[str, ...] = ()
     why_unpaid: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
+    last_round_ms: int | None = None
+    next_round_ms: int | None = None
+    undone_ms: int | None = None
+    held: str = ""

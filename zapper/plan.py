@@ -57,10 +57,14 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The round's payouts, and for everybody else with something due the reason why not."""
+    """The round's payouts, and for everybody else with something due the reason why not.
+
+    `held`: why no round can be made at all now; "" for a round, even one with nothing to pay.
+    """
 
     payouts: tuple[Planned, ...]
     waiting: Mapping[str, str]
+    held: str = ""
 
 
 def due_msat(owed: Owed, holds: Mapping[str, int]) -> int:

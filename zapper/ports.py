@@ -90,8 +90,8 @@ class Owed:
 class OwedSource(Protocol):
     """The accounting, as the zapper sees it."""
 
-    async def owed(self) -> Sequence[Owed]:
-        """Every miner with matured earnings."""
+    async def owed(self) -> Sequence[Owed] | None:
+        """Every miner with matured earnings; None before the log is read whole: payouts could be missing in it."""
 
 
 class Http(Protocol):
@@ -158,6 +158,18 @@ class ChainHead:
     created_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class RoundDone:
+    """The newest moment whose round of payouts has ended, Unix ms, by which schedule ("" for the interval).
+
+    `ended_ms`: when a round ended last; None before the first, when the moment is since when the schedule is followed.
+    """
+
+    schedule: str
+    moment_ms: int
+    ended_ms: int | None
+
+
 class IntentStore(Protocol):
     """The zapper's memory: what it says is on disk when the call returns, before money moves.
 
@@ -211,6 +223,12 @@ class IntentStore(Protocol):
 
     async def set_kept(self, payout_id: str, now_ms: int) -> None:
         """The payee has it for good."""
+
+    async def last_round(self) -> RoundDone | None:
+        """What `set_last_round` was given last."""
+
+    async def set_last_round(self, done: RoundDone) -> None:
+        """Remember it."""
 
     async def chain_head(self) -> ChainHead | None:
         """The newest payout record."""

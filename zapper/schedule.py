@@ -19,3 +19,9 @@ def next_round_ms(text: str, after_ms: int) -> int:
     """The first moment of the schedule after this one, Unix ms."""
     start = datetime.fromtimestamp(after_ms / 1000, UTC)
     return int(croniter(text, start).get_next(float) * 1000)
+
+
+def latest_round_ms(text: str, until_ms: int) -> int:
+    """The last moment of the schedule that is not after this one, Unix ms."""
+    start = datetime.fromtimestamp((until_ms + 1) / 1000, UTC)
+    return int(croniter(text, start).get_prev(float) * 1000)

@@ -25,16 +25,15 @@ from zapper.plan import DAY_MS, Plan, Planned, due_msat, make_plan
 from zapper.ports import EventFeed, IntentStore, MinersRelays, Owed, OwedSource
 from zapper.rails import Rail, ReturningRail
 from zapper.recorder import Recorder
-from zapper.schedule import next_round_ms
 from zapper.teller import Teller
+from zapper.timetable import Timetable
 from zapper.withdrawals import Request, open_requests
 
 log = logging.getLogger("zapper")
 
-# A schedule's next moment is looked at again this often: the wall clock may be set.
-CLOCK_CHECK_S = 30.0
 # Open withdrawal requests of all miners that are read at a time: what one query to any relay brings.
 MAX_REQUESTS = 500
+NOT_WHOLE = "the log is not read whole yet: payouts could be missing in it"
 OUR_ERROR = "an error of the pool's own; its log tells more"
 
 
@@ -95,9 +94,15 @@ class Zapper:
         )
         self._desk = Desk(config, store=store, rails=rails, teller=self._teller, recorder=self._recorder, clock=clock)
         self.status = self._desk.status
+        self._timetable = Timetable(
+            config, store=store, status=self.status, make_round=self._round, clock=clock, sleep=anyio.sleep
+        )
         # Miners some task is working for right now: nobody else touches their payouts.
         self._busy: set[str] = set()
         self._beginning = anyio.Lock()
+        self._tidying = anyio.Lock()
+        # Whether what an earlier run left open was looked at once.
+        self._tidied = False
         self._slots = anyio.CapacityLimiter(config.concurrency)
         self._returning = [method for method, rail in rails.items() if isinstance(rail, ReturningRail)]
 
@@ -109,24 +114,19 @@ class Zapper:
         """Work until cancelled. Nothing that payees, relays or the backend do ends it."""
         task_status.started()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._repeat, self.reconcile, self._config.reconcile_interval_s)
+            tasks.start_soon(self._repeat, self._tidy, self._config.reconcile_interval_s)
             tasks.start_soon(self._repeat, self.serve_requests, self._config.reconcile_interval_s)
-            while True:
-                if self._config.schedule:
-                    await self._until(next_round_ms(self._config.schedule, self._clock()))
-                # A round that waits for a slow payee does not keep the next one waiting.
-                tasks.start_soon(self._round)
-                if not self._config.schedule:
-                    await anyio.sleep(self._config.payout_interval_s)
+            await self._timetable.run(tasks.start_soon)
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        """Whether a round was made: not one that had to be held. Raises what `pay_round` raises."""
+        if not self._tidied:
+            # Who was being paid when the pool was killed would be left out as still under way.
+            await self._guarded(self._tidy)
         # What miners ask for by themselves goes first: after the round nothing would be due.
         await self._guarded(self.serve_requests)
-        await self._guarded(self.pay_round)
-
-    async def _until(self, moment_ms: int) -> None:
-        while (left_ms := moment_ms - self._clock()) > 0:  # noqa: ASYNC110 - what it waits for is the wall clock
-            await anyio.sleep(min(left_ms / 1000, CLOCK_CHECK_S))
+        self.status.held = (await self.pay_round()).held
+        return not self.status.held
 
     async def _repeat(self, work: Callable[[], Awaitable[object]], interval_s: float) -> None:
         while True:
@@ -149,7 +149,10 @@ class Zapper:
         return (await self._planned())[0]
 
     async def _planned(self) -> tuple[Plan, dict[str, Owed], frozenset[str]]:
-        rows = {owed.miner: owed for owed in await self._owed.owed()}
+        found = await self._owed.owed()
+        if found is None:
+            return Plan((), {}, NOT_WHOLE), {}, frozenset()
+        rows = {owed.miner: owed for owed in found}
         now_ms = self._clock()
         idle = frozenset(miner for miner, owed in rows.items() if self._config.limits.is_idle(owed.active_ms, now_ms))
         busy = dict.fromkeys(self._busy, "a payout is under way")
@@ -174,8 +177,10 @@ class Zapper:
         """
         await self._begin()
         if self.status.blocked:
-            return Plan((), {})
+            return Plan((), {}, self.status.blocked)
         plan, rows, idle = await self._planned()
+        if plan.held:
+            return plan
         self.status.why_unpaid = dict(plan.waiting)
         self.status.rounds += 1
         batch: list[Job] = []
@@ -305,7 +310,7 @@ class Zapper:
         found = open_requests(events, pool=self._config.pool, zapper=self._signer.pubkey, served=served, now_s=now_s)
         if not found:
             return
-        rows = {owed.miner: owed for owed in await self._owed.owed()}
+        rows = {owed.miner: owed for owed in await self._owed.owed() or ()}
         async with anyio.create_task_group() as tasks:
             for miner, requests in found.items():
                 if miner in rows:
@@ -346,6 +351,11 @@ class Zapper:
             self._busy.discard(miner)
 
     # What a crash, a timeout or a slow wallet left open
+
+    async def _tidy(self) -> None:
+        async with self._tidying:
+            await self.reconcile()
+            self._tidied = not self.status.blocked
 
     async def reconcile(self) -> None:
         """Bring every payout nobody works on as far as it can be brought. Run at start and from time to time.

@@ -32,7 +32,7 @@ class FakeAccounting:
 
 @pytest.mark.anyio
 async def test_the_zapper_hears_of_matured_earnings_once_the_log_is_read() -> None:
-    assert await OwedByAccounting(FakeAccounting(False)).owed() == []
+    assert await OwedByAccounting(FakeAccounting(False)).owed() is None
     (owed,) = await OwedByAccounting(FakeAccounting(True)).owed()
     assert (owed.miner, owed.earned_msat, owed.applied) == ("b" * 64, 7_000, {"p1": 2_000})
     assert (owed.statements, owed.active_ms) == (("newest",), 1_800_000_000_000)

@@ -24,7 +24,7 @@ from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
 from zapper.config import ZapperStatus
 from zapper.payout import Intent, State, Step
 from zapper.plan import Plan, Planned
-from zapper.ports import Payee
+from zapper.ports import Payee, RoundDone
 
 pytestmark = pytest.mark.anyio
 ALICE, BOB = (SecretKey(bytes([n]) * 32).pubkey for n in (1, 2))
@@ -160,8 +160,30 @@ async def test_tables_name_everything(store: SqliteIntentStore, capsys: pytest.C
     show_payouts(await desk.show("p1", 50))
     show_plan(await desk.plan(), paid=False)
     printed = capsys.readouterr().out
+    assert "no round yet" in printed
     for word in ("5,000", "timeout", "given up since 2027-01-15", HASH, encode_npub(ALICE), "1 payouts over 5,000 sat"):
         assert word in printed
+
+
+async def test_the_last_and_the_next_round_are_told(
+    store: SqliteIntentStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zapper = FakeZapper()
+    zapper.status = ZapperStatus(
+        last_round_ms=NOW_MS, next_round_ms=NOW_MS + 86_400_000, undone_ms=NOW_MS + 60_000, held="the log is not read"
+    )
+    desk = PayoutDesk(store, lambda: NOW_MS, zapper)
+    shown = await desk.show("", 50)
+    assert shown["rounds"] == (await desk.plan())["rounds"]
+    show_payouts(shown)
+    assert capsys.readouterr().out.endswith(
+        "last round 2027-01-15 08:00:00 UTC; the one of 2027-01-15 08:01:00 is not made yet (the log is not read);"
+        " next 2027-01-16 08:00:00\n"
+    )
+    # The folder of a stopped pool knows the last one.
+    await store.set_last_round(RoundDone("", NOW_MS, NOW_MS + 5))
+    stopped = (await PayoutDesk(store, lambda: NOW_MS).show("", 50))["rounds"]
+    assert stopped == {"last": NOW_MS + 5, "next": None, "undone": None, "held": ""}
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -20,13 +20,16 @@ from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent, decode_event, encod
 from nips.pool.address import PoolAddress  # noqa: E402
 from nips.pool.payout import parse_payout  # noqa: E402
 from zapper.adapters.fake_backend import FakeLightning, open_fake_lightning  # noqa: E402
-from zapper.adapters.intent_store import open_intent_store  # noqa: E402
+from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store  # noqa: E402
 from zapper.config import ZapperConfig  # noqa: E402
 from zapper.lightning_rails import LnurlRail  # noqa: E402
+from zapper.payout import State  # noqa: E402
 from zapper.plan import PlanLimits  # noqa: E402
-from zapper.ports import Owed  # noqa: E402
+from zapper.ports import Owed, RoundDone  # noqa: E402
+from zapper.schedule import latest_round_ms  # noqa: E402
 from zapper.service import Zapper  # noqa: E402
 
+SCHEDULE = "0 12 * * *"
 METADATA = '[["text/plain","x"]]'
 EARNED = {"a": 1_000_000, "b": 2_000_000, "c": 3_000_000}
 
@@ -104,7 +107,30 @@ class Ledger:
         return [Owed(key(name).pubkey, msat) for name, msat in EARNED.items()]
 
 
-async def main(folder: Path) -> None:
+async def miss_a_moment(zapper: Zapper, store: SqliteIntentStore, node: FakeLightning, now_ms: int) -> None:
+    """Started after noon by a pool that was away since yesterday, until noon's round is done."""
+    noon_ms = latest_round_ms(SCHEDULE, now_ms)
+    if await store.last_round() is None:
+        await store.set_last_round(RoundDone(SCHEDULE, noon_ms - 86_400_000, None))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(zapper.run)
+        while True:
+            done = await store.last_round()
+            if done is not None and done.moment_ms == noon_ms and not await store.unrecorded():
+                break
+            await anyio.sleep(0.02)
+        tasks.cancel_scope.cancel()
+    held = settled = 0
+    for name in EARNED:
+        for payout_id, msat in (await store.holds(key(name).pubkey)).items():
+            intent = await store.get(payout_id)
+            held += msat
+            settled += msat if intent is not None and intent.state is State.SETTLED else 0
+    received = sum([await node.account_msat(name) for name in EARNED])
+    say(f"noon: held {held} received {'what settled' if received == settled else f'{received}, settled {settled}'}")
+
+
+async def main(folder: Path, schedule: str = "") -> None:
     feed = FileFeed(folder / "events.jsonl")
     for name in EARNED:
         feed.events.append(key(name).sign(UnsignedEvent(0, 1, (), f'{{"lud16":"{name}@pay.example"}}')))
@@ -133,15 +159,19 @@ async def main(folder: Path) -> None:
                 pool=PoolAddress(key("pool").pubkey, "regtest"),
                 pool_name="Test",
                 relays=("ws://127.0.0.1:7777",),
+                schedule=schedule,
                 limits=PlanLimits(minimum_msat=1000),
             ),
             signer=key("zapper"),
             owed=Ledger(),
-            store=Loud(store, ("create", "advance", "append_record")),  # type: ignore[arg-type]  # a proxy by name
+            store=Loud(store, ("create", "advance", "append_record", "set_last_round")),  # type: ignore[arg-type]  # a proxy by name
             rails={"zap": rail, "lnurl": rail},
             feed=feed,  # type: ignore[arg-type]  # subscribe is for receipts, and no provider here zaps
             clock=clock,
         )
+        if schedule:
+            await miss_a_moment(zapper, store, node, start)
+            return
         for _day in range(3):
             await zapper.reconcile()
             await zapper.pay_round()
@@ -155,4 +185,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, Path(sys.argv[1]))
+    anyio.run(main, Path(sys.argv[1]), SCHEDULE if "--scheduled" in sys.argv else "")

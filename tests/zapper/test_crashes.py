@@ -394,11 +394,10 @@ async def test_each_state_is_brought_to_its_end_after_a_kill(around: Any, state:
 CHILD = Path(__file__).with_name("killable_zapper.py")
 
 
-@pytest.mark.parametrize("lines", [1, 2, 3, 4, 5, 7, 9, 12])
-async def test_a_process_killed_for_real_loses_and_doubles_nothing(tmp_path: Path, lines: int) -> None:
-    """SIGKILL after so many reported steps, then a run to the end: the fake wallet's books equal what was earned."""
+async def killed_then_whole(folder: Path, lines: int, *options: str) -> str:
+    """The last line of a second run, after one that was killed when it had reported so many steps."""
     for attempt in ("killed", "whole"):
-        process = await anyio.open_process([sys.executable, str(CHILD), str(tmp_path)], stderr=None)
+        process = await anyio.open_process([sys.executable, str(CHILD), str(folder), *options], stderr=None)
         assert process.stdout is not None
         seen = b""
         with anyio.fail_after(60):
@@ -409,5 +408,17 @@ async def test_a_process_killed_for_real_loses_and_doubles_nothing(tmp_path: Pat
                     break
             await process.wait()
         await process.aclose()
-    *_, last = seen.decode().splitlines()
+    return seen.decode().splitlines()[-1]
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 4, 5, 7, 9, 12])
+async def test_a_process_killed_for_real_loses_and_doubles_nothing(tmp_path: Path, lines: int) -> None:
+    """SIGKILL after so many reported steps, then a run to the end: the fake wallet's books equal what was earned."""
+    last = await killed_then_whole(tmp_path, lines)
     assert last == "books: earned 6000000 received 6000000 recorded 6000000 balance 4000000"
+
+
+@pytest.mark.parametrize("lines", [1, 2, 6, 10, 16, 22])
+async def test_a_missed_round_killed_in_its_midst_is_made_again_and_pays_once(tmp_path: Path, lines: int) -> None:
+    """After the second run everybody's payout is made or asked about, none twice, and the moment is done."""
+    assert await killed_then_whole(tmp_path, lines, "--scheduled") == "noon: held 6000000 received what settled"

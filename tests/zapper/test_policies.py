@@ -528,7 +528,7 @@ async def test_a_rail_that_is_away_at_the_start_stops_no_other(around: Any) -> N
 
 async def test_rounds_are_made_by_the_schedule(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wall clock decides, whatever else passes; a moment is one round."""
-    monkeypatch.setattr("zapper.service.CLOCK_CHECK_S", 0.01)
+    monkeypatch.setattr("zapper.timetable.CLOCK_CHECK_S", 0.01)
     around.miner("alice", 5_000_000)
     around.settings["schedule"] = "0 12 * * *"
     async with around.open() as (zapper, _), anyio.create_task_group() as tasks:

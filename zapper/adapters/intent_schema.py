@@ -106,7 +106,17 @@ ALTER TABLE payees ADD COLUMN dead_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE payees ADD COLUMN named TEXT NOT NULL DEFAULT '';
 """
 
-STEPS = (_FIRST, _RAILS)
+# The newest moment of the schedule whose round has ended: one row, or none before the first start.
+_ROUNDS = """
+CREATE TABLE last_round (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    schedule TEXT NOT NULL,
+    moment_ms INTEGER NOT NULL,
+    ended_ms INTEGER
+);
+"""
+
+STEPS = (_FIRST, _RAILS, _ROUNDS)
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:

@@ -23,7 +23,7 @@ from zapper.adapters.transactions import transaction
 from zapper.errors import Conflict, DayFull
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
 from zapper.plan import DAY_MS
-from zapper.ports import ChainHead, Payee
+from zapper.ports import ChainHead, Payee, RoundDone
 
 _COLUMNS = tuple(field.name for field in fields(Intent))
 
@@ -201,6 +201,16 @@ class SqliteIntentStore:
         """The payee has it for good."""
         async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE intents SET kept_ms = ? WHERE payout_id = ?", (now_ms, payout_id))
+
+    async def last_round(self) -> RoundDone | None:
+        """What `set_last_round` was given last."""
+        rows = await self._rows("SELECT schedule, moment_ms, ended_ms FROM last_round")
+        return RoundDone(*rows[0]) if rows else None
+
+    async def set_last_round(self, done: RoundDone) -> None:
+        """Remember it."""
+        async with transaction(self._db, self._lock):
+            await self._db.execute("INSERT OR REPLACE INTO last_round VALUES (1, ?, ?, ?)", astuple(done))
 
     async def chain_head(self) -> ChainHead | None:
         """The newest payout record."""

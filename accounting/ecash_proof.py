@@ -1,5 +1,6 @@
 """What the proof of a payout by ecash shows without its mint (SPEC.md, "4215 payout record", *Ecash*)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from nips.nip61 import DEFAULT_UNIT, NutzapInfo, parse_info
 from nips.nut00 import MAX_URL, InvalidMintUrl, Proof, normal_mint_url, parse_proofs, proof_y, total
 from nips.nut11 import Lock, parse_secret
 from nips.nut12 import check_dleq
+from nips.pool.content import decode_strict
 from nips.pool.payout import Payout
 
 ECASH_METHODS = frozenset({"nutzap", "cashu"})
@@ -17,6 +19,8 @@ ECASH_METHODS = frozenset({"nutzap", "cashu"})
 MAX_YS = 64
 # Amounts are the mint's powers of two.
 MAX_KEYS = 256
+# Up to 2^63 in decimal; longer ones would cost time, or be refused by int().
+_AMOUNT = re.compile(r"[0-9]{1,20}")
 # A mint's keys by its URL in the normal form and the keyset's id, as somebody asked the mint.
 MintKeys = Mapping[tuple[str, str], Mapping[int, str]]
 
@@ -73,12 +77,15 @@ def _keys(proof: Mapping[str, Any]) -> dict[int, str]:
     keys = proof.get("keys")
     if type(keys) is not dict or not 0 < len(keys) <= MAX_KEYS:
         raise NoProof("the proof shows no keys of the mint")
-    if not all(amount.isascii() and amount.isdecimal() and _point(key) for amount, key in keys.items()):
+    if not all(_AMOUNT.fullmatch(amount) and _point(key) for amount, key in keys.items()):
         raise NoProof("the mint's keys are not amounts and public keys")
     return {int(amount): key for amount, key in keys.items() if str(int(amount)) == amount}
 
 
 def _lock(payout: Payout, proofs: tuple[Proof, ...]) -> Lock:
+    for proof in proofs:
+        # Of a name that stands twice the mint may take the other one than we do.
+        decode_strict(proof.secret)
     locks = {parse_secret(proof.secret) for proof in proofs}
     if len(locks) != 1:
         raise NoProof("the ecash is locked in different ways")

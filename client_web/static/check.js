@@ -18,7 +18,7 @@ const CLAIMS = {
   blocks: ["Blocks", "each is the share it names, and none is kept quiet"],
   statements: ["Splits", "each recomputed to the msat, and what became of it"],
   summaries: ["Hours", "who did how much work, hour by hour, as the batches add up"],
-  payouts: ["Payouts", "each backed by its preimage, none used twice, none more than was earned"],
+  payouts: ["Payouts", "each backed by its preimage or its ecash, none used twice, none more than was earned"],
 };
 const GRADES = { contradicted: "contradicted", missing: "missing", "not checked": "not checked" };
 
@@ -32,7 +32,8 @@ class Check {
     this.done = false;
   }
 
-  start() {
+  async start() {
+    const files = await Promise.all([...byId("check-mints").files].map((file) => file.text()));
     this.worker?.terminate();
     this.done = false;
     this.events = 0;
@@ -43,7 +44,7 @@ class Check {
     this.worker.onmessage = ({ data }) => this.hear(data);
     this.worker.onerror = () => this.fail("This browser could not run the check.");
     const { pool, network } = this.config;
-    this.worker.postMessage({ type: "verify", relays: this.relays, pool: pool.pubkey, network });
+    this.worker.postMessage({ type: "verify", relays: this.relays, pool: pool.pubkey, network, mintKeys: files });
   }
 
   hear(answer) {
@@ -54,7 +55,7 @@ class Check {
       case "shares":
         return this.say(`${format.count(this.events)} events, ${format.count(answer.count)} shares hashed …`);
       case "failed":
-        return this.fail(`The log could not be read: ${answer.message}`);
+        return this.fail(answer.message);
       case "report":
         return this.show(answer);
       case "miner":
@@ -82,7 +83,7 @@ class Check {
     const verdict = byId("check-verdict");
     setText(verdict, report.holds ? "All that was checked holds." : "This log does not hold.");
     setAttribute(verdict, "data-holds", String(report.holds));
-    byId("check-claims").replaceChildren(...report.claims.map(claimRow));
+    byId("check-claims").replaceChildren(...report.claims.map((claim) => claimRow(claim, report.payout_methods)));
     showFindings(report.findings, relays);
     byId("check-result").hidden = false;
     this.ask();
@@ -103,7 +104,15 @@ class Check {
   }
 }
 
-function claimRow({ name, checked, held, contradicted, missing, not_checked: notChecked }) {
+/** "zap: 31 attested, 2 claimed", a method each. */
+function methodNotes(methods) {
+  return Object.entries(methods).map(([method, counts]) => {
+    const told = Object.entries(counts).map(([grade, count]) => `${format.count(count)} ${grade}`);
+    return `${method}: ${told.join(", ")}`;
+  });
+}
+
+function claimRow({ name, checked, held, contradicted, missing, not_checked: notChecked }, methods) {
   const [title, what] = CLAIMS[name] ?? [name, ""];
   const mark = contradicted > 0 ? "bad" : missing > 0 ? "warn" : "good";
   const notes = [
@@ -111,13 +120,14 @@ function claimRow({ name, checked, held, contradicted, missing, not_checked: not
     missing > 0 ? `${format.count(missing)} missing` : "",
     notChecked > 0 ? `${format.count(notChecked)} not checked` : "",
   ].filter((note) => note !== "");
+  const by = name === "payouts" ? methodNotes(methods) : [];
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, title, element("span", { class: "what" }, what)),
     element("td", { class: "number" }, format.count(checked)),
     element("td", { class: "number", "data-mark": mark }, format.count(held)),
-    element("td", {}, notes.join(", ") || "–"),
+    element("td", {}, [notes.join(", "), ...by].filter((note) => note !== "").join("; ") || "–"),
   );
 }
 

@@ -1,12 +1,14 @@
 // node client_web/verify/cli.ts --relay ws://... --pool npub1... [--network regtest] [--json]
 // Exit status as noncestr verify: 0 all that was checked holds, 1 something is contradicted or missing, 2 it could not look.
 
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
 import { parsePubkey } from "./bech32.ts";
+import { Malformed } from "./bytes.ts";
 import { NETWORKS, type Network } from "./event.ts";
+import { type MintKeys, readMintKeys } from "./mints.ts";
 import { fetchLog } from "./relay.ts";
 import { type Report, Verifier } from "./verifier.ts";
 
@@ -14,6 +16,7 @@ const USAGE = `usage: node client_web/verify/cli.ts (--relay URL[,URL] | --file 
   --network NAME   main, testnet4, signet or regtest (regtest)
   --now MS         the time to judge by what is overdue (this machine's)
   --timeout S      seconds a relay has to answer (30)
+  --mint-keys FILE mints' keys (noncestr ecash keys) to compare payouts in ecash with; may stand more often
   --json           print the report as JSON`;
 
 class Usage extends Error {}
@@ -27,6 +30,7 @@ async function main(): Promise<number> {
       network: { type: "string", default: "regtest" },
       now: { type: "string" },
       timeout: { type: "string", default: "30" },
+      "mint-keys": { type: "string", multiple: true, default: [] },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -38,7 +42,7 @@ async function main(): Promise<number> {
   if (values.pool === undefined || (values.relay === undefined) === (values.file === undefined)) throw new Usage(USAGE);
   if (!(NETWORKS as readonly string[]).includes(values.network)) throw new Usage(`unknown network ${values.network}`);
   const pool = parsePubkey(values.pool);
-  const verifier = new Verifier(pool, values.network as Network);
+  const verifier = new Verifier(pool, values.network as Network, knownMints(values["mint-keys"]));
   const started = cpuSeconds();
   if (values.file !== undefined) {
     await readLines(values.file, verifier);
@@ -54,6 +58,15 @@ async function main(): Promise<number> {
   if (values.json) console.log(JSON.stringify({ ...report, seconds }));
   else print(report);
   return report.holds ? 0 : 1;
+}
+
+function knownMints(paths: string[]): MintKeys {
+  try {
+    return readMintKeys(...paths.map((path) => readFileSync(path, "utf8")));
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Usage(`--mint-keys: ${error.message}`);
+  }
 }
 
 /** Seconds of a processor that this process has used: a busy machine makes the check last longer, not cost more. */
@@ -88,6 +101,10 @@ function print(report: Report): void {
   for (const each of report.miners) {
     const sums = `earned ${each.earned_msat} msat, paid ${each.paid_msat}, owed ${each.owed_msat}, pending ${each.pending_msat}`;
     console.log(`miner ${each.miner}: ${each.shares} shares, ${sums}`);
+  }
+  for (const [method, counts] of Object.entries(report.payout_methods)) {
+    const told = Object.entries(counts).map(([grade, count]) => `${count} ${grade}`);
+    console.log(`payouts by ${method}: ${told.join(", ")}`);
   }
   console.log(report.holds ? "all that was checked holds" : "this log does not hold");
 }

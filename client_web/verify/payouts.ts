@@ -3,10 +3,12 @@
 import { Malformed, fromHex, isHex64, toHex, utf8 } from "./bytes.ts";
 import { type Invoice, readInvoice } from "./bolt11.ts";
 import type { Payout } from "./claims.ts";
+import { checkEcash } from "./ecash.ts";
 import { KIND, type NostrEvent, hasGoodId, hasGoodSignature, readEvent } from "./event.ts";
 import type { Code, Findings } from "./findings.ts";
 import type { Log } from "./intake.ts";
 import type { JsonObject } from "./json.ts";
+import type { MintKeys } from "./mints.ts";
 import { type JudgedStatement, statusOf } from "./rewards.ts";
 import { sha256 } from "./sha256.ts";
 import type { Terms } from "./terms.ts";
@@ -14,7 +16,9 @@ import type { Terms } from "./terms.ts";
 /** Two keys' clocks may differ by this. */
 const CLOCKS_S = 600;
 
-export type Backing = "proven" | "attested" | "claimed";
+export type Backing = "proven" | "attested" | "claimed" | "refuted";
+const LIGHTNING = ["zap", "lnurl", "bolt11"];
+const ECASH = ["nutzap", "cashu"];
 
 export interface Balance {
   pending: number;
@@ -30,17 +34,21 @@ function requestText(request: NostrEvent): string {
 
 export class Payouts {
   readonly backings = new Map<Backing, number>();
+  /** The same by method. */
+  readonly methods = new Map<string, Map<Backing, number>>();
   readonly balances = new Map<string, Balance>();
   private readonly log: Log;
   private readonly terms: Terms[];
+  private readonly mintKeys: MintKeys;
   private readonly findings: Findings;
   private readonly names = new Map<string, Payout>();
-  private readonly hashes = new Map<string, Payout>();
+  private readonly served = new Map<string, Payout>();
   private readonly reversed = new Map<string, number>();
 
-  constructor(log: Log, terms: Terms[], findings: Findings) {
+  constructor(log: Log, terms: Terms[], mintKeys: MintKeys, findings: Findings) {
     this.log = log;
     this.terms = terms;
+    this.mintKeys = mintKeys;
     this.findings = findings;
   }
 
@@ -52,7 +60,7 @@ export class Payouts {
     for (const payout of inTime) {
       this.findings.checked("payouts");
       const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
-      if (backing !== null) this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
+      this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || borne > 0) claimed++;
       const leaves = payout.amountMsat + borne;
@@ -68,6 +76,12 @@ export class Payouts {
     if (claimed > 0) {
       this.findings.say("payouts", "payout-claimed", `${claimed} payouts rest on the payer's own word`, [], null, claimed);
     }
+  }
+
+  private count(method: string, backing: Backing): void {
+    const own = this.methods.get(method) ?? new Map<Backing, number>();
+    this.methods.set(method, own);
+    for (const counts of [own, this.backings]) counts.set(backing, (counts.get(backing) ?? 0) + 1);
   }
 
   balance(miner: string): Balance {
@@ -126,22 +140,38 @@ export class Payouts {
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
   }
 
-  /** null if its proof does not hold. */
-  private judgePayment(payout: Payout): Backing | null {
+  private judgePayment(payout: Payout): Backing {
     this.takeName(payout);
-    if (!["zap", "lnurl", "bolt11"].includes(payout.method)) return "claimed"; // its proof's form is reserved
     try {
-      const invoice = this.checkInvoice(payout);
-      const known = this.hashes.get(invoice.paymentHash);
-      if (known === undefined) this.hashes.set(invoice.paymentHash, payout);
-      else this.say("payout-twice", payout, "its payment hash serves twice", [known.event.id]);
-      if (payout.method === "zap") this.checkZap(payout, invoice);
-      return this.backing(payout, invoice);
+      if (ECASH.includes(payout.method)) return this.judgeEcash(payout);
+      if (LIGHTNING.includes(payout.method)) return this.judgeLightning(payout);
+      return "claimed"; // its proof's form is reserved
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.say("payout-proof", payout, error.message);
-      return null;
+      return "refuted";
     }
+  }
+
+  private judgeLightning(payout: Payout): Backing {
+    const invoice = this.checkInvoice(payout);
+    if (payout.method === "zap") this.checkZap(payout, invoice);
+    this.serve(payout, `payment ${invoice.paymentHash}`);
+    return this.backing(payout, invoice);
+  }
+
+  private judgeEcash(payout: Payout): Backing {
+    const { serves, own, asked } = checkEcash(payout, this.mintKeys);
+    for (const name of serves) this.serve(payout, name);
+    if (!own) return "claimed";
+    return asked ? "proven" : "attested";
+  }
+
+  /** No payment, nutzap or Y serves two payouts. */
+  private serve(payout: Payout, name: string): void {
+    const known = this.served.get(name);
+    if (known === undefined) this.served.set(name, payout);
+    else this.say("payout-twice", payout, `${name} serves twice`, [known.event.id]);
   }
 
   private checkInvoice(payout: Payout): Invoice {

@@ -9,6 +9,7 @@ import { type Claim, type Finding, Findings } from "./findings.ts";
 import { type Chained, Intake } from "./intake.ts";
 import { Jobs } from "./jobs.ts";
 import { type MinerView, viewMiner } from "./miner.ts";
+import type { MintKeys } from "./mints.ts";
 import { Payouts } from "./payouts.ts";
 import { type RecomputedRow, Rewards, statusOf } from "./rewards.ts";
 import { Shares } from "./shares.ts";
@@ -47,7 +48,9 @@ export interface Report {
   readonly claims: readonly Claim[];
   readonly findings: readonly Finding[];
   readonly miners: readonly MinerReport[];
+  /** How many payouts by what their proofs are worth, and so by method. */
   readonly payouts: Readonly<Record<string, number>>;
+  readonly payout_methods: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly statements: readonly StatementReport[];
   readonly ignored: number;
   readonly events: number;
@@ -60,8 +63,12 @@ export class Verifier {
   private readonly intake: Intake;
   private judged: { shares: Shares; rewards: Rewards; payouts: Payout[] } | null = null;
 
-  constructor(pool: string, network: Address["network"]) {
+  private readonly mintKeys: MintKeys;
+
+  /** `mintKeys`: of mints that somebody asked, what payouts in ecash are compared with. */
+  constructor(pool: string, network: Address["network"], mintKeys: MintKeys = new Map()) {
     this.address = { pool, network };
+    this.mintKeys = mintKeys;
     this.intake = new Intake(this.address, this.findings);
   }
 
@@ -113,7 +120,7 @@ export class Verifier {
     const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
     rewards.judge(accounts, nowMs);
     new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
-    const payouts = new Payouts(log, terms, findings);
+    const payouts = new Payouts(log, terms, this.mintKeys, findings);
     payouts.judge(paid, rewards.statements.values());
 
     this.judged = { shares, rewards, payouts: paid };
@@ -139,7 +146,8 @@ export class Verifier {
       claims: findings.claims(),
       findings: findings.all,
       miners,
-      payouts: Object.fromEntries(payouts.backings),
+      payouts: sorted(payouts.backings),
+      payout_methods: sorted(new Map([...payouts.methods].map(([method, counts]) => [method, sorted(counts)]))),
       statements: [...rewards.statements.values()].map((judged) => ({
         id: judged.statement.event.id,
         offer: judged.statement.offer,
@@ -160,4 +168,9 @@ export class Verifier {
     if (this.judged === null) return null;
     return viewMiner(pubkey, this.judged.shares, this.judged.rewards, this.judged.payouts);
   }
+}
+
+/** An object of a map's entries, in the order of their names. */
+function sorted<T>(map: ReadonlyMap<string, T>): Record<string, T> {
+  return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -1,8 +1,10 @@
 // The check in a Web Worker, so that the page stays responsive: asks the relays itself, tells how far it is, answers with
 // the report.
 
+import { Malformed } from "./bytes.ts";
 import type { Network } from "./event.ts";
 import type { MinerView } from "./miner.ts";
+import { type MintKeys, readMintKeys } from "./mints.ts";
 import { type RelayOutcome, fetchLog } from "./relay.ts";
 import { type Report, Verifier } from "./verifier.ts";
 
@@ -10,9 +12,18 @@ const TIMEOUT_MS = 30_000;
 // Progress is told at most this often.
 const TELL_MS = 100;
 
+export interface VerifyRequest {
+  readonly type: "verify";
+  readonly relays: readonly string[];
+  readonly pool: string;
+  readonly network: Network;
+  /** Texts of files of mints' keys. */
+  readonly mintKeys: readonly string[];
+}
+
 /** First what to check; when that is done, whom to tell of. */
 export type Request =
-  | { readonly type: "verify"; readonly relays: readonly string[]; readonly pool: string; readonly network: Network }
+  | VerifyRequest
   | { readonly type: "miner"; readonly pubkey: string };
 
 export type Answer =
@@ -42,13 +53,21 @@ function seldom(tell: (count: number) => void): (count: number) => void {
 
 let verifier: Verifier | null = null;
 
-async function verify(request: Request & { type: "verify" }, answer: (answer: Answer) => void): Promise<void> {
-  const checked = new Verifier(request.pool, request.network);
+async function verify(request: VerifyRequest, answer: (answer: Answer) => void): Promise<void> {
+  let mintKeys: MintKeys;
+  try {
+    mintKeys = readMintKeys(...request.mintKeys);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    answer({ type: "failed", message: `The file of mints' keys could not be read: ${error.message}` });
+    return;
+  }
+  const checked = new Verifier(request.pool, request.network, mintKeys);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
   const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
   if (relays.every((relay) => relay.error !== null)) {
-    answer({ type: "failed", message: relays.map((relay) => relay.error).join("; ") });
+    answer({ type: "failed", message: `The log could not be read: ${relays.map((relay) => relay.error).join("; ")}` });
     return;
   }
   const read = performance.now();
@@ -66,6 +85,6 @@ async function serve(request: Request): Promise<void> {
 
 self.onmessage = (message: MessageEvent<Request>) => {
   serve(message.data).catch((error: unknown) => {
-    self.postMessage({ type: "failed", message: String(error) });
+    self.postMessage({ type: "failed", message: `The check failed: ${String(error)}` });
   });
 };

@@ -62,8 +62,8 @@ def _is_too_deep(text: str) -> bool:
     return False
 
 
-def decode_content(text: str) -> dict[str, Any]:
-    """The fields of a pool event's content. Raises InvalidPoolEvent, UnknownVersion."""
+def decode_strict(text: str) -> Any:
+    """JSON as every reader has it alike, whatever it holds. Raises InvalidPoolEvent."""
     if _is_too_deep(text):
         raise InvalidPoolEvent(f"the content is nested more than {MAX_DEPTH} deep")
     try:
@@ -73,6 +73,12 @@ def decode_content(text: str) -> dict[str, Any]:
             json.dumps(value, ensure_ascii=False).encode()
     except (json.JSONDecodeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidPoolEvent(f"the content is not JSON: {error}") from None
+    return value
+
+
+def decode_content(text: str) -> dict[str, Any]:
+    """The fields of a pool event's content. Raises InvalidPoolEvent, UnknownVersion."""
+    value = decode_strict(text)
     if not isinstance(value, dict):
         raise InvalidPoolEvent("the content is not a JSON object")
     version = value.get("v")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from accounting.verifier import Unverified, audit
+from accounting.mint_keys import mint_keys, read_mint_keys
+from accounting.verifier import Audit, Unverified
 from nips.nip01 import Event, VerifiedEvent, encode_event
 from nips.pool import kinds
 from nips.pool.address import PoolAddress
@@ -33,11 +34,13 @@ class Told:
     now_ms: int
     good: list[VerifiedEvent]
     bad: list[Event] = dataclasses.field(default_factory=list)
+    # Texts of files of mints' keys.
+    mint_keys: tuple[str, ...] = ()
 
     def line(self) -> str:
         events = [json.loads(encode_event(event)) for event in (*self.good, *self.bad)]
         log = {"pool": self.pool.pubkey, "network": self.pool.network, "now_ms": self.now_ms, "events": events}
-        return json.dumps(log)
+        return json.dumps({**log, "mint_keys": self.mint_keys})
 
     def audit(self) -> Any:
         """The report of the verifier in Python, as it prints it."""
@@ -47,7 +50,15 @@ class Told:
             for event in self.bad
             if event.kind in kinds.LEDGER_KINDS
         ]
-        return json.loads(audit(self.good, bad, self.pool, now_ms=self.now_ms).to_json())
+        judge = Audit(self.pool)
+        judge.log.mint_keys = mint_keys(each for text in self.mint_keys for each in read_mint_keys(text))
+        for event in self.good:
+            judge.take(event)
+        for unsigned in bad:
+            judge.reject(unsigned)
+        report = judge.finish(self.now_ms)
+        assert report is not None
+        return json.loads(report.to_json())
 
 
 def judge_logs(node: str, logs: Sequence[Told]) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ import { readFileSync, readdirSync } from "node:fs";
 
 const [, , sources, extension, vectors] = process.argv;
 const load = (name) => import(`${sources}/${name}.${extension}`);
-const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, statement, summary, bech32, hasher, split] = await Promise.all(
-  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "statement", "summary", "bech32", "hasher", "split"].map(load),
+const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, statement, summary, bech32, hasher, split, ecash, mints] = await Promise.all(
+  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "statement", "summary", "bech32", "hasher", "split", "ecash", "mints"].map(load),
 );
 const { fromHex, toHex } = bytes;
 
@@ -132,6 +132,19 @@ function checkRecord(vector) {
   });
 }
 
+/** What a payout in ecash is worth. */
+function ecashGrade({ method, miner, to, amount_msat: amountMsat, created_at, proof, files }) {
+  try {
+    const payout = { method, miner, to, amountMsat, proof, event: { created_at } };
+    const { own, asked } = ecash.checkEcash(payout, mints.readMintKeys(...files));
+    if (!own) return "claimed";
+    return asked ? "proven" : "attested";
+  } catch (error) {
+    if (error instanceof bytes.Malformed) return "refuted";
+    throw error;
+  }
+}
+
 /** By file and list: whether one vector is as it must be. */
 const checks = {
   binding: {
@@ -158,6 +171,13 @@ const checks = {
     cases: (v) => toHex(bytes.utf8(event.serialize(v.event))) === v.serialized && readSigned(v.event, (read) => same(read, v.event)),
     bip340: (v) => curve.verifySchnorr(v.pubkey, fromHex(v.message), fromHex(v.signature)) === v.valid,
     invalid: (v) => refused(() => readSigned(v.event, () => null)),
+  },
+  ecash: {
+    payouts: (v) => ecashGrade(v) === v.grade,
+    key_files: (v) => mints.readMintKeys(v.text).size === JSON.parse(v.text).mints.length,
+    invalid_key_files: (v) => refused(() => mints.readMintKeys(v.text)),
+    urls: (v) => mints.mintUrl(v.text) === v.normal,
+    invalid_urls: (v) => refused(() => mints.mintUrl(v)),
   },
   nip19: { cases: checkPrefix, invalid: (v) => refused(() => checkPrefix(v)) },
   share_record: {

@@ -1,6 +1,7 @@
 // Generated from client_web/verify/curve.ts by client_web/verify/build.ts: edit that.
 
-// secp256k1 in BigInts: BIP-340 verification, x-only keys, and the key behind an ECDSA signature (BOLT 11).
+// secp256k1 in BigInts: BIP-340 verification, x-only keys, the key behind an ECDSA signature (BOLT 11), and sums of points
+// as Cashu's DLEQ proofs need them (NUT-12).
 // Points are affine [x, y], or Jacobian [X, Y, Z] for x = X/Z^2, y = Y/Z^3; Z = 0 is infinity.
 // Nothing here is secret, so nothing runs in constant time.
 
@@ -214,4 +215,27 @@ export function recoverEcdsa(hash , signature , recovery ) {
   if (sum[2] === 0n) return null;
   const [x, y] = toAffine([sum])[0] ;
   return ((y & 1n) === 0n ? "02" : "03") + x.toString(16).padStart(64, "0");
+}
+
+/** A point of the curve that is not infinity. */
+
+/** How many points the group has. */
+export const ORDER = N;
+
+/** The point of a compressed public key (66 hex digits), null if there is none. */
+export function pointOf(key ) {
+  const even = lift(BigInt(`0x${key.slice(2)}`));
+  if (even === null || key.startsWith("02")) return even;
+  return [even[0], P - even[1]];
+}
+
+/** a * p + b * q for 0 < a, b < ORDER, the generator for a p that is null; null if the sum is infinity. */
+export function addMultiples(a , p , b , q ) {
+  const sum = addJacobian(p === null ? timesGenerator(a) : multiply(p, a), multiply(q, b));
+  return sum[2] === 0n ? null : (toAffine([sum])[0] );
+}
+
+/** 65 bytes of a point, in hex. */
+export function uncompressed([x, y] ) {
+  return `04${x.toString(16).padStart(64, "0")}${y.toString(16).padStart(64, "0")}`;
 }

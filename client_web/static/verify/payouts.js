@@ -5,6 +5,7 @@
 import { Malformed, fromHex, isHex64, toHex, utf8 } from "./bytes.js";
 import { readInvoice } from "./bolt11.js";
 
+import { checkEcash } from "./ecash.js";
 import { KIND, hasGoodId, hasGoodSignature, readEvent } from "./event.js";
 
 import { statusOf } from "./rewards.js";
@@ -12,6 +13,9 @@ import { sha256 } from "./sha256.js";
 
 /** Two keys' clocks may differ by this. */
 const CLOCKS_S = 600;
+
+const LIGHTNING = ["zap", "lnurl", "bolt11"];
+const ECASH = ["nutzap", "cashu"];
 
 /** The signed zap request as an object of a proof, as NIP-01 orders it, without white space. */
 function requestText(request ) {
@@ -21,17 +25,21 @@ function requestText(request ) {
 
 export class Payouts {
            backings = new Map ();
+  /** The same by method. */
+           methods = new Map ();
            balances = new Map ();
                    log ;
                    terms ;
+                   mintKeys ;
                    findings ;
                    names = new Map ();
-                   hashes = new Map ();
+                   served = new Map ();
                    reversed = new Map ();
 
-  constructor(log , terms , findings ) {
+  constructor(log , terms , mintKeys , findings ) {
     this.log = log;
     this.terms = terms;
+    this.mintKeys = mintKeys;
     this.findings = findings;
   }
 
@@ -43,7 +51,7 @@ export class Payouts {
     for (const payout of inTime) {
       this.findings.checked("payouts");
       const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
-      if (backing !== null) this.backings.set(backing, (this.backings.get(backing) ?? 0) + 1);
+      this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || borne > 0) claimed++;
       const leaves = payout.amountMsat + borne;
@@ -59,6 +67,12 @@ export class Payouts {
     if (claimed > 0) {
       this.findings.say("payouts", "payout-claimed", `${claimed} payouts rest on the payer's own word`, [], null, claimed);
     }
+  }
+
+          count(method , backing ) {
+    const own = this.methods.get(method) ?? new Map ();
+    this.methods.set(method, own);
+    for (const counts of [own, this.backings]) counts.set(backing, (counts.get(backing) ?? 0) + 1);
   }
 
   balance(miner ) {
@@ -117,22 +131,38 @@ export class Payouts {
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
   }
 
-  /** null if its proof does not hold. */
           judgePayment(payout ) {
     this.takeName(payout);
-    if (!["zap", "lnurl", "bolt11"].includes(payout.method)) return "claimed"; // its proof's form is reserved
     try {
-      const invoice = this.checkInvoice(payout);
-      const known = this.hashes.get(invoice.paymentHash);
-      if (known === undefined) this.hashes.set(invoice.paymentHash, payout);
-      else this.say("payout-twice", payout, "its payment hash serves twice", [known.event.id]);
-      if (payout.method === "zap") this.checkZap(payout, invoice);
-      return this.backing(payout, invoice);
+      if (ECASH.includes(payout.method)) return this.judgeEcash(payout);
+      if (LIGHTNING.includes(payout.method)) return this.judgeLightning(payout);
+      return "claimed"; // its proof's form is reserved
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.say("payout-proof", payout, error.message);
-      return null;
+      return "refuted";
     }
+  }
+
+          judgeLightning(payout ) {
+    const invoice = this.checkInvoice(payout);
+    if (payout.method === "zap") this.checkZap(payout, invoice);
+    this.serve(payout, `payment ${invoice.paymentHash}`);
+    return this.backing(payout, invoice);
+  }
+
+          judgeEcash(payout ) {
+    const { serves, own, asked } = checkEcash(payout, this.mintKeys);
+    for (const name of serves) this.serve(payout, name);
+    if (!own) return "claimed";
+    return asked ? "proven" : "attested";
+  }
+
+  /** No payment, nutzap or Y serves two payouts. */
+          serve(payout , name ) {
+    const known = this.served.get(name);
+    if (known === undefined) this.served.set(name, payout);
+    else this.say("payout-twice", payout, `${name} serves twice`, [known.event.id]);
   }
 
           checkInvoice(payout ) {

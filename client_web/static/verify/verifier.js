@@ -11,6 +11,7 @@ import { Findings } from "./findings.js";
 import { Intake } from "./intake.js";
 import { Jobs } from "./jobs.js";
 import { viewMiner } from "./miner.js";
+
 import { Payouts } from "./payouts.js";
 import { Rewards, statusOf } from "./rewards.js";
 import { Shares } from "./shares.js";
@@ -24,8 +25,12 @@ export class Verifier {
                    intake ;
           judged = null;
 
-  constructor(pool , network ) {
+                   mintKeys ;
+
+  /** `mintKeys`: of mints that somebody asked, what payouts in ecash are compared with. */
+  constructor(pool , network , mintKeys = new Map()) {
     this.address = { pool, network };
+    this.mintKeys = mintKeys;
     this.intake = new Intake(this.address, this.findings);
   }
 
@@ -77,7 +82,7 @@ export class Verifier {
     const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
     rewards.judge(accounts, nowMs);
     new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
-    const payouts = new Payouts(log, terms, findings);
+    const payouts = new Payouts(log, terms, this.mintKeys, findings);
     payouts.judge(paid, rewards.statements.values());
 
     this.judged = { shares, rewards, payouts: paid };
@@ -103,7 +108,8 @@ export class Verifier {
       claims: findings.claims(),
       findings: findings.all,
       miners,
-      payouts: Object.fromEntries(payouts.backings),
+      payouts: sorted(payouts.backings),
+      payout_methods: sorted(new Map([...payouts.methods].map(([method, counts]) => [method, sorted(counts)]))),
       statements: [...rewards.statements.values()].map((judged) => ({
         id: judged.statement.event.id,
         offer: judged.statement.offer,
@@ -124,4 +130,9 @@ export class Verifier {
     if (this.judged === null) return null;
     return viewMiner(pubkey, this.judged.shares, this.judged.rewards, this.judged.payouts);
   }
+}
+
+/** An object of a map's entries, in the order of their names. */
+function sorted (map ) {
+  return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -3,6 +3,9 @@
 // The check in a Web Worker, so that the page stays responsive: asks the relays itself, tells how far it is, answers with
 // the report.
 
+import { Malformed } from "./bytes.js";
+
+import { readMintKeys } from "./mints.js";
 import { fetchLog } from "./relay.js";
 import { Verifier } from "./verifier.js";
 
@@ -26,12 +29,20 @@ function seldom(tell ) {
 let verifier = null;
 
 async function verify(request , answer ) {
-  const checked = new Verifier(request.pool, request.network);
+  let mintKeys ;
+  try {
+    mintKeys = readMintKeys(...request.mintKeys);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    answer({ type: "failed", message: `The file of mints' keys could not be read: ${error.message}` });
+    return;
+  }
+  const checked = new Verifier(request.pool, request.network, mintKeys);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
   const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
   if (relays.every((relay) => relay.error !== null)) {
-    answer({ type: "failed", message: relays.map((relay) => relay.error).join("; ") });
+    answer({ type: "failed", message: `The log could not be read: ${relays.map((relay) => relay.error).join("; ")}` });
     return;
   }
   const read = performance.now();
@@ -49,6 +60,6 @@ async function serve(request ) {
 
 self.onmessage = (message ) => {
   serve(message.data).catch((error ) => {
-    self.postMessage({ type: "failed", message: String(error) });
+    self.postMessage({ type: "failed", message: `The check failed: ${String(error)}` });
   });
 };

@@ -23,6 +23,8 @@ import accounting.told
 import accounting.totals
 import nips.nip01
 import nips.pool.address
+import nips.pool.attestation
+import nips.pool.attestation_part
 import nips.pool.block
 import nips.pool.chain
 import nips.pool.job
@@ -46,9 +48,10 @@ from accounting.tally import Tally, unpack_tally
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 2
+FORM = 3
 CODEC = Codec(
     classes_of(
+        accounting.attendance,
         accounting.books,
         accounting.chains,
         accounting.drafts,
@@ -66,6 +69,8 @@ CODEC = Codec(
         accounting.totals,
         nips.nip01,
         nips.pool.address,
+        nips.pool.attestation,
+        nips.pool.attestation_part,
         nips.pool.block,
         nips.pool.chain,
         nips.pool.job,

@@ -195,7 +195,9 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
             else:
                 left_out = may_leave_out(lane, statement, block, held)
             # A lane that was only just opened wronged nobody.
-            if left_out or not lane.has_work(offer, end_ms):
+            # To a bonus all work counts, of whatever offer.
+            of = None if block is not None and block.pays_loyalty else offer
+            if left_out or not lane.has_work(of, end_ms):
                 continue
             late = first.created_at > statement.created_at
             code = Code.LATE_LANE if late else Code.STATEMENT_HEADS

@@ -64,6 +64,11 @@ class BlockSeen:
         """How its reward is split."""
         return self.terms.body.offers[self.offer].scheme
 
+    @property
+    def pays_loyalty(self) -> bool:
+        """Whether its statement has bonuses."""
+        return self.terms.body.offers[self.offer].loyalty is not None
+
 
 @dataclass(frozen=True, slots=True)
 class StatementSeen:

@@ -77,7 +77,7 @@ CODEC = Codec(
     )
 )
 # Counts up when the state, or what is made of events, changes otherwise than its classes show.
-FORM = 1
+FORM = 2
 _ID = re.compile(r"[0-9a-f]{64}")
 
 

@@ -1,11 +1,12 @@
 """What the accounting signs and when: statements, statuses, hourly summaries, announcements of archives."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from accounting import ownchain
+from accounting.attestation_book import Seen
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.fold import Fold
@@ -14,10 +15,12 @@ from accounting.maturity import due_statuses
 from accounting.ports import ChainView
 from accounting.rewards import NotYet, with_donations
 from accounting.schemes.donations import Pledge
+from accounting.schemes.loyalty import days_at
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody, build_archive
+from nips.pool.attestation_part import MAX_ATTESTATIONS, build_attestation_part
 from nips.pool.chain import Link
 from nips.pool.settings import Settings
 from nips.pool.settings_part import build_settings_part, fits_settings_part
@@ -62,6 +65,12 @@ class Desk(Protocol):
 
     async def settings_event(self, settings: str) -> VerifiedEvent | None:
         """Settings by id, as they were signed; None if no relay has them any more."""
+
+    def attestations(self, miners: Collection[str], days: range) -> list[Seen]:
+        """What these miners attested on those days (UTC, since 1970), as far as it was seen."""
+
+    def knows_attestations(self) -> bool:
+        """Whether what the relays have of them was read."""
 
     async def requested_archives(self) -> list[ArchiveBody]:
         """The archives that are to be announced."""
@@ -112,7 +121,9 @@ class Issuer:
             body = self._desk.fold.log.expected(block, self._desk.pubkey, second)
             if isinstance(body, NotYet):
                 return body.reason
-            await self._sign(body, block.block.id)
+            if block.pays_loyalty and not self._desk.knows_attestations():
+                return "the attestations are being read"
+            await self._sign(body, block)
         except (UnsupportedOffer, ValueError, InvalidPoolEvent) as error:
             return str(error)
         logger.info("split block %s: %d msat in %d rows", body.reward.block, body.reward.gross_msat, len(body.rows))
@@ -130,7 +141,7 @@ class Issuer:
             if self._desk.is_stated(body.reward_key):
                 waiting[body.reward_key] = "its statement is signed and not read yet"
                 continue
-            await self._sign(body, "")
+            await self._sign(body)
             signed = True
             logger.info("settled %s: %d msat in %d rows", body.reward_key, body.reward.gross_msat, len(body.rows))
         return signed
@@ -159,18 +170,32 @@ class Issuer:
         await self._desk.sign(build_settings_part(self._pool, link, event, second))
         return self._desk.fold.log.statements.has_settings(self._desk.pubkey, settings)
 
-    async def _sign(self, body: StatementBody, block_event: str) -> None:
+    async def _with_bonus(self, body: StatementBody, block: BlockSeen) -> StatementBody:
+        """A statement after its bonuses. The attestations that these go by are put into our chain."""
+        statements, days = self._desk.fold.log.statements, days_at(block.found_ms)
+        seen = {each.told.id: each for each in self._desk.attestations({row.miner for row in body.rows}, days)}
+        wanting = statements.wanting(body, block, self._desk.pubkey, [each.told for each in seen.values()])
+        for at in range(0, len(wanting), MAX_ATTESTATIONS):
+            events = [seen[told.id].event for told in wanting[at : at + MAX_ATTESTATIONS]]
+            link, second = self._desk.next_place()
+            await self._desk.sign(build_attestation_part(self._pool, link, events, second))
+        _, second = self._desk.next_place()
+        return self._desk.fold.log.statements.with_bonus(body, block, self._desk.pubkey, second)
+
+    async def _sign(self, body: StatementBody, block: BlockSeen | None = None) -> None:
         """Sign a statement, its parts before it. Who is stopped amid them leaves parts that no statement follows: they
         are void, and signed anew.
         """
         body = await self._donated(body)
+        if block is not None and block.pays_loyalty:
+            body = await self._with_bonus(body, block)
         parts = split_statement(body.rows, body.donations)
         count = len(parts) if len(parts) > 1 else 0
         for number, part in enumerate(parts if count else ()):
             link, second = self._desk.next_place()
             await self._desk.sign(build_statement_part(self._pool, link, number, part, second))
         link, second = self._desk.next_place()
-        unsigned = build_statement(self._pool, link, body, second, block_event, parts=count)
+        unsigned = build_statement(self._pool, link, body, second, "" if block is None else block.block.id, parts=count)
         await self._desk.sign(unsigned, block=body.reward_key)
 
     async def _statuses(self) -> None:

@@ -127,6 +127,7 @@ def use_of(judged: JudgedJob, lane: Lane, receipt: Receipt) -> tuple[JobUse, Cod
         easiest=target_from_bits(limits.easiest_bits),
         block=judged.block,
         price=price_of(judged),
+        by_worker=any(offer.loyalty is not None for offer in judged.terms.body.offers.values()),
     )
     return use, None, ""
 

@@ -27,11 +27,14 @@ class JobUse:
     easiest: int = 0
     block: int = 0
     price: Price | None = None
+    by_worker: bool = False
 
     @property
     def ref(self) -> JobRef | None:
         """The job as its shares name it."""
-        return None if self.job is None else JobRef(self.job.id, self.job.height, self.job.offer, self.price)
+        if self.job is None:
+            return None
+        return JobRef(self.job.id, self.job.height, self.job.offer, self.price, self.by_worker)
 
     @property
     def spec(self) -> JobSpec | None:

@@ -213,13 +213,13 @@ class Lane:
             return self.batches.shelved + bisect_right(hot, seq, key=lambda batch: batch.seq) - 1
         return bisect_right(self.batches, seq, key=lambda batch: batch.seq) - 1
 
-    def has_work(self, offer: str, end_ms: int) -> bool:
-        """Whether a good share of an offer stands in this lane at or before a time."""
+    def has_work(self, offer: str | None, end_ms: int) -> bool:
+        """Whether a good share of an offer (None: of any) stands in this lane at or before a time."""
         for position in range(len(self.batches)):
             tally = self.batches.tally(position)
             if tally.from_ms > end_ms:
                 break
-            if any(row.offer == offer and row.first_ms <= end_ms for row in tally.rows):
+            if any(offer in (None, row.offer) and row.first_ms <= end_ms for row in tally.rows):
                 return True
         return False
 

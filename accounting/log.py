@@ -37,6 +37,7 @@ from nips.nip57 import ZAP_RECEIPT
 from nips.pool import kinds
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.archive import parse_archive
+from nips.pool.attestation_part import AttestationPart, parse_attestation_part
 from nips.pool.block import parse_block
 from nips.pool.chain import Head, link_of
 from nips.pool.content import UnknownVersion, decode_content
@@ -49,7 +50,7 @@ from nips.pool.statement_rows import StatementPart, parse_statement_part, part_o
 from nips.pool.summary import parse_summary, parse_summary_part
 from nips.pool.terms import Terms, parse_terms
 
-AccountingEvent = Statement | StatementPart | SettingsPart | RewardStatus | Opaque
+AccountingEvent = Statement | StatementPart | SettingsPart | AttestationPart | RewardStatus | Opaque
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL})
 
@@ -310,6 +311,8 @@ class PoolLog:
         self.statements.parts.pop(chain.pubkey, None)
         if isinstance(event, SettingsPart):
             self.statements.add_settings(event)
+        if isinstance(event, AttestationPart):
+            self.statements.attendance.add(event)
         if isinstance(event, RewardStatus):
             if event.statement in self.books.rewards:
                 wrong = list(self.books.add_status(event))
@@ -381,6 +384,8 @@ def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:
             return parse_statement_part(event)
         if of == kinds.SETTINGS:
             return parse_settings_part(event)
+        if of == kinds.ATTESTATION:
+            return parse_attestation_part(event)
         if of != kinds.SUMMARY:
             raise InvalidPoolEvent(f"kind {of} has no parts")
     return Opaque(event.id, link_of(event), event.created_at)

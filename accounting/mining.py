@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from accounting.attendance import SHELF as HOURS
+from accounting.attendance import Hour, hour_key
 from accounting.chains import Chain
 from accounting.drafts import Draft, Fault, draft_batch
 from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked
@@ -10,6 +12,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
 from accounting.judging import JobUse, Place, Seen, hash_unhashed, judge_batch
 from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
+from accounting.schemes.loyalty import HOUR_MS
 from accounting.shares import CheckedShares, Solution
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.termsbook import TermsBook
@@ -81,6 +84,7 @@ class Mining:
         self.seen: dict[str, Seen] = {}
         self.batches = 0
         self._positions: Shelf[str] = shelves.open("positions")
+        self._hours: Shelf[Hour] = shelves.open(HOURS)
 
     def put(self, receipt: Receipt) -> None:
         """Take a receipt in; it waits for its turn in its lane."""
@@ -260,6 +264,8 @@ class Mining:
         session = batch.shares.session_of(place.number)
         batch.shares = batch.shares.without(place.number)
         lane.batches.update(position, batch)
+        for hour in range(batch.from_ms // HOUR_MS, batch.to_ms // HOUR_MS + 1):
+            self._hours.pop(hour_key(key, hour), None)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"
         self.report(finding(Code.SHARE_TWICE, text, batch.id, receipt.id))
         self.facts.append(ShareRevoked(batch.id, place.number, str(key), batch.seq, session))

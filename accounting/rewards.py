@@ -1,9 +1,11 @@
 """The statement a block must have: made from the log by the accounting, and made again by whoever checks it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from accounting.apportion import split
+from accounting.attendance import Attendance, reaches_ms, with_bonuses
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.findings import Code
@@ -12,7 +14,9 @@ from accounting.schemes import blocks, periods, pplns, solo
 from accounting.schemes.donations import Pledge, donate
 from accounting.schemes.held import NOTHING_HELD, Held
 from accounting.schemes.lots import rows_of
+from accounting.schemes.loyalty import REACH_MS
 from accounting.window import Counted, Selection, count_window, newest_first
+from nips.pool.attestation import Attestation
 from nips.pool.chain import Head
 from nips.pool.reward import BlockReward, PeriodReward
 from nips.pool.statement import Statement, StatementBody, Window
@@ -35,8 +39,6 @@ def check_offers(terms: TermsBody) -> None:
     for name, offer in terms.offers.items():
         if offer.scheme not in (*blocks.SCHEMES, *periods.SCHEMES):
             raise UnsupportedOffer(name, offer.scheme)
-        if offer.loyalty is not None:
-            raise UnsupportedOffer(name, f"{offer.scheme} with a loyalty bonus")
 
 
 def holds(scheme: str) -> bool:
@@ -59,7 +61,8 @@ def _count(lanes: Lanes, block: BlockSeen, cuts: Mapping[LaneKey, Batch], held: 
 
 def _selection(block: BlockSeen, held: Held) -> Selection:
     oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
-    return Selection(block.offer, block.found_ms, block.block.height, oldest, held)
+    by_worker = block.terms.body.offers[block.offer].loyalty is not None
+    return Selection(block.offer, block.found_ms, block.block.height, oldest, held, by_worker)
 
 
 def _reward(block: BlockSeen) -> BlockReward:
@@ -97,15 +100,48 @@ def expected_statement(lanes: Lanes, block: BlockSeen, held: Held = NOTHING_HELD
 
     Raises UnsupportedOffer.
     """
-    if block.terms.body.offers[block.offer].loyalty is not None:
-        raise UnsupportedOffer(block.offer, f"{block.scheme} with a loyalty bonus")
     behind = lanes.behind(block.found_ms)
     if behind is not None:
         return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {block.found_ms}")
     cuts = lanes.cuts(block.found_ms)
     body = _statement(block, _count(lanes, block, cuts, held), cuts)
-    heads = heads_of(cuts, block.found_ms, body.window.from_ms)
+    since = reaches_ms(block.terms.body.offers[block.offer], body.window.from_ms, block.found_ms)
+    heads = heads_of(cuts, block.found_ms, since)
     return replace(body, window=replace(body.window, heads=heads))
+
+
+class Bonus(NamedTuple):
+    """What bonuses go by: the lanes' hours, and the attestations in the chain of `signer`."""
+
+    attendance: Attendance
+    signer: str
+
+    def pay(
+        self, lanes: Lanes, cuts: Mapping[LaneKey, Batch], block: BlockSeen, counted: Counted, body: StatementBody
+    ) -> StatementBody:
+        """A statement after its bonuses; the same where the offer has none."""
+        offer = block.terms.body.offers[block.offer]
+        if offer.loyalty is None:
+            return body
+        worked = self.attendance.worked(lanes, cuts, block.found_ms)
+        standings = self.attendance.standings(offer.loyalty, worked, self.signer, block.found_ms)
+        return with_bonuses(body, offer, counted.workers, standings)
+
+    def wanting(
+        self, lanes: Lanes, body: StatementBody, block: BlockSeen, known: Iterable[Attestation]
+    ) -> list[Attestation]:
+        """Those of `known` that a statement to be made should rest on, and that are not in the log."""
+        rules, end_ms = block.terms.body.offers[block.offer].loyalty, block.found_ms
+        if rules is None:
+            return []
+        worked = self.attendance.worked(lanes, named_cuts(lanes, body), end_ms)
+        return self.attendance.wanting(rules, worked, self.signer, end_ms, known)
+
+
+def made_with_bonus(lanes: Lanes, block: BlockSeen, held: Held, body: StatementBody, bonus: Bonus) -> StatementBody:
+    """A statement to be signed, whose donations were moved, after its bonuses. Raises UnsupportedOffer."""
+    cuts = named_cuts(lanes, body)
+    return bonus.pay(lanes, cuts, block, _count(lanes, block, cuts, held), body)
 
 
 def period_statement(
@@ -169,7 +205,7 @@ def missing_heads(lanes: Lanes, statement: Statement) -> list[str]:
     return sorted(missing)
 
 
-def named_cuts(lanes: Lanes, statement: Statement) -> dict[LaneKey, Batch]:
+def named_cuts(lanes: Lanes, statement: StatementBody) -> dict[LaneKey, Batch]:
     """The cuts a statement names, as far as the lanes hold them."""
     cuts = {}
     for name, head in statement.window.heads.items():
@@ -184,9 +220,10 @@ def may_leave_out(lane: Lane, statement: Statement, block: BlockSeen, held: Held
     """Whether a statement need not name a lane: it ended before the window, and nothing of it would have counted. That
     the told window begins later proves nothing unless it is full: leaving a lane out moves it.
     """
-    if not lane.ended or lane.past(block.found_ms) is not None or lane.watermark_ms >= statement.window.from_ms:
-        return False
     offer = block.terms.body.offers[block.offer]
+    since = reaches_ms(offer, statement.window.from_ms, block.found_ms)
+    if not lane.ended or lane.past(block.found_ms) is not None or lane.watermark_ms >= since:
+        return False
     if offer.scheme not in ("pplns", "prop"):
         return True
     if offer.scheme == "pplns" and statement.window.work >= pplns.window_work(offer, block.job.nbits):
@@ -237,6 +274,7 @@ def compare_statement(
     block: BlockSeen,
     held: Held = NOTHING_HELD,
     pledges: Mapping[str, Pledge] = NO_PLEDGES,
+    bonus: Bonus | None = None,
 ) -> list[tuple[Code, str]] | None:
     """What differs between a statement and what the log gives, field by field; None if that can't be told, since work
     that it might count is missing. What lacks before a full window, beyond its greatest age, or where statements before
@@ -244,14 +282,17 @@ def compare_statement(
 
     Raises UnsupportedOffer.
     """
-    if block.terms.body.offers[block.offer].loyalty is not None:
-        raise UnsupportedOffer(block.offer, f"{block.scheme} with a loyalty bonus")
     cuts = named_cuts(lanes, statement)
     counted = _count(lanes, block, cuts, held)
-    oldest = blocks.oldest_ms(block.terms.body.offers[block.offer], block.found_ms)
+    offer = block.terms.body.offers[block.offer]
+    oldest = blocks.oldest_ms(offer, block.found_ms)
     if _whole_from(lanes, cuts, held) > (counted.from_ms if counted.full else oldest):
         return None
+    # What one statement held another's bonus looks at all the same.
+    if offer.loyalty is not None and _whole_from(lanes, cuts, NOTHING_HELD) > block.found_ms - REACH_MS:
+        return None
     body = with_donations(_statement(block, counted, cuts), block.terms.body.donate_to, pledges)
+    body = body if bonus is None else bonus.pay(lanes, cuts, block, counted, body)
     return [*compare_reward(statement, block), *_differences(lanes, statement, cuts, body)]
 
 
@@ -273,14 +314,16 @@ def _differences(
 
 
 def _split_difference(statement: Statement, body: StatementBody) -> str:
-    told = {row.miner: (row.work, row.msat) for row in statement.rows}
-    found = {row.miner: (row.work, row.msat) for row in body.rows}
+    told = {row.miner: (row.work, row.msat, row.bonus_msat) for row in statement.rows}
+    found = {row.miner: (row.work, row.msat, row.bonus_msat) for row in body.rows}
     wrong = sorted(miner for miner in {*told, *found} if told.get(miner) != found.get(miner))
     if not wrong and statement.donations != body.donations:
         return "the donations are not what the miners' settings in the log give"
     if not wrong:
         return f"the fee is told as {statement.fee_msat} msat, the split leaves {body.fee_msat}"
     miner = wrong[0]
-    (told_work, told_msat), (work, msat) = told.get(miner, (0, 0)), found.get(miner, (0, 0))
+    (told_work, told_msat, told_bonus), (work, msat, bonus) = told.get(miner, (0, 0, 0)), found.get(miner, (0, 0, 0))
     text = f"{miner} is given {told_msat} msat for {told_work}, the shares give {msat} for {work}"
+    if told_bonus != bonus:
+        text += f"; {told_bonus} msat of it are called a bonus, {bonus} are one"
     return text if len(wrong) == 1 else f"{text}; {len(wrong) - 1} more rows differ"

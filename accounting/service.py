@@ -9,7 +9,7 @@ import functools
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,14 @@ from accounting.adapters.intake import RETRY_S, Intake
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
 from accounting.adapters.postgres_database import PostgresPlace
 from accounting.adapters.store import AccountingStore, StoredView, StorePlace, open_store
+from accounting.attestation_book import AttestationBook, Seen
 from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
 from accounting.log import EVIDENCE
 from accounting.ports import ChainView, EventFeed, Held
 from accounting.rewards import check_offers
+from accounting.schemes.loyalty import REACH_MS
 from accounting.settings_book import MinersSettings, NoSettings
 from accounting.signing import OwnChain
 from accounting.views import Views
@@ -120,6 +122,7 @@ class Accounting:
         self._store_place: StorePlace = database or store_path
         self._config = config or AccountingConfig()
         self.own = OwnChain(signer, pool)
+        self.attestations = AttestationBook(pool, self.knows)
         self._retry_ms = 0
         self._issuer: Issuer | None = None
         self._whole: list[str] = []
@@ -223,6 +226,7 @@ class Accounting:
                 task_status.started()
                 tasks.start_soon(intake.follow, functools.partial(_held, store))
                 tasks.start_soon(intake.seek_receipts, self._due_receipts)
+                tasks.start_soon(intake.follow_attestations, self._attested_since, self._attested)
                 tasks.start_soon(self._work, store, intake)
                 tasks.start_soon(self._publish_chain, store)
                 tasks.start_soon(self._publish_views, store)
@@ -231,6 +235,21 @@ class Accounting:
         if self._keeping or not self._all_stored:
             return []
         return self.fold.wanted.due(self.clock.now_ms())
+
+    def _attested_since(self) -> int | None:
+        """From when on attestations are wanted (Unix s); None if no statement of ours is to have bonuses."""
+        loyal = any(
+            offer.loyalty is not None
+            for terms in self.fold.log.terms_by_id.values()
+            for offer in terms.body.offers.values()
+        )
+        return (self.clock.now_ms() - REACH_MS) // 1000 if loyal and self.refusal() is None else None
+
+    def _attested(self, event: VerifiedEvent | None) -> None:
+        if event is None:
+            self.attestations.is_whole = True
+        else:
+            self.attestations.take(event, self.clock.now_ms())
 
     async def _keep(self, store: AccountingStore) -> None:
         """Keep the fold as it stands, so that a start goes on from here. Between two steps only."""
@@ -495,6 +514,13 @@ class _Desk:
 
     async def settings_event(self, settings: str) -> VerifiedEvent | None:
         return await self._accounting.find(settings, SETTINGS)
+
+    def attestations(self, miners: Collection[str], days: range) -> list[Seen]:
+        self._accounting.attestations.forget(days.start)
+        return self._accounting.attestations.of(miners, days)
+
+    def knows_attestations(self) -> bool:
+        return self._accounting.attestations.is_whole
 
     async def requested_archives(self) -> list[ArchiveBody]:
         return await self._store.archives()

@@ -23,12 +23,15 @@ class Session(NamedTuple):
 
 
 class JobRef(NamedTuple):
-    """Which work: the 4211's id, its height and offer; its price if the offer pays by share."""
+    """Which work: the 4211's id, its height and offer; its price if the offer pays by share. `by_worker`: its terms pay
+    loyalty, so that its work is summed by worker too.
+    """
 
     id: str
     height: int
     offer: str
     price: Price | None = None
+    by_worker: bool = False
 
 
 class GoodShare(NamedTuple):

@@ -13,6 +13,8 @@ FAN = 4
 MAX_LEVEL = 3
 # Miners of one offer in a span: where each batch has miners of its own, adding up saves nothing and takes memory.
 MAX_MINERS = 2048
+# Workers of one offer whose terms pay loyalty, for the same reason.
+MAX_WORKERS = 2048
 
 
 def _sums(columns: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:
@@ -38,8 +40,21 @@ def span_of(tallies: Sequence[Tally]) -> Tally | None:
             return None
         height, first_ms = max(row.height for row in mine), min(row.first_ms for row in mine)
         values = _sums(row.values for row in mine)
-        rows.append(TallyRow(offer, height, first_ms, sum(row.work for row in mine), by_miner, values))
+        work = sum(row.work for row in mine)
+        rows.append(TallyRow(offer, height, first_ms, work, by_miner, values, _workers(mine)))
     return Tally(tallies[0].from_ms, tallies[-1].to_ms, tuple(rows))
+
+
+def _workers(rows: Sequence[TallyRow]) -> tuple[tuple[str, str, int], ...]:
+    """The parts of workers; none if a row lacks them or there would be too many: what is wanted by worker is then
+    counted without the span.
+    """
+    if not all(row.by_worker for row in rows):
+        return ()
+    sums: dict[tuple[str, str], int] = {}
+    for miner, worker, part in (each for row in rows for each in row.by_worker):
+        sums[miner, worker] = sums.get((miner, worker), 0) + part
+    return tuple((*worker, part) for worker, part in sums.items()) if len(sums) <= MAX_WORKERS else ()
 
 
 class Spans:

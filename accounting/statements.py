@@ -3,9 +3,10 @@
 A statement waits for all that it names, so that the verdict is the same in whatever order the log is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from accounting.attendance import Attendance
 from accounting.books import CLOCKS_APART_S
 from accounting.chains import Chain
 from accounting.earlier import Earlier, line_of
@@ -15,6 +16,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import LaneKey, Lanes
 from accounting.mining import Mining
 from accounting.rewards import (
+    Bonus,
     NotYet,
     compare_period,
     compare_reward,
@@ -22,6 +24,7 @@ from accounting.rewards import (
     expected_period,
     expected_statement,
     holds,
+    made_with_bonus,
     missing_heads,
 )
 from accounting.schemes.donations import Pledge
@@ -30,6 +33,7 @@ from accounting.shelves import Shelf, Shelves
 from accounting.termsbook import TermsBook
 from accounting.window import oldest_unheld
 from nips.errors import InvalidPoolEvent
+from nips.pool.attestation import Attestation
 from nips.pool.reward import BlockReward, PeriodReward
 from nips.pool.settings_part import SettingsPart
 from nips.pool.statement import RewardStatus, Statement, StatementBody, whole_statement
@@ -52,6 +56,7 @@ class Statements:
         self.terms = terms
         self.mining = mining
         self.earlier = Earlier(shelves)
+        self.attendance = Attendance(shelves)
         self.parts: dict[str, list[StatementPart]] = {}
         # By `<signer>/<settings>`: what settings in a key's chain give away.
         self._pledged: Shelf[Pledged] = shelves.open("pledged")
@@ -67,11 +72,24 @@ class Statements:
 
     def expected(self, block: BlockSeen, signer: str, second: int) -> StatementBody | NotYet:
         """The statement of a block's reward that this key should sign now, dated so. Raises UnsupportedOffer."""
-        held = NOTHING_HELD
-        if holds(block.scheme):
-            closed = self.terms.closed_keys(signer, second)
-            held = self.earlier.held(f"{BlockReward.type} {block.offer}", block.found_ms, signer, closed)
-        return expected_statement(self.lanes, block, held)
+        return expected_statement(self.lanes, block, self._held(block, signer, second))
+
+    def wanting(
+        self, body: StatementBody, block: BlockSeen, signer: str, known: Iterable[Attestation]
+    ) -> list[Attestation]:
+        """The attestations that must be put into a key's chain before its statement, of those `known`."""
+        return Bonus(self.attendance, signer).wanting(self.lanes, body, block, known)
+
+    def with_bonus(self, body: StatementBody, block: BlockSeen, signer: str, second: int) -> StatementBody:
+        """What `expected` gave, its donations moved, after the bonuses out of its fee. Raises UnsupportedOffer."""
+        held = self._held(block, signer, second)
+        return made_with_bonus(self.lanes, block, held, body, Bonus(self.attendance, signer))
+
+    def _held(self, block: BlockSeen, signer: str, second: int) -> Held:
+        if not holds(block.scheme):
+            return NOTHING_HELD
+        closed = self.terms.closed_keys(signer, second)
+        return self.earlier.held(f"{BlockReward.type} {block.offer}", block.found_ms, signer, closed)
 
     def due_periods(self, signer: str, second: int) -> Iterator[StatementBody | NotYet]:
         """The statements of periods that this key should sign now, dated so, one an offer; or why to wait."""
@@ -230,7 +248,8 @@ class Statements:
         found += self._judge_place(statement, block.block.id)
         missing = missing_heads(self.lanes, statement)
         try:
-            wrong = None if missing else compare_statement(self.lanes, statement, block, held, self._pledges(statement))
+            pledges, bonus = self._pledges(statement), Bonus(self.attendance, statement.signer)
+            wrong = None if missing else compare_statement(self.lanes, statement, block, held, pledges, bonus)
         except UnsupportedOffer as error:
             wrong = list(compare_reward(statement, block))
             found.append(finding(Code.STATEMENT_SCHEME, str(error), statement.id))

@@ -1,6 +1,7 @@
 """What a batch counts in a window that holds all of it: sums by offer, height and miner, without its single shares."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ from accounting.shares import CheckedShares
 
 class TallyRow(NamedTuple):
     """The work of one offer's shares for one height: t of the first (Unix ms), the sum, each miner's part; where the
-    offer pays by share, what each miner's are worth (accounting.schemes.lots).
+    offer pays by share, what each miner's are worth (accounting.schemes.lots); where the terms pay loyalty, each
+    (miner, worker)'s part.
     """
 
     offer: str
@@ -21,6 +23,7 @@ class TallyRow(NamedTuple):
     work: int
     by_miner: tuple[tuple[str, int], ...]
     values: tuple[tuple[str, int], ...] = ()
+    by_worker: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,22 @@ class Tally:
     def pack(self) -> bytes:
         """The tally as MessagePack, work as text since it may pass 2^63."""
         rows = [
-            (row.offer, row.height, row.first_ms, str(row.work), _texts(row.by_miner), _texts(row.values))
+            (
+                row.offer,
+                row.height,
+                row.first_ms,
+                str(row.work),
+                _texts(row.by_miner),
+                _texts(row.values),
+                [(miner, worker, str(work)) for miner, worker, work in row.by_worker],
+            )
             for row in self.rows
         ]
         return msgspec.msgpack.encode((self.from_ms, self.to_ms, rows))
 
 
 _Parts = list[tuple[str, str]]
-_Packed = tuple[int, int, list[tuple[str, int, int, str, _Parts, _Parts]]]
+_Packed = tuple[int, int, list[tuple[str, int, int, str, _Parts, _Parts, list[tuple[str, str, str]]]]]
 _DECODER = msgspec.msgpack.Decoder(_Packed)
 
 
@@ -60,8 +71,16 @@ def unpack_tally(data: bytes) -> Tally:
         from_ms,
         to_ms,
         tuple(
-            TallyRow(offer, height, first_ms, int(work), _numbers(by_miner), _numbers(values))
-            for offer, height, first_ms, work, by_miner, values in rows
+            TallyRow(
+                offer,
+                height,
+                first_ms,
+                int(work),
+                _numbers(by_miner),
+                _numbers(values),
+                tuple((miner, worker, int(part)) for miner, worker, part in by_worker),
+            )
+            for offer, height, first_ms, work, by_miner, values, by_worker in rows
         ),
     )
 
@@ -84,8 +103,18 @@ def tally_of(from_ms: int, to_ms: int, shares: CheckedShares) -> Tally:
             by_miner[who.miner] = by_miner.get(who.miner, 0) + who.work * count
         if by_miner:
             parts, values = tuple(sorted(by_miner.items())), _values(shares, offer, height)
-            rows.append(TallyRow(offer, height, first, sum(by_miner.values()), parts, values))
+            workers = _by_worker(shares, sessions) if any(job.by_worker for job in shares.jobs) else ()
+            rows.append(TallyRow(offer, height, first, sum(by_miner.values()), parts, values, workers))
     return Tally(from_ms, to_ms, tuple(rows))
+
+
+def _by_worker(shares: CheckedShares, sessions: Mapping[int, int]) -> tuple[tuple[str, str, int], ...]:
+    """Each worker's part; `sessions`: how many shares each session has."""
+    works: dict[tuple[str, str], int] = {}
+    for session, count in sessions.items():
+        who = shares.sessions[session]
+        works[who.miner, who.worker] = works.get((who.miner, who.worker), 0) + who.work * count
+    return tuple((miner, worker, work) for (miner, worker), work in sorted(works.items()))
 
 
 def _values(shares: CheckedShares, offer: str, height: int) -> tuple[tuple[str, int], ...]:

@@ -12,14 +12,15 @@ from typing import NamedTuple
 from accounting.lanes import Batch, Lane, LaneKey
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
 from accounting.schemes.lots import value
+from accounting.schemes.loyalty import Worker
 from accounting.spans import FAN
 from accounting.tally import Tally
 from accounting.torn import narrow, tear
 
 
 class Placed(NamedTuple):
-    """A share where it stands: (t, edge, lane, seq, number) is the order of S; then whose it is, and what it is worth
-    where its offer pays by share.
+    """A share where it stands: (t, edge, lane, seq, number) is the order of S; then whose it is, what it is worth where
+    its offer pays by share, and by which worker.
     """
 
     t: int
@@ -30,12 +31,13 @@ class Placed(NamedTuple):
     miner: str
     work: int
     value: int = 0
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which shares S holds: the offer's, with t <= end_ms, job height <= height (None: any), and t >= oldest_ms (0:
-    any), less what earlier statements held.
+    any), less what earlier statements held. `by_worker`: the work is wanted by worker too.
     """
 
     offer: str
@@ -43,6 +45,7 @@ class Selection:
     height: int | None
     oldest_ms: int = 0
     held: Held = NOTHING_HELD
+    by_worker: bool = False
 
     def fits(self, offer: str, height: int) -> bool:
         """Whether work of that offer and height is meant."""
@@ -56,18 +59,24 @@ class Selection:
 @dataclass(slots=True)
 class Counted:
     """What a window counts. `from_ms`: t of its oldest share; `work` by miner; `full`: older work would not count.
-    `values` by miner, where all of S counts and the offer pays by share.
+    `values` by miner, where all of S counts and the offer pays by share; `workers`: the work by (miner, worker), where
+    it is wanted.
     """
 
     from_ms: int
     work: dict[str, int] = field(default_factory=dict)
     full: bool = False
     values: dict[str, int] = field(default_factory=dict)
+    workers: dict[Worker, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """All work in the window."""
         return sum(self.work.values())
+
+    def add(self, worker: Worker, work: int) -> None:
+        """Work of a worker counts."""
+        self.workers[worker] = self.workers.get(worker, 0) + work
 
 
 def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Placed]:
@@ -88,7 +97,8 @@ def _placed(key: LaneKey, batch: Batch, row: int) -> Placed:
     who = shares.sessions[shares.session[row]]
     price = shares.jobs[shares.job[row]].price
     worth = 0 if price is None else value(who.work, price)
-    return Placed(shares.t[row], key.edge, key.number, batch.seq, shares.index[row], who.miner, who.work, worth)
+    place = (shares.t[row], key.edge, key.number, batch.seq, shares.index[row])
+    return Placed(*place, who.miner, who.work, worth, who.worker)
 
 
 def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
@@ -125,7 +135,7 @@ def oldest_unheld(lane: Lane, offer: str, bound: Bound | None, start: int = 0) -
     return None, len(lane.batches)
 
 
-def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
+def count_newest(shares: Iterable[Placed], limit: int, end_ms: int, *, by_worker: bool = False) -> Counted:
     """The newest shares until their work is `limit`; the one that crosses the edge counts in part."""
     counted = Counted(end_ms)
     rest = limit
@@ -135,6 +145,8 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
         part = min(share.work, rest)
         rest -= part
         counted.work[share.miner] = counted.work.get(share.miner, 0) + part
+        if by_worker:
+            counted.add(Worker(share.miner, share.worker), part)
         counted.from_ms = share.t
     counted.full = rest <= 0
     return counted
@@ -142,7 +154,7 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int) -> Counted:
 
 class _Part(NamedTuple):
     """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is. Or,
-    with a `level`, that of the span it is the last of.
+    with a `level`, that of the span it is the last of. Each worker's part if it is wanted.
     """
 
     from_ms: int
@@ -154,6 +166,7 @@ class _Part(NamedTuple):
     lane: Lane
     position: int
     level: int = 0
+    by_worker: Iterable[tuple[str, str, int]] = ()
 
 
 def _whole(tally: Tally, lane: Lane, position: int, wanted: Selection, level: int = 0) -> _Part | None:
@@ -165,12 +178,17 @@ def _whole(tally: Tally, lane: Lane, position: int, wanted: Selection, level: in
     if len(rows) > 1:
         by_miner = [pair for row in rows for pair in row.by_miner]
     values = [pair for row in rows for pair in row.values]
+    workers = [each for row in rows for each in row.by_worker] if wanted.by_worker else []
     first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
-    return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position, level)
+    return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position, level, workers)
 
 
 def _is_within(tally: Tally, bound: Bound | None, wanted: Selection) -> bool:
-    """Whether S has all work of a tally's window, or none of it, as far as times and what was held decide."""
+    """Whether S has all work of a tally's window, or none of it, as far as times and what was held decide, and the
+    tally has it by worker if that is wanted: not if it was mined under terms without loyalty.
+    """
+    if wanted.by_worker and not all(row.by_worker for row in tally.rows if row.offer == wanted.offer):
+        return False
     unheld = bound is None or tally.from_ms > bound.end_ms
     return unheld and tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms
 
@@ -187,7 +205,8 @@ def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
     by = [(share.miner, share.work) for share in shares]
     values = [(share.miner, share.value) for share in shares if share.value]
     work = sum(part for _, part in by)
-    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, work, by, values, lane, position)
+    workers = [(share.miner, share.worker, share.work) for share in shares] if wanted.by_worker else []
+    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, work, by, values, lane, position, 0, workers)
 
 
 def _span(lane: Lane, position: int, bound: Bound | None, wanted: Selection) -> tuple[int, Tally] | None:
@@ -298,6 +317,8 @@ def count_window(
         counted.from_ms = min(counted.from_ms, part.first_ms)
         for miner, work in part.by_miner:
             sums[miner] = known(miner, 0) + work
+        for miner, name, work in part.by_worker:
+            counted.add(Worker(miner, name), work)
     if limit is None:
         for miner, worth in (pair for part in parts for pair in part.values):
             counted.values[miner] = counted.values.get(miner, 0) + worth
@@ -325,6 +346,8 @@ def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Se
         for who, work, first_ms in each.counted():
             counted.from_ms = min(counted.from_ms, first_ms)
             counted.work[who.miner] = counted.work.get(who.miner, 0) + work
+            if wanted.by_worker:
+                counted.add(Worker(who.miner, who.worker), work)
     columns = [
         [
             _placed(key, batch, row)
@@ -334,12 +357,14 @@ def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Se
         for (key, batch), each in zip(places, torn, strict=True)
         if each.start < each.end
     ]
-    rest = count_newest(merge(*columns, reverse=True), rest_limit, wanted.end_ms)
+    rest = count_newest(merge(*columns, reverse=True), rest_limit, wanted.end_ms, by_worker=wanted.by_worker)
     counted.full = rest.full
     if rest.work:
         counted.from_ms = min(counted.from_ms, rest.from_ms)
     for miner, work in rest.work.items():
         counted.work[miner] = counted.work.get(miner, 0) + work
+    for worker, work in rest.workers.items():
+        counted.add(worker, work)
 
 
 def _edge_ms(parts: Sequence[_Part], limit: int) -> int:

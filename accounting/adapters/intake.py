@@ -10,7 +10,7 @@ from accounting.ports import EventFeed, Held
 from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool.address import PoolAddress
-from nips.pool.kinds import LEDGER_KINDS
+from nips.pool.kinds import ATTESTATION, LEDGER_KINDS
 
 # Deliveries read ahead of the fold: more would only wait in memory instead of at the relay.
 QUEUE = 1000
@@ -19,6 +19,7 @@ STEP_BYTES = 64 * 1024
 STEP_EVENTS = 200
 # The feed knows by it what we have stored.
 NAME = "accounting"
+ATTESTATIONS = "attestations"
 # After a failure of disk or relays.
 RETRY_S = 2.0
 
@@ -79,6 +80,25 @@ class Intake:
                     await self._send.send(Found(event))
             except Exception as error:  # they are asked for again, and nothing hangs on them but a payout's grade
                 self._trouble(f"zap receipts could not be asked for: {error!r}")
+
+    async def follow_attestations(
+        self, since: Callable[[], int | None], take: Callable[[VerifiedEvent | None], None]
+    ) -> None:
+        """Read what miners attest, until cancelled. `since` (Unix s): from when on, None as long as it is not wanted;
+        `take` is given None when all that was stored came, or none can be asked.
+        """
+        while True:
+            first = since()
+            if first is not None:
+                asked = make_filter(kinds=[ATTESTATION], tags={"a": [str(self._pool)]}, since=first)
+                try:
+                    async with self._feed.subscribe([asked], name=ATTESTATIONS) as deliveries:
+                        async for item in deliveries:
+                            take(getattr(item, "event", None))
+                except Exception as error:  # relays come and go: what was seen counts meanwhile
+                    self._trouble(f"attestations can't be followed just now: {error!r}")
+                take(None)
+            await anyio.sleep(RETRY_S)
 
     async def next_items(self) -> list[object]:
         """The deliveries of the next step; none if none came within `tick_s`."""

@@ -2,8 +2,8 @@
 
 A part B of the fee is shared by weights sum of work_w * (M_w - 1) over a miner's workers, M_w = min(H_w * U * A, 3):
 
-    U  uptime: 1 up to 2, by the hours of the last 30 days with a good share
-    A  attestations: 1 up to 1.5, by the days of the last 30 with one (4222) that the measured hashrate bears out
+    U  uptime: 1 up to 2, by the hours begun in the last 30 days with a good share
+    A  attestations: 1 up to 1.5, by the last 30 days that are over with one (4222) that the measured hashrate bears out
     H  hardware: 1 up to 1.5, the factor of the model in the terms' table if the worker's hashrate is that model's
 
 Invariants: bonuses and what stays of the fee are the fee, to the msat; never a msat comes out of another's row; a miner
@@ -11,7 +11,7 @@ without work, or with M = 1, gets none; nobody eligible leaves the fee as it was
 never earn less; an npub split into two earns nothing more, since each part has at most its hours and days.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from nips.pool.terms import MAX_HARDWARE_MILLI, MILLI, PPM, Loyalty
@@ -20,6 +20,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 # What is older is forgotten: a bonus is for staying, not for having been there.
 SPAN_MS = 30 * DAY_MS
+# So far back begins the first of the last 30 days that are over, at most: nothing before is looked at.
+REACH_MS = SPAN_MS + DAY_MS
+DAY_S = DAY_MS // 1000
 MAX_UPTIME_MILLI = 2 * MILLI
 MAX_ATTESTED_MILLI = 3 * MILLI // 2
 # M is a product of three thousandths.
@@ -43,14 +46,14 @@ class Standing(NamedTuple):
     days: int = 0
 
 
-def hours_of(times: Iterable[int], end_ms: int) -> int:
-    """How many hours (of UTC) of the last 30 days hold a good share; `times` in Unix ms."""
-    return len({t // HOUR_MS for t in times if end_ms - SPAN_MS < t <= end_ms})
+def hours_at(end_ms: int) -> range:
+    """The hours (of UTC, since 1970) that count for a reward at that time: those begun in the 30 days before it."""
+    return range((end_ms - SPAN_MS) // HOUR_MS + 1, end_ms // HOUR_MS + 1)
 
 
-def days_of(times: Iterable[int], end_ms: int) -> int:
-    """How many days (of UTC) of the last 30 hold an attestation; `times` of those borne out, in Unix ms."""
-    return len({t // DAY_MS for t in times if end_ms - SPAN_MS < t <= end_ms})
+def days_at(end_ms: int) -> range:
+    """The days (of UTC, since 1970) that count for a reward at that time: the last 30 that are over."""
+    return range(end_ms // DAY_MS - SPAN_MS // DAY_MS, end_ms // DAY_MS)
 
 
 def bears_out(measured: int, nominal: int) -> bool:

@@ -13,7 +13,7 @@ from nips.pool.chain import Link, link_of
 from nips.pool.content import decode_content, encode_content, parse_id, parse_work, read_int, read_list, require_kind
 from nips.pool.kinds import STATEMENT, STATEMENT_PART
 
-# What one event holds: 44 KB, where relays take 64 KB. A row that gives a donation counts for two.
+# What one event holds: 50 KB with bonuses, where relays take 64 KB. A row that gives a donation counts for two.
 MAX_ROWS = 400
 GIVING_ROW = 2
 # Four million miners.
@@ -22,11 +22,16 @@ MAX_PARTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A miner's part: credited work that counts, and millisatoshi."""
+    """A miner's part: credited work that counts, and millisatoshi; `bonus_msat` of these come out of the fee."""
 
     miner: str
     work: int
     msat: int
+    bonus_msat: int = 0
+
+    def to_json(self) -> list[str | int]:
+        """`[work, msat]`, and the bonus where there is one."""
+        return [str(self.work), self.msat, *([self.bonus_msat] if self.bonus_msat else [])]
 
 
 class Donation(NamedTuple):
@@ -46,7 +51,7 @@ class RowsPart:
 
     def to_json(self) -> dict[str, Any]:
         """The content's fields; donations only if there are any."""
-        fields: dict[str, Any] = {"rows": [[str(row.work), row.msat] for row in self.rows]}
+        fields: dict[str, Any] = {"rows": [row.to_json() for row in self.rows]}
         if self.donations:
             fields["donations"] = [list(donation) for donation in self.donations]
         return fields
@@ -117,9 +122,12 @@ def parse_rows(event: VerifiedEvent, fields: dict[str, Any]) -> RowsPart:
         raise InvalidPoolEvent("a statement has a row for each miner")
     rows = []
     for miner, value in zip(miners, values, strict=True):
-        if type(value) is not list or len(value) != 2:
-            raise InvalidPoolEvent("a row is [work, msat]")
-        rows.append(Row(miner, parse_work(value[0], "a row's work"), read_int({"msat": value[1]}, "msat")))
+        if type(value) is not list or len(value) not in (2, 3):
+            raise InvalidPoolEvent("a row is [work, msat], or [work, msat, bonus]")
+        told = dict(zip(("work", "msat", "bonus"), value, strict=False))
+        msat = read_int(told, "msat")
+        bonus = read_int(told, "bonus", 1, msat) if "bonus" in told else 0
+        rows.append(Row(miner, parse_work(value[0], "a row's work"), msat, bonus))
     donations = tuple(_donations(read_list(fields, "donations"), len(rows))) if "donations" in fields else ()
     if len(rows) + len(donations) * (GIVING_ROW - 1) > MAX_ROWS:
         raise InvalidPoolEvent(f"an event holds {MAX_ROWS} rows at most, where one that gives counts for {GIVING_ROW}")

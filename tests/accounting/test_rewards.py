@@ -12,7 +12,7 @@ from accounting.log import PoolLog
 from accounting.rewards import check_offers, compare_statement, expected_statement, missing_heads
 from nips.pool.chain import Head
 from nips.pool.statement import parse_statement
-from nips.pool.terms import Loyalty, Offer
+from nips.pool.terms import Offer
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +89,3 @@ def test_a_statement_of_such_a_scheme_is_not_checked(story: Any, folded: PoolLog
     unknown = replace(seen.terms, body=replace(seen.terms.body, offers={"main": Offer(scheme="ehash")}))
     with pytest.raises(UnsupportedOffer):
         expected_statement(folded.lanes, replace(seen, terms=unknown))
-
-
-def test_a_bonus_that_is_not_computed_is_not_passed_over(story: Any, folded: PoolLog) -> None:
-    """Neither signed nor taken for right."""
-    seen, bonus = block(folded, story, 0), Offer(loyalty=Loyalty(100_000))
-    with pytest.raises(UnsupportedOffer, match="loyalty"):
-        check_offers(replace(story.bodies["terms 0"], offers={"main": bonus}))
-    loyal = replace(seen, terms=replace(seen.terms, body=replace(seen.terms.body, offers={"main": bonus})))
-    with pytest.raises(UnsupportedOffer, match="loyalty"):
-        expected_statement(folded.lanes, loyal)
-    with pytest.raises(UnsupportedOffer, match="loyalty"):
-        compare_statement(folded.lanes, parse_statement(story.events["statement 0"]), loyal)

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import accounting.lanes
+import accounting.spans
 import accounting.torn
 from accounting.apportion import split
 from accounting.chains import Chain
 from accounting.lanes import Batch, Lane, LaneKey, Lanes
 from accounting.schemes import pplns
 from accounting.schemes.held import Bound, Held
+from accounting.schemes.loyalty import Worker
 from accounting.shares import CheckedShares, JobRef, Session
 from accounting.window import Placed, Selection, count_newest, count_window, newest_first
 from nips.pool.terms import Offer
@@ -126,8 +129,10 @@ BATCHES = st.lists(
 )
 
 
-def touching(columns: list[Any]) -> Lanes:
-    """Lanes whose windows of 10 ms touch; rows are (ms within, miner, work, offer, height)."""
+def touching(columns: list[Any], loyal: frozenset[int] = frozenset()) -> Lanes:
+    """Lanes whose windows of 10 ms touch; rows are (ms within, miner, work, offer, height), and a worker. `loyal`: the
+    heights whose terms pay loyalty.
+    """
     lanes = Lanes()
     for number, batches in enumerate(columns):
         key = LaneKey("e", number)
@@ -139,8 +144,8 @@ def touching(columns: list[Any]) -> Lanes:
                 index=array("I", range(len(mine))),
                 session=array("H", range(len(mine))),
                 job=array("B", range(len(mine))),
-                sessions=tuple(Session(row[1], "", row[2]) for row in mine),
-                jobs=tuple(JobRef("", row[4], row[3]) for row in mine),
+                sessions=tuple(Session(row[1], "".join(row[5:]), row[2]) for row in mine),
+                jobs=tuple(JobRef("", row[4], row[3], None, row[4] in loyal) for row in mine),
             )
             start = 100 + 10 * seq
             lane.add(Batch(seq, f"{key}/{seq}", start, start + 10, 1, shares), follows=True)
@@ -196,6 +201,53 @@ def test_span_by_span_is_share_by_share(data: st.DataObject, limit: int, end_ms:
         assert count_window(lanes, cuts, wanted, limit) == slow
         everything = count_window(lanes, cuts, wanted, None)
         assert everything.work == count_newest(newest_first(lanes, cuts, wanted), 1 << 64, end_ms).work
+
+
+WORKED = st.tuples(
+    st.integers(0, 9),
+    st.sampled_from("ab"),
+    st.integers(1, 5),
+    st.sampled_from(["main", "main", "x"]),
+    st.integers(1, 3),
+    st.sampled_from(["", "rig"]),
+)
+
+
+@pytest.mark.usefixtures("soon_put_away")
+@pytest.mark.parametrize("most", [2, 2048])
+@given(data=st.data(), limit=st.integers(0, 400), end_ms=st.integers(95, 500), height=st.integers(1, 3))
+def test_workers_are_counted_as_share_by_share(
+    most: int, data: st.DataObject, limit: int, end_ms: int, height: int
+) -> None:
+    """Through spans, split ones and torn batches, whether a tally has its workers or was mined without loyalty."""
+    batches = st.lists(st.lists(WORKED, max_size=3), min_size=1, max_size=40)
+    loyal = data.draw(st.sampled_from([frozenset({1, 2, 3}), frozenset({2, 3}), frozenset[int]()]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounting.spans, "MAX_WORKERS", most)
+        lanes = touching(data.draw(st.lists(batches, min_size=1, max_size=3)), loyal)
+    cuts = {key: lane.batches[-1] for key, lane in lanes.items()}
+    held = Held({"e/0": Bound(data.draw(st.integers(0, 40)), data.draw(st.integers(95, 500)))})
+    oldest_ms = data.draw(st.sampled_from([0, 100, 113, 220]))
+    for held_before in (Held(), held):
+        wanted = Selection("main", end_ms, height, oldest_ms, held_before, by_worker=True)
+        slow = count_newest(newest_first(lanes, cuts, wanted), limit, end_ms, by_worker=True)
+        assert count_window(lanes, cuts, wanted, limit) == slow
+        assert sum(slow.workers.values()) == slow.total
+        shares = newest_first(lanes, cuts, wanted)
+        everything = Counter[Worker]()
+        for share in shares:
+            everything[Worker(share.miner, share.worker)] += share.work
+        assert count_window(lanes, cuts, wanted, None).workers == everything
+
+
+@pytest.mark.usefixtures("soon_put_away")
+def test_a_span_serves_workers_if_all_its_batches_have_them() -> None:
+    rows = [(0, "a", 1, "main", 1, "rig"), (1, "a", 2, "main", 1, "")]
+    for loyal, workers in ((frozenset({1}), {("a", "rig"): 16, ("a", ""): 32}), (frozenset[int](), {})):
+        lane = next(iter(touching([[rows] * 40], loyal).values()))
+        level, span = next(lane.batches.spans.ending(15))
+        assert level == 2
+        assert {(miner, worker): work for miner, worker, work in span.rows[0].by_worker} == workers
 
 
 @pytest.mark.usefixtures("soon_put_away")

@@ -10,11 +10,11 @@ from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import NEVER, Offer, Terms, TermsBody, build_terms, parse_terms
+from nips.pool.terms import NEVER, Loyalty, Model, Offer, Terms, TermsBody, build_terms, parse_terms
 from noncestr.chain_config import ChainConfig
 from noncestr.config import Config, EdgeSection, PoolConfig, TermsConfig
 from noncestr.errors import NoncestrError
-from noncestr.offers_config import OfferConfig
+from noncestr.offers_config import OfferConfig, hardware, offer_of, offer_problems
 from noncestr.promises import (
     Keys,
     first_block_bits,
@@ -88,6 +88,24 @@ def test_every_offer_stands_in_the_terms(tmp_path: Path) -> None:
     assert body.donate_to == donate_to
     event = KEY.sign(build_terms(PoolAddress(KEY.pubkey, "regtest"), FIRST, 1, body))
     assert parse_terms(event).body == body
+
+
+def test_a_bonus_stands_in_the_terms() -> None:
+    keys = OfferConfig(
+        "prop", 5000, loyalty_ppm=200_000, loyalty_hours=360, loyalty_hardware=("Axe One: 1200000, 1250",), name="loyal"
+    )
+    bonus = Loyalty(200_000, 360, 30, {"Axe One": Model(1_200_000, 1250)})
+    assert offer_of(keys, None) == Offer("prop", 5000, loyalty=bonus)
+    assert offer_of(replace(keys, loyalty_ppm=0), None) == Offer("prop", 5000)
+    assert offer_problems(keys, (), {}, force_fee=False) == []
+    (problem,) = offer_problems(replace(keys, scheme="pps"), (), {}, force_fee=False)
+    assert "takes no fee" in problem
+
+
+@pytest.mark.parametrize("text", ["Axe", "Axe: 0, 1250", "Axe: 1, 999", "Axe: 1, 1501", "Axe: -1, 1250", ": 1, 1250"])
+def test_what_is_no_model_is_refused(text: str) -> None:
+    assert hardware((text,)) is not None
+    assert hardware(("Axe: 1, 1250", "Axe: 2, 1250")) == "must name each model once"
 
 
 def test_an_offer_keeps_its_scheme_for_good() -> None:

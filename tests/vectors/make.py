@@ -297,6 +297,7 @@ FILES: dict[str, Callable[[ExampleLog], Json]] = {
     "statement_forms": pool_events.statement_forms,
     "statement_part": pool_events.statement_part,
     "settings_part": pool_events.settings_part,
+    "attestation_part": pool_events.attestation_part,
     "payout": pool_events.payout,
     "summary": lasting_events.summary,
     "summary_part": lasting_events.summary_part,

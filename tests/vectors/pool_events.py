@@ -8,6 +8,9 @@ from typing import Any
 
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent, encode_event
+from nips.pool.address import PoolAddress
+from nips.pool.attestation import AttestationBody, build_attestation
+from nips.pool.attestation_part import build_attestation_part
 from nips.pool.chain import Head, Link
 from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.settings_part import build_settings_part
@@ -293,7 +296,9 @@ def statement(log: ExampleLog) -> Json:
     made.tag("a miner twice", "p", miners[0], miners[0])
     made.tag("a miner without a row", "p", *miners, ("p", "ff" * 32))
     made.set("rows", [], "no row for a miner")
-    made.set("rows", [["1", 1, 1], ["1", 1]], "a row of three")
+    made.set("rows", [["1", 1, 1, 1], ["1", 1]], "a row of four")
+    made.set("rows", [["1", 1, 0], ["1", 1]], "a bonus of nothing")
+    made.set("rows", [["1", 1, 2], ["1", 1]], "a bonus above its row")
     made.set("rows", [[1, 1], ["1", 1]], "work as a number")
     made.set("rows", [["1", -1], ["1", 1]], "a negative amount")
     made.set("parts", 1, "a statement in parts")
@@ -318,13 +323,16 @@ def statement_forms(log: ExampleLog) -> Json:
     of_period = StatementBody(reward, body.terms, "steady", window, 0, body.rows)
     given = replace(body.rows[0], msat=body.rows[0].msat - 7), replace(body.rows[1], msat=body.rows[1].msat + 7)
     giving = replace(of_period, rows=given, donations=(Donation(0, "11" * 32, 7),))
+    bonus = replace(body.rows[0], msat=body.rows[0].msat + 7, bonus_msat=7), body.rows[1]
+    loyal = replace(body, rows=bonus, fee_msat=body.fee_msat - 7)
     others = [
         build_statement(POOL, Link(2, log.events["status"].id), of_period, 1_767_225_670),
         build_statement(POOL, Link(2, log.events["status"].id), giving, 1_767_225_670),
         build_statement(POOL, Link(2, log.events["status"].id), body, 1_767_225_670, body.announced_by, parts=2),
+        build_statement(POOL, Link(2, log.events["status"].id), loyal, 1_767_225_670, body.announced_by),
     ]
     accepted = [ACCOUNTING.sign(other) for other in others]
-    return _event_file("4214, statements of a period, with a donation, and in parts", accepted, made)
+    return _event_file("4214, statements of a period, with a donation, in parts, and with a bonus", accepted, made)
 
 
 def statement_part(log: ExampleLog) -> Json:
@@ -338,7 +346,9 @@ def statement_part(log: ExampleLog) -> Json:
     made.link()
     made.set("of", 4221, "a part of something else")
     made.set("part", -1, "a negative number")
-    made.set("rows", [["1", 1, 1], ["1", 1]], "a row of three")
+    made.set("rows", [["1", 1, 1, 1], ["1", 1]], "a row of four")
+    made.set("rows", [["1", 1, 0], ["1", 1]], "a bonus of nothing")
+    made.set("rows", [["1", 1, 2], ["1", 1]], "a bonus above its row")
     made.set("donations", [[2, "11" * 32, 1]], "a donation of no row")
     return _event_file("4218, part of a reward statement", [plain, also], made)
 
@@ -357,6 +367,28 @@ def settings_part(log: ExampleLog) -> Json:
     made.content("settings with another signature", lambda fields: fields["settings"].update(sig="00" * 64))
     made.content("settings with another content", lambda fields: fields["settings"].update(content="{}"))
     return _event_file("4218, settings that a statement rests on", [event], made)
+
+
+def attestation_part(log: ExampleLog) -> Json:
+    body = AttestationBody("axe", "Bitaxe Gamma", "2.4.0", 1_200_000_000_000, "00" * 32)
+    ours = [key(4).sign(build_attestation(POOL, body, 1_767_225_630 + at)) for at in (0, 86_400)]
+    other = key(4).sign(build_attestation(PoolAddress(key(4).pubkey, "regtest"), body, 1_767_225_630))
+    link = Link(2, log.events["status"].id)
+    event = ACCOUNTING.sign(build_attestation_part(POOL, link, ours, 1_767_225_670))
+    foreign, held = json.loads(encode_event(other)), json.loads(event.content)["attestations"]
+    made = Breaker(event, ACCOUNTING)
+    made.common()
+    made.link()
+    made.set("of", 4214, "a part of something else")
+    made.set("attestations", [], "no attestations")
+    made.set("attestations", [foreign], "an attestation for another pool")
+    made.set("attestations", held[::-1], "attestations not sorted")
+    made.set("attestations", [held[0], held[0]], "an attestation twice")
+    made.set("attestations", [held[0]] * 21, "more than twenty")
+    made.set("attestations", ["11" * 32], "an id alone")
+    made.set("attestations", [{**held[0], "sig": "00" * 64}], "an attestation with another signature")
+    made.set("attestations", [{**held[0], "content": "{}"}], "an attestation with another content")
+    return _event_file("4218, attestations that a bonus rests on", [event], made)
 
 
 def payout(log: ExampleLog) -> Json:

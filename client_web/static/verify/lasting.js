@@ -7,6 +7,7 @@ import { isHex64, must, utf8 } from "./bytes.js";
 import {
                 KIND,
   hasGoodId, hasGoodSignature, hexBytes, integer, list, object, readAddress, readContent, readEvent, readLink, text, theTag,
+  work,
 } from "./event.js";
 
 import { readHeads, readStatementPart } from "./statement.js";
@@ -17,8 +18,13 @@ const MAX_URLS = 16;
 /** The most bytes that a miner's settings may have, to be held in the log. */
 const MAX_SETTINGS = 30_000;
 const MAX_PPM = 1_000_000;
+/** How many attestations a part holds, and the most bytes of each. */
+const MAX_ATTESTATIONS = 20;
+const MAX_ATTESTATION = 1_500;
 
 /** A miner's settings that a statement rests on. */
+
+/** Attestations that a bonus rests on, which is not computed here: read for their form alone. */
 
 /** An event as NIP-01 writes it. */
 export function eventText({ id, pubkey, created_at, kind, tags, content, sig } ) {
@@ -36,12 +42,34 @@ function readSettingsPart(event , fields ) {
   return { event, address, link: readLink(event), of: "settings", settings, donationPpm };
 }
 
+function checkAttestation(attestation , pool ) {
+  must(attestation.kind === KIND.ATTESTATION, "no attestation");
+  must(utf8(eventText(attestation)).length <= MAX_ATTESTATION, "an attestation too large");
+  must(hasGoodId(attestation) && hasGoodSignature(attestation), "an attestation that nobody signed");
+  const address = readAddress(attestation);
+  must(address.pool === pool.pool && address.network === pool.network, "an attestation for another pool");
+  const said = readContent(attestation);
+  for (const name of ["worker", "model", "firmware"]) text(said[name], name);
+  must(work(said["nominal_hs"], "nominal_hs") > 0n, "no hashrate");
+  hexBytes(said["block"], "block", 32);
+}
+
+function readAttestationPart(event , fields ) {
+  const address = readAddress(event);
+  const held = list(fields["attestations"], "attestations").map((value) => readEvent(object(value, "an attestation")));
+  must(held.length > 0 && held.length <= MAX_ATTESTATIONS, "no attestations, or too many");
+  must(held.every((each, i) => i === 0 || (held[i - 1] ).id < each.id), "attestations are not sorted");
+  for (const each of held) checkAttestation(each, address);
+  return { event, address, link: readLink(event), of: "attestations" };
+}
+
 export function readPart(event ) {
   must(event.kind === KIND.PART, "another kind");
   const fields = readContent(event);
   const of = integer(fields["of"], "of");
   if (of === KIND.STATEMENT) return readStatementPart(event, fields);
   if (of === KIND.SUMMARY) return readSummaryPart(event, fields);
+  if (of === KIND.ATTESTATION) return readAttestationPart(event, fields);
   must(of === KIND.SETTINGS, "a part of something else");
   return readSettingsPart(event, fields);
 }

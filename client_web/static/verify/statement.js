@@ -41,8 +41,10 @@ function readRows(event , fields ) {
   const miners = sortedMiners(event);
   const rows = list(fields["rows"], "rows").map((value, i) => {
     const row = list(value, "a row");
-    must(row.length === 2, "a row is not of two");
-    return { miner: miners[i] , work: work(row[0], "a row's work"), msat: integer(row[1], "a row's msat") };
+    must(row.length === 2 || row.length === 3, "a row is not of two or three");
+    const msat = integer(row[1], "a row's msat");
+    if (row.length === 3) integer(row[2], "a row's bonus", 1, msat);
+    return { miner: miners[i] , work: work(row[0], "a row's work"), msat };
   });
   must(rows.length === miners.length, "not a row for each miner");
   let before = -1;

@@ -10,7 +10,7 @@ import pytest
 from accounting import service
 from accounting.adapters.database import StoreError
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
-from accounting.fold import CODEC, Fold, codec_of, form
+from accounting.fold import CODEC, FORM, Fold, codec_of, form
 from accounting.freeze import Unreadable
 from accounting.service import fold_path
 from nips.pool.address import PoolAddress
@@ -254,7 +254,7 @@ def test_a_state_that_cant_be_read():
     for data in (b"", b"\xc0", CODEC.dumps({}), CODEC.dumps({"log": b""})):
         with pytest.raises(Unreadable):
             fold.thaw(data)
-    assert form().startswith("1 ")
+    assert form().startswith(f"{FORM} ")
 
 
 async def test_terms_that_come_late_make_a_start_fold_once(pool, eventually, monkeypatch):

@@ -13,10 +13,10 @@ from accounting.schemes.loyalty import (
     Worker,
     bears_out,
     bonuses,
-    days_of,
+    days_at,
     factor,
     hardware_milli,
-    hours_of,
+    hours_at,
 )
 from nips.pool.terms import Loyalty, Model
 
@@ -137,10 +137,12 @@ def test_hardware_is_the_terms_and_the_measurements() -> None:
 
 def test_hours_and_days_are_of_the_last_thirty_days() -> None:
     end = 100 * DAY_MS
-    times = [end - 30 * DAY_MS, end - 30 * DAY_MS + 1, end - 1, end - 2, end - HOUR_MS - 1, end, end + 1]
-    assert hours_of(times, end) == 4
-    assert days_of(times, end) == 3
-    assert hours_of([], end) == 0
+    hours, days = hours_at(end), days_at(end)
+    # The hour that begins now counts, the day does not.
+    assert (hours.start, hours[-1], len(hours)) == ((end - 30 * DAY_MS) // HOUR_MS + 1, end // HOUR_MS, 720)
+    assert (days.start, days[-1]) == (70, 99)
+    assert len(hours_at(end - 1)) == len(hours_at(end + 1)) == 720
+    assert (days_at(end - 1), days_at(end + DAY_MS - 1)) == (range(69, 99), days)
 
 
 def test_nonsense_is_refused() -> None:

@@ -46,7 +46,7 @@ def body_of(statement):
 
 
 def test_vectors(check_vectors, log):
-    (statement,) = check_vectors("statement", parse_statement, 1, 28)
+    (statement,) = check_vectors("statement", parse_statement, 1, 30)
     assert statement.reward == BlockReward(log.block.block, 201, 1_767_225_638_216, 2_500_014_300_000)
     assert statement.rows == log.rows
     # By hand: 1 % of the gross is the pool's, 4096 * 3 of 15000 are the finder's, the crossing share counts 2712.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent
+from nips.pool.attestation_part import parse_attestation_part
 from nips.pool.chain import Link
 from nips.pool.content import encode_content
 from nips.pool.kinds import STATEMENT_PART
@@ -89,7 +90,7 @@ def test_miners_are_sorted_from_part_to_part() -> None:
         pytest.param({"of": 4221, "part": 0, "rows": [["1", 1]]}, id="of a summary"),
         pytest.param({"of": 4214, "part": -1, "rows": [["1", 1]]}, id="numbered below 0"),
         pytest.param({"of": 4214, "part": 0, "rows": []}, id="no rows"),
-        pytest.param({"of": 4214, "part": 0, "rows": [["1", 1, 1]]}, id="a third number"),
+        pytest.param({"of": 4214, "part": 0, "rows": [["1", 1, 1, 1]]}, id="a fourth number"),
         pytest.param({"of": 4214, "part": 0, "rows": [["1", 1]], "donations": [[1, "11" * 32, 1]]}, id="no such row"),
         pytest.param({"of": 4214, "part": 0, "rows": [["1", 1]], "donations": [[0, "11" * 32, 0]]}, id="nothing given"),
         pytest.param({"of": 4214, "part": 0, "rows": [["1", 1]], "donations": [[0, "11", 1]]}, id="no settings"),
@@ -114,11 +115,14 @@ def test_a_row_that_gives_counts_for_two() -> None:
 
 
 def test_vectors(check_vectors, log):  # type: ignore[no-untyped-def]
-    period, giving, in_parts = check_vectors("statement_forms", parse_statement, 3, 5)
+    period, giving, in_parts, loyal = check_vectors("statement_forms", parse_statement, 4, 5)
+    assert [row.bonus_msat for row in loyal.rows] == [7, 0]
     assert (period.reward.type, period.fee_msat, period.announced_by) == ("period", 0, "")
     assert giving.donations == (Donation(0, "11" * 32, 7),)
     assert (in_parts.parts, in_parts.rows) == (2, ())
-    plain, also = check_vectors("statement_part", parse_statement_part, 2, 21)
+    plain, also = check_vectors("statement_part", parse_statement_part, 2, 23)
     assert (plain.part, also.part, also.donations) == (0, 1, (Donation(1, "11" * 32, 7),))
     (held,) = check_vectors("settings_part", parse_settings_part, 1, 21)
     assert held.settings.body.donation_ppm == 15_000
+    (attested,) = check_vectors("attestation_part", parse_attestation_part, 1, 26)
+    assert [told.body.model for told in attested.attestations] == ["Bitaxe Gamma"] * 2

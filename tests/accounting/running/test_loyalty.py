@@ -1,0 +1,72 @@
+"""A running accounting pays bonuses, and puts the attestations that they rest on into its chain."""
+
+import anyio
+import pytest
+
+from accounting.attestation_book import AttestationBook
+from accounting.schemes.loyalty import DAY_S
+from accounting.service import Accounting, AccountingConfig
+from accounting.verifier import audit
+from nips.keys import AtHand
+from nips.pool.attestation_part import parse_attestation_part
+from nips.pool.kinds import STATEMENT, STATEMENT_PART
+from nips.pool.statement import parse_statement
+from tests.accounting.conftest import KEYS, POOL, T0
+from tests.accounting.loyalty_story import MIDNIGHT, attest, tell_loyal
+from tests.accounting.running.conftest import FakeChain, FakeClock, FakeRelay
+
+NOW = T0 + MIDNIGHT + 40_000
+
+
+@pytest.mark.anyio
+async def test_bonuses_are_paid_by_what_miners_attested(tmp_path, eventually):
+    story, relay = tell_loyal(), FakeRelay()
+    relay.put(*(event for event in story.events.values() if event.pubkey != KEYS.accounting.pubkey))
+    # One that nothing bears out, and a second of the same day.
+    relay.put(attest(), attest(KEYS.bob, model="other"), attest(second=T0 // 1000 + 61, model="other"))
+
+    def start():
+        return Accounting(
+            pool=POOL,
+            signer=AtHand(KEYS.accounting),
+            feed=relay,
+            chain=FakeChain(),
+            store_path=tmp_path / "ledger.sqlite",
+            clock=FakeClock(NOW),
+            config=AccountingConfig(tick_s=0.01),
+        )
+
+    for _ in range(2):
+        # The second start has nothing to add.
+        accounting = start()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(accounting.run)
+            await eventually(lambda: len(relay.of_kind(STATEMENT)) == 3)
+            condition = accounting.condition
+            await eventually(lambda ask=condition: ask().synced and not ask().unpublished)
+            assert condition().violations == ()
+            tasks.cancel_scope.cancel()
+    parts = [event for event in relay.of_kind(STATEMENT_PART) if "attestations" in event.content]
+    (part,) = (parse_attestation_part(event) for event in parts)
+    assert [told.id for told in part.attestations] == [attest().id]
+    found = {told.reward.block: told for told in map(parse_statement, relay.of_kind(STATEMENT))}
+    for label in ("statement 0", "statement 1", "statement 2"):
+        wanted = story.bodies[label]
+        made = found[wanted.reward.block]
+        assert (made.rows, made.fee_msat, made.window.work) == (wanted.rows, wanted.fee_msat, wanted.window.work)
+    report = audit(relay.order, [], POOL, now_ms=NOW)
+    assert {each.code.value for each in report.findings} <= {"chain-facts", "summary-overdue"}
+
+
+def test_the_book_takes_one_a_worker_and_day_and_lets_strangers_go_first():
+    book = AttestationBook(POOL, lambda miner: miner == KEYS.alice.pubkey, max_kept=1)
+    second = T0 // 1000 + 60
+    assert not book.take(attest(second=second - 32 * DAY_S), second * 1000)
+    assert not book.take(attest(second=second + 1_000), second * 1000)
+    assert book.take(attest(KEYS.bob), second * 1000)
+    assert book.take(attest(), second * 1000)
+    assert not book.take(attest(second=second + 1, model="other"), second * 1000)
+    days = range(second // DAY_S, second // DAY_S + 1)
+    assert [seen.event for seen in book.of({KEYS.alice.pubkey, KEYS.bob.pubkey}, days)] == [attest()]
+    book.forget(days.stop)
+    assert len(book) == 0

@@ -1,6 +1,8 @@
 """The places of one ledger while it is made anew: the one in use, the draft, and what is left beside it."""
 
 import os
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +52,17 @@ def remove_file(path: Path) -> None:
         path.with_name(path.name + rest).unlink(missing_ok=True)
 
 
+def _fold_in(path: Path) -> None:
+    """Bring into the file what stands beside it. A write-ahead log left there by a kill would be taken for that of
+    whatever file comes in its place, and written over it.
+    """
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
+        # A file so damaged that it can't be opened keeps nothing back: it is laid aside as it is.
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for rest in ("-wal", "-shm"):
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+
+
 class FileSlots:
     """Files beside each other."""
 
@@ -67,12 +80,11 @@ class FileSlots:
 
     async def take(self) -> None:
         if self.ledger.exists():
+            _fold_in(self.ledger)
             remove_file(self.before)
             os.link(self.ledger, self.before)
         # In one step: at no moment is there no ledger, which a start would take for a lost one.
         os.replace(self.draft, self.ledger)
-        for rest in ("-wal", "-shm"):
-            self.ledger.with_name(self.ledger.name + rest).unlink(missing_ok=True)
 
     async def lay_aside(self) -> None:
         remove_file(self.rebuilt)

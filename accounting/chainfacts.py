@@ -5,12 +5,13 @@ The log alone proves work, not that a block is in the chain (SPEC.md, "What it a
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from accounting.books import Reward
 from accounting.facts import BlockSeen
 from accounting.findings import NOT_CHECKED, Code, Finding, finding
 from accounting.log import PoolLog
+from accounting.onchain_proof import OnchainPaid, PaidOutput, check_onchain
 from nips.errors import InvalidPoolEvent
 from nips.pool.hashing import display, from_display, sha256d
 from nips.pool.job import Job
@@ -38,10 +39,13 @@ class Chain(Protocol):
     def coinbase_at(self, height: int) -> bytes | None:
         """The coinbase of the best chain's block, without its witness; None if this source can't tell."""
 
+    def output_at(self, txid: str, vout: int) -> PaidOutput | None:
+        """An output of a transaction in the best chain; None if this source can't tell."""
+
 
 class ChainReport(NamedTuple):
     """What was looked at: blocks of the log in the chain and off it, blocks beyond what is shown, prevhashes of jobs
-    found in the chain; and whether the chain's own blocks were held against the jobs.
+    found in the chain; whether the chain's own blocks were held against the jobs; the payouts on chain that it proves.
     """
 
     first: int
@@ -51,6 +55,7 @@ class ChainReport(NamedTuple):
     not_shown: int
     jobs_placed: int
     coinbases_compared: bool
+    paid: tuple[OnchainPaid, ...] = ()
 
     def line(self) -> str:
         """In words."""
@@ -59,7 +64,14 @@ class ChainReport(NamedTuple):
             f"{self.not_shown} beyond it; heights and targets of jobs on {self.jobs_placed} of its blocks compared; "
         )
         compared = "blocks that fit a job looked for" if self.coinbases_compared else "its coinbases not looked at"
-        return text + compared
+        if not self.paid:
+            return text + compared
+        shallow = min(paid.depth for paid in self.paid)
+        return f"{text}{compared}; {len(self.paid)} payouts found in its outputs, {shallow} deep or more"
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self._asdict(), "paid": [paid.fields() for paid in self.paid]}
 
 
 def check_chain(log: PoolLog, chain: Chain) -> tuple[ChainReport, list[Finding]]:
@@ -87,7 +99,13 @@ def check_chain(log: PoolLog, chain: Chain) -> tuple[ChainReport, list[Finding]]
         if coinbase is not None:
             compared = True
             found += _check_untold(log, chain, prevhash, at + 1, coinbase)
-    report = ChainReport(chain.first, chain.tip, on_chain, off_chain, not_shown, placed, compared)
+    paid: list[OnchainPaid] = []
+    for told in check_onchain(log, chain):
+        if isinstance(told, Finding):
+            found.append(told)
+        else:
+            paid.append(told)
+    report = ChainReport(chain.first, chain.tip, on_chain, off_chain, not_shown, placed, compared, tuple(paid))
     return report, found
 
 
@@ -201,6 +219,10 @@ class HeaderChain:
 
     def coinbase_at(self, height: int) -> bytes | None:  # noqa: ARG002 - the port's
         """Headers hold no coinbase."""
+        return None
+
+    def output_at(self, txid: str, vout: int) -> PaidOutput | None:  # noqa: ARG002 - the port's
+        """Headers hold no outputs."""
         return None
 
 

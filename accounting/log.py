@@ -52,7 +52,7 @@ from nips.pool.terms import Terms, parse_terms
 
 AccountingEvent = Statement | StatementPart | SettingsPart | AttestationPart | RewardStatus | Opaque
 # Events of others that a payout's proof may rest on.
-EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL})
+EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL, kinds.SETTINGS})
 
 
 class PoolLog:
@@ -84,7 +84,9 @@ class PoolLog:
         self.read = self.ignored = self.unverified = 0
         # Statements and statuses judged, and how many of them hold.
         self.judged = self.judged_ok = 0
-        self._evidence: Shelf[VerifiedEvent] = shelves.open("evidence")
+        # Such events, by id, and the payouts that only the chain can prove, by event id.
+        self.evidence: Shelf[VerifiedEvent] = shelves.open("evidence")
+        self.onchain: Shelf[Payout] = shelves.open("onchain")
         # What mints that were asked show; set before anything is judged.
         self.mint_keys: MintKeys = NO_MINTS
         # By `<zap receipt>/<payout>`: payouts that a receipt not read so far would attest.
@@ -112,7 +114,7 @@ class PoolLog:
         self.ids[event.id] = event.created_at
         self.read += 1
         if event.kind in EVIDENCE:
-            self._evidence[event.id] = event
+            self.evidence[event.id] = event
             for key, payout in list(self._unattested.scan(f"{event.id}/", f"{event.id}0")):
                 del self._unattested[key]
                 self._grade_payout(payout)
@@ -353,11 +355,13 @@ class PoolLog:
 
     def _grade_payout(self, payout: Payout) -> tuple[str, ...]:
         zappers = frozenset(self.terms.roles["zapper"])
-        proof = check_proof(payout, zappers, self.terms.all_keys(), self._evidence, self.mint_keys)
+        proof = check_proof(payout, zappers, self.terms.all_keys(), self.evidence, self.mint_keys)
         if proof.grade == REFUTED:
             self.report(finding(Code.PAYOUT_PROOF, proof.text, payout.id, miner=payout.miner))
         if proof.receipt is not None and proof.grade != ATTESTED:
             self._unattested[f"{proof.receipt}/{payout.id}"] = payout
+        if payout.method == "onchain" and proof.serves:
+            self.onchain[payout.id] = payout
         self.books.grade(payout.id, payout.method, proof.grade)
         self._facts.append(PayoutSeen(payout, proof.grade))
         return proof.serves

@@ -29,6 +29,8 @@ INVOICE_NETWORKS: Mapping[str, str] = {
     "regtest": "regtest",
 }
 LIGHTNING_METHODS = frozenset({"zap", "lnurl", "bolt11"})
+# An output's number has 32 bits (the transaction format).
+MAX_VOUT = 2**32 - 1
 # No mint was asked.
 NO_MINTS: MintKeys = {}
 
@@ -130,6 +132,15 @@ def _ecash(payout: Payout, asked: MintKeys) -> Proof:
     return Proof(PROVEN, "ecash that only the miner can spend, by the mint's keys", serves)
 
 
+def _onchain(payout: Payout) -> Proof:
+    txid, vout = parse_id(payout.proof.get("txid"), "txid"), payout.proof.get("vout")
+    if type(vout) is not int or not 0 <= vout <= MAX_VOUT:
+        raise NoProof("the proof has no vout")
+    if payout.amount_msat % 1000:
+        raise NoProof("an output holds whole satoshis")
+    return Proof(CLAIMED, "the chain was not asked", (f"output {txid}:{vout}",))
+
+
 def check_proof(
     payout: Payout,
     zappers: frozenset[str],
@@ -138,7 +149,8 @@ def check_proof(
     mint_keys: MintKeys = NO_MINTS,
 ) -> Proof:
     """Grade a payout's proof. `zappers`, `pool_keys`: keys of the terms, hex; `named`: zap receipts and withdrawal
-    requests that were read, by id; `mint_keys`: of mints that were asked. A reversal has no proof but the money's being
+    requests that were read, by id; `mint_keys`: of mints that were asked. What the chain says of a payout on it, and so
+    *proven*, is accounting.onchain_proof's. A reversal has no proof but the money's being
     back: claimed.
     """
     if payout.amount_msat < 0:
@@ -146,6 +158,8 @@ def check_proof(
     try:
         if payout.method in ECASH_METHODS:
             return _ecash(payout, mint_keys)
+        if payout.method == "onchain":
+            return _onchain(payout)
         if payout.method not in LIGHTNING_METHODS:
             return Proof(CLAIMED, f"the method {payout.method} is not checked by this version")
         return _lightning(payout, zappers, pool_keys, named)

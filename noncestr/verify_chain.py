@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import anyio.from_thread
 import msgspec
 
 from accounting.chainfacts import HeaderChain, read_headers
+from accounting.onchain_proof import PaidOutput
 from nips.pool.hashing import display
 from noncestr.errors import NoncestrError
 from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc, NodeAuth, NodeAway, NodeRefused
@@ -20,6 +22,7 @@ CALL_S = 30.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 # RPC_INVALID_ADDRESS_OR_KEY (protocol.h): the node never saw this block.
 NOT_FOUND = -5
+SAT = 100_000_000
 
 
 def headers_file(path: Path, first: int) -> HeaderChain:
@@ -107,3 +110,28 @@ class NodeChain:
             return without_witness(bytes.fromhex(self._ask(str, "getrawtransaction", ids[0], False, name)))
         except (NodeRefused, ValueError):
             return None
+
+    def output_at(self, txid: str, vout: int) -> PaidOutput | None:
+        """An output of the best chain: of any transaction with -txindex, without it as long as nobody has spent it."""
+        try:
+            told = self._ask(dict[str, Any], "getrawtransaction", txid, True)
+            depth = told.get("confirmations", 0)
+            output = told["vout"][vout]
+        except NodeRefused:
+            try:
+                output = self._ask(dict[str, Any] | None, "gettxout", txid, vout, False)
+            except NodeRefused:
+                return None
+            if output is None:
+                return None
+            depth = output.get("confirmations")
+        except (LookupError, TypeError):
+            return None
+        try:
+            sat = Decimal(str(output["value"])) * SAT
+            address = output["scriptPubKey"].get("address", "")
+        except (LookupError, TypeError, AttributeError, ArithmeticError):
+            return None
+        if sat != int(sat) or type(depth) is not int or type(address) is not str:
+            return None
+        return PaidOutput(address, int(sat), depth)

@@ -56,7 +56,7 @@ class Shown:
 def as_json(report: Report, chain: ChainReport | None, record: RecordReport | None) -> str:
     """The whole report as one JSON object."""
     fields = json.loads(report.to_json())
-    fields["chain"] = None if chain is None else chain._asdict()
+    fields["chain"] = None if chain is None else chain.fields()
     if record is not None:
         fields["record"] = record.to_json()
     return json.dumps(fields, indent=1)

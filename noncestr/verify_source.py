@@ -12,12 +12,14 @@ from accounting.archive import read_lines
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import Event, Filter, VerifiedEvent, encode_event, make_filter
 from nips.pool.address import PoolAddress
-from nips.pool.kinds import BLOCK, LEDGER_KINDS, PAYOUT, TERMS
+from nips.pool.kinds import BLOCK, LEDGER_KINDS, PAYOUT, SETTINGS, TERMS, WITHDRAWAL
 from nips.pool.payout import parse_payout
 from noncestr.errors import NoncestrError
 from relay_bridge.service import FetchResult, RelayReport, fetch_events
 
 ZAP_RECEIPT = 9735
+# Methods whose payouts are proven by the event that ordered them, a withdrawal request or settings.
+ORDERED = frozenset({"bolt11", "onchain"})
 # Ids a filter: relays bound a filter's size, and 500 results are a usual cap.
 IDS_A_FILTER = 400
 # A slice is to hold about so much: it lies in memory whole, and the next one beside it.
@@ -51,20 +53,22 @@ def in_log_order(events: Sequence[VerifiedEvent]) -> list[VerifiedEvent]:
 
 
 def receipt_filters(events: Sequence[VerifiedEvent]) -> list[Filter]:
-    """Filters for the zap receipts that payouts name: they carry no `a` tag of the pool."""
+    """Filters for what payouts rest on and no `a` tag of the pool finds: zap receipts, the miners' own orders."""
     wanted = set()
     for event in events:
         if event.kind == PAYOUT:
             try:
-                receipt = parse_payout(event).proof.get("receipt")
+                payout = parse_payout(event)
             except InvalidPoolEvent:
                 continue
+            if payout.method in ORDERED:
+                wanted.add(payout.to)
+            receipt = payout.proof.get("receipt")
             if isinstance(receipt, str) and len(receipt) == 64 and set(receipt) <= set("0123456789abcdef"):
                 wanted.add(receipt)
     ids = sorted(wanted)
-    return [
-        make_filter(ids=ids[at : at + IDS_A_FILTER], kinds=[ZAP_RECEIPT]) for at in range(0, len(ids), IDS_A_FILTER)
-    ]
+    asked = [ZAP_RECEIPT, WITHDRAWAL, SETTINGS]
+    return [make_filter(ids=ids[at : at + IDS_A_FILTER], kinds=asked) for at in range(0, len(ids), IDS_A_FILTER)]
 
 
 class RelayLog:

@@ -89,7 +89,10 @@ CODEC = Codec(
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
 _LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
-_MINING = ("totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks")
+_MINING = (
+    "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks",
+    "unproven_blocks",
+)  # fmt: skip
 _MINING_OPEN = ("waiting_blocks", "sealed", "batches")
 _BOOKS = ("graded", "rows", "paid", "fees_borne_msat", "payout_count")
 

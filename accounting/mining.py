@@ -67,11 +67,14 @@ class Mining:
         self.unlike_heights: set[str] = set()
         # Used jobs that keep the rules, by `<prevhash>/<job>`.
         self.on_prevhash: Shelf[bool] = shelves.open("jobs on prevhash")
-        # Proven blocks by hash, hashes of those that are not, and events whose receipt was not read.
+        # Proven blocks by hash, and hashes of those that are not.
         self.blocks: Shelf[BlockSeen] = shelves.open("blocks")
         self.refused_blocks: set[str] = set()
+        # Announced blocks (hashes) whose share lies in a batch of which a job was not read.
+        self.unproven_blocks: set[str] = set()
         # The block that each 4213 which holds announces, by its id.
         self.announcements: Shelf[str] = shelves.open("announcements")
+        # Such events whose receipt was not read.
         self.waiting_blocks: dict[str, BlockFound] = {}
         # Every share that solves its job's block, by `<receipt>/<number>`.
         self.solutions: Shelf[Solved] = shelves.open("solutions")
@@ -296,6 +299,8 @@ class Mining:
                 text = f"share {block.index} of its receipt is no block of its job"
                 self.refused_blocks.add(block.block)
                 self._refuse_block(Code.BLOCK_NOT_SOLVED, text, block)
+            else:
+                self.unproven_blocks.add(block.block)
             return
         solution, key = known.solution, known.lane
         judged = self.judged_job(solution.job)

@@ -239,12 +239,20 @@ class Statements:
         found: list[Finding] = []
         block = self.mining.blocks.get(statement.reward.block)
         if block is None:
-            refused = statement.reward.block in self.mining.refused_blocks
-            code = Code.STATEMENT_REWARD if refused else Code.STATEMENT_NO_BLOCK
+            if statement.reward.block in self.mining.refused_blocks:
+                code = Code.STATEMENT_REWARD
+            elif statement.reward.block in self.mining.unproven_blocks:
+                code = Code.STATEMENT_NOT_RECOMPUTED
+            else:
+                code = Code.STATEMENT_NO_BLOCK
             return [finding(code, f"block {statement.reward.block} is not proven", statement.id)]
-        if self.mining.announcements.get(statement.announced_by) != statement.reward.block:
+        announced = self.mining.announcements.get(statement.announced_by)
+        if announced != statement.reward.block:
             text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
-            found.append(finding(Code.STATEMENT_REWARD, text, statement.id, block.block.id))
+            # What it names may stand on a relay that was not asked.
+            missing_event = announced is None and statement.announced_by
+            code = Code.STATEMENT_NO_BLOCK if missing_event else Code.STATEMENT_REWARD
+            found.append(finding(code, text, statement.id, block.block.id))
         found += self._judge_place(statement, block.block.id)
         missing = missing_heads(self.lanes, statement)
         try:

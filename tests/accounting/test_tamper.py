@@ -78,7 +78,7 @@ CAUGHT: list[tuple[str, set[Code]]] = [
     (r"4213 tag share\[1\]", {Code.BLOCK_NOT_SOLVED}),
     (r"4213 (tag p\[1\]|coinbase other|height (more|less)|merkle shorter|merkle\.\[\] other)", {Code.BLOCK_MISMATCH}),
     (r"4213 ", {Code.MALFORMED}),
-    (r"4214 tag e", {Code.STATEMENT_REWARD}),
+    (r"4214 tag e", {Code.STATEMENT_REWARD, Code.STATEMENT_NO_BLOCK}),
     (r"4214 tag p\[1\]", {Code.STATEMENT_SPLIT}),
     (r"4214 (fee_msat|rows\.\[\]\.\[\]) (more|less|other)", {Code.STATEMENT_SPLIT, Code.MALFORMED}),
     (r"4214 (terms|offer) other", {Code.STATEMENT_TERMS}),

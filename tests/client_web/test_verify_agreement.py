@@ -236,7 +236,7 @@ def altered_events(stories: Any, whole: Any, chance: random.Random) -> Told:
     told = Told(f"{label} {way}", story.pool, story.t0 + AFTER_MS, rest)
 
     def sign(key: SecretKey, created_at: int, tags: Any, content: str) -> VerifiedEvent:
-        return key.sign(UnsignedEvent(created_at, event.kind, tags, content))
+        return key.sign(UnsignedEvent(event.kind, created_at, tags, content))
 
     key, tags = keys[event.pubkey], event.tags
     if way == "forged":

@@ -31,9 +31,12 @@ export class Jobs {
         findings.say("jobs", "closed-chain", "no receipt that stands names this job of a revoked key", [job.event.id]);
         continue;
       }
-      const say = (code , text , ids = []) => findings.say("jobs", code, text, [job.event.id, ...ids]);
+      // A job that nobody mined by promises nothing.
+      const say = (code , text , ids = []) => {
+        if (used.has(job.event.id)) findings.say("jobs", code, text, [job.event.id, ...ids]);
+      };
       // What no batch uses yet may name one that was published while the log was read.
-      for (const head of used.has(job.event.id) ? job.heads.values() : []) {
+      for (const head of job.heads.values()) {
         if (head !== "" && !batches.has(head)) say("missing-batch", "a batch it names is on no relay asked", [head]);
       }
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);

@@ -65,7 +65,7 @@ def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
 def _show_rounds(console: Console, rounds: Mapping[str, Any]) -> None:
     said = [f"last round {when(rounds['last'])} UTC" if rounds["last"] is not None else "no round yet"]
     if rounds["undone"] is not None:
-        how = f"not made yet ({rounds['held']})" if rounds["held"] else "being made"
+        how = f"not made yet ({plain(rounds['held'])})" if rounds["held"] else "being made"
         said.append(f"the one of {when(rounds['undone'])} is {how}")
     if rounds["next"] is not None:
         said.append(f"next {when(rounds['next'])}")

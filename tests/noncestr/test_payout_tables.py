@@ -13,8 +13,9 @@ def test_a_profile_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[st
         "reference": None, "preimage": None, "reason": evil,
     }  # fmt: skip
     payee = {"dead_ms": 0, "not_before_ms": 0, "miner": "11" * 32, "failures": 1, "reason": evil}
+    rounds = {"last": None, "next": 0, "undone": 0, "held": evil}
     for rows in ([row], [row, row]):
-        show_payouts({"payouts": rows, "payees": [payee]})
+        show_payouts({"payouts": rows, "payees": [payee], "rounds": rounds})
         shown = capsys.readouterr().out
         assert "pwned" in shown
         assert plain(shown.replace("\n", "")) == shown.replace("\n", "")

@@ -1,21 +1,16 @@
-"""One TOML file, every key with its meaning; `NONCESTR_<SECTION>_<KEY>` in the environment overrides it.
+"""Every key of the configuration, with its meaning, its default and its check.
 
 The classes below are the only place a key is named: the loader, the checks and `noncestr.example.toml` are made from
-them. A bad value is refused with a sentence that names the key, the value and what would be right; all at once.
+them.
 """
 
 import dataclasses
-import tomllib
 import typing
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
 from nips.pool.kinds import NETWORKS
 from noncestr.alert_config import AlertsSection
-from noncestr.chain_config import ChainConfig, NodeConfig, chain_problems
+from noncestr.chain_config import ChainConfig, NodeConfig
 from noncestr.checks import (
     PORT,
     SECONDS,
@@ -32,12 +27,10 @@ from noncestr.checks import (
     web_url,
 )
 from noncestr.config_keys import config_key as _key
-from noncestr.errors import ConfigError
 from noncestr.ledger_config import AccountingSection
 from noncestr.mint_config import MINT, MintConfig
 from noncestr.notice_config import NoticesSection
-from noncestr.offers_config import MAIN, OfferConfig, OfferKeys, offer_problems
-from noncestr.passphrase import FILE_VARIABLE, VARIABLE
+from noncestr.offers_config import MAIN, OfferConfig, OfferKeys
 from noncestr.payout_config import (
     WALLETS,
     ClnSection,
@@ -49,12 +42,10 @@ from noncestr.payout_config import (
     host_ports,
     methods,
     schedule,
-    wallet_problems,
 )
 from noncestr.social_config import SocialConfig
-from noncestr.treasury_config import TreasuryConfig, treasury_problems
+from noncestr.treasury_config import TreasuryConfig
 
-ENV_PREFIX = "NONCESTR_"
 # Tables that there may be many of, each with a name; and what each must say.
 ARRAYS = {"ports": ("name", "port"), "offers": ("name", "scheme")}
 
@@ -289,191 +280,3 @@ def sections() -> dict[str, type]:
     """The class of each section; [[ports]] and [[offers]] are tables of an array and not among them."""
     hints = typing.get_type_hints(Config)
     return {key.name: hints[key.name] for key in dataclasses.fields(Config) if key.name not in ARRAYS}
-
-
-def _typed(expected: Any, value: object) -> Any:
-    """The value as the key's type, from TOML or from text of the environment. Raises ValueError with what is right."""
-    if expected is bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return value == "true"
-        raise ValueError("must be true or false")
-    if expected is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lstrip("-").isdecimal():
-            return int(value)
-        raise ValueError("must be a whole number")
-    if expected is str:
-        if isinstance(value, str):
-            return value
-        raise ValueError("must be text in quotes")
-    if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ValueError("must be an array of texts")
-
-
-def _section(cls: type, name: str, found: Mapping[str, Any], env: Mapping[str, str], problems: list[str]) -> Any:
-    """One table as its class; `name` as in messages and, for what is not in brackets already, in the environment."""
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    keys = {key.name: key for key in dataclasses.fields(cls)}
-    table = name if name.startswith("[") else f"[{name}]"
-    problems.extend(
-        f"{table} {unknown}: there is no such key; known here: {', '.join(keys)}"
-        for unknown in found
-        if unknown not in keys
-    )
-    for key in keys.values():
-        if dataclasses.is_dataclass(hints[key.name]):
-            inner, within = f"{name}.{key.name}", found.get(key.name, {})
-            values[key.name] = _section(hints[key.name], inner, _table(inner, within, problems), env, problems)
-            continue
-        variable = _variable(name, key.name)
-        where = f"{table} {key.name}"
-        if variable in env:
-            raw: object = env[variable]
-            where = variable
-        elif key.name in found:
-            raw = found[key.name]
-        else:
-            continue
-        shown = "..." if key.metadata["secret"] else repr(raw)
-        try:
-            value = _typed(hints[key.name], raw)
-        except ValueError as error:
-            problems.append(f"{where} = {shown}: {error}")
-            continue
-        check = key.metadata["check"]
-        complaint = check(value) if check is not None else None
-        if complaint is not None:
-            problems.append(f"{where} = {shown}: {complaint}")
-            continue
-        values[key.name] = value
-    return cls(**values)
-
-
-def _table(name: str, found: object, problems: list[str]) -> Mapping[str, Any]:
-    if isinstance(found, dict):
-        return found
-    problems.append(f"{name}: must be a section, written [{name}]")
-    return {}
-
-
-def _variable(section: str, key: str) -> str:
-    return f"{ENV_PREFIX}{section.replace('.', '_')}_{key}".upper()
-
-
-def _variables(name: str, cls: type) -> Iterator[str]:
-    """The environment's names of a section's keys and of those of the sections in it."""
-    hints = typing.get_type_hints(cls)
-    for key in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[key.name]):
-            yield from _variables(f"{name}.{key.name}", hints[key.name])
-        else:
-            yield _variable(name, key.name)
-
-
-def _tables(array: str, cls: type, found: object, problems: list[str]) -> tuple[Any, ...]:
-    """An array of tables, as [[ports]]."""
-    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        problems.append(f"{array}: must be tables, each written [[{array}]]")
-        return ()
-    tables = []
-    for number, table in enumerate(found, 1):
-        name = table.get("name")
-        where = f"[[{array}]] {name}" if isinstance(name, str) and name else f"[[{array}]] number {number}"
-        problems.extend(f"{where}: {needed} is missing" for needed in ARRAYS[array] if needed not in table)
-        tables.append(_section(cls, where, table, {}, problems))
-    return tuple(tables)
-
-
-def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
-    """The configuration of a TOML file (None: defaults) with the environment's overrides. Raises ConfigError."""
-    found: dict[str, Any] = {}
-    if path is not None:
-        try:
-            found = tomllib.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError((f"cannot read {path}: {error.strerror}",)) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError((f"{path} is not TOML: {error}",)) from None
-    problems: list[str] = []
-    known_sections = sections()
-    problems.extend(
-        f"[{unknown}]: there is no such section; known: {', '.join(known_sections)}"
-        for unknown in found
-        if unknown not in (*known_sections, *ARRAYS)
-    )
-    values: dict[str, Any] = {
-        "ports": _tables("ports", PortConfig, found.get("ports", []), problems),
-        "offers": _tables("offers", OfferConfig, found.get("offers", []), problems),
-    }
-    for name, cls in known_sections.items():
-        values[name] = _section(cls, name, _table(name, found.get(name, {}), problems), env, problems)
-    known = {variable for name, cls in known_sections.items() for variable in _variables(name, cls)}
-    # No keys of the file: they are read where the key files are.
-    known |= {VARIABLE, FILE_VARIABLE}
-    problems.extend(
-        f"{variable}: there is no such key (environment)"
-        for variable in sorted(env)
-        if variable.startswith(ENV_PREFIX) and variable not in known
-    )
-    config = Config(**values)
-    problems.extend(_across(config))
-    if problems:
-        raise ConfigError(tuple(problems))
-    return config
-
-
-def _across(config: Config) -> list[str]:
-    """What single keys cannot show to be wrong."""
-    problems = []
-    stratum = config.stratum
-    problems += _across_ports(config)
-    promised = {port.name: port.offer for port in config.ports}
-    problems += offer_problems(config.terms, config.offers, promised, force_fee=config.terms.force_fee)
-    problems += chain_problems(config.pool.network, config.chain, config.node)
-    problems += treasury_problems(config.treasury, config.chain.source)
-    if config.payouts.backend in WALLETS:
-        problems += wallet_problems(config.payouts.backend, getattr(config.payouts, config.payouts.backend))
-    tag = stratum.pool_tag
-    if not tag.isascii() or not tag.isprintable() or not 1 <= len(tag) <= 30:
-        problems.append(f"[stratum] pool_tag = {tag!r}: must be 1 to 30 printable ASCII characters")
-    relays = config.relay.relays
-    if not config.relay.embedded and not relays:
-        problems.append("[relay] without the embedded relay, relays must name at least one")
-    if config.relay.quorum > len(relays) + config.relay.embedded:
-        problems.append("[relay] quorum is larger than the number of relays")
-    if config.payouts.onchain_wallet and not config.node.urls:
-        problems.append("[payouts] onchain_wallet: needs [node] urls, whose first node has this wallet")
-    if config.relay.social and config.relay.social_quorum > len(set(config.relay.social)):
-        problems.append("[relay] social_quorum is larger than the number of social relays")
-    return problems
-
-
-def _across_ports(config: Config) -> list[str]:
-    problems = []
-    named: dict[str, PortKeys] = {"[stratum]": config.stratum}
-    for port in config.ports:
-        where = f"[[ports]] {port.name}"
-        if where in named:
-            problems.append(f"{where}: there are two ports of this name")
-        named[where] = port
-    places: dict[tuple[str, int], str] = {}
-    for where, keys in named.items():
-        low, start, high = (
-            Fraction(text) for text in (keys.min_difficulty, keys.start_difficulty, keys.max_difficulty)
-        )
-        if not keys.fixed and not low <= start <= high:
-            problems.append(f"{where} start_difficulty must lie between min_difficulty and max_difficulty")
-        if bool(keys.tls_certificate) != bool(keys.tls_key):
-            missing = "tls_key" if keys.tls_certificate else "tls_certificate"
-            problems.append(f"{where} {missing}: TLS needs both a certificate and its key")
-        other = places.setdefault((keys.host, keys.port), where)
-        if other != where and keys.port:
-            problems.append(f"{where} port = {keys.port}: {other} listens there already")
-    return problems

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from noncestr.config import Config, load_config
+from noncestr.config import Config
+from noncestr.config_file import load_config
 
 DEFAULT_CONFIG: Final = Path("noncestr.toml")
 

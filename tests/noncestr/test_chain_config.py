@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from noncestr.chain_config import ChainConfig, NodeConfig, chain_problems, rpc_urls, zmq_addresses
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError
 
 MAIN = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"

@@ -5,7 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from noncestr.addresses import Bound
-from noncestr.config import Config, PortConfig, StratumConfig, load_config
+from noncestr.config import Config, PortConfig, StratumConfig
+from noncestr.config_file import load_config
 from noncestr.doors import stratum_limits, stratum_ports
 from stratum_edge.config import EdgeConfig, Limits, TlsFiles
 

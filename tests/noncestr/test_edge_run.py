@@ -14,7 +14,7 @@ from nips.nip01 import encode_event
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head, Link
 from nips.pool.terms import Offer, TermsBody, build_terms
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.edge_clock import EdgeClock
 from noncestr.edge_run import LoneEdge
 from noncestr.errors import NoncestrError

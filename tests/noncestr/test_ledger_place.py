@@ -3,7 +3,7 @@
 import pytest
 
 from accounting.adapters.postgres_database import PostgresPlace
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError, NoncestrError
 from noncestr.ledger_config import AccountingSection, database_url
 from noncestr.ledger_place import find_database, ledger_place

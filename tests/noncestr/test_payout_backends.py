@@ -10,7 +10,7 @@ import pytest
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.nip47 import INFO, Connection
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError, KeyFileError
 from noncestr.payout_backends import MAX_SECRET_FILE, open_backend, read_secret
 from noncestr.payout_config import WALLETS

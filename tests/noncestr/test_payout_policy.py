@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from noncestr.config import Config, load_config
+from noncestr.config import Config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError
 from noncestr.payout_policy import payout_limits, payout_terms
 from noncestr.payouts import pays

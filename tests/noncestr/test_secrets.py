@@ -15,7 +15,7 @@ import pytest
 from nips.keys import SecretKey
 from nips.nip19 import encode_nsec
 from nips.nip47 import parse_connection
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.keyfiles import load, write_ncryptsec, write_nsec
 from noncestr.notice_lines import read_mail
 from noncestr.operator_line import OperatorLine, read_services

@@ -10,7 +10,7 @@ from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head
 from nips.pool.summary import HOUR_MS, SummaryBody, build_summary, parse_summary
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError
 from noncestr.payouts import places_of
 from noncestr.treasury import Treasurer, WalletFunds

@@ -11,6 +11,7 @@ import typer
 from noncestr.errors import NoncestrError
 from noncestr.export_cli import export_app
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, read_config
+from noncestr.parts_cli import accounting_run
 
 # Exit status: the books came out as they were; they did not. (2, it could not look, is a NoncestrError's.)
 DIFFERENT = 1
@@ -19,6 +20,7 @@ ANNOUNCE_S: Final = 10.0
 
 accounting_app = typer.Typer(help="The books.", no_args_is_help=True)
 accounting_app.add_typer(export_app, name="export")
+accounting_app.command("run")(accounting_run)
 
 
 def archive(

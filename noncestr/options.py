@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from noncestr.config import Config
-from noncestr.config_file import load_config
+if TYPE_CHECKING:
+    from noncestr.config import Config
 
 DEFAULT_CONFIG: Final = Path("noncestr.toml")
 
@@ -22,8 +22,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BACKEND_OPTIONS: Final = {"use_uvloop": True}
 
 
-def read_config(path: Path | None) -> Config:
+def read_config(path: Path | None) -> "Config":
     """The configuration of a file, or of ./noncestr.toml, with the environment's overrides. Raises ConfigError."""
+    from noncestr.config_file import load_config  # for the commands that read one alone: it knows every part
+
     if path is None and DEFAULT_CONFIG.exists():
         path = DEFAULT_CONFIG
     return load_config(path, os.environ)

@@ -5,7 +5,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
@@ -13,10 +13,12 @@ import typer
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
-from noncestr.config import Config
 from noncestr.errors import NoncestrError
 from noncestr.moments import parse_pool, parse_relays
 from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, read_config
+
+if TYPE_CHECKING:
+    from noncestr.config import Config
 
 pool_app = typer.Typer(help="The pool's key and relay.", no_args_is_help=True)
 zapper_app = typer.Typer(help="What pays.", no_args_is_help=True)
@@ -34,7 +36,7 @@ ChainOption = Annotated[
 ]
 
 
-def find_pool(config: Config, pool: str, relay: str) -> tuple[PoolAddress, tuple[str, ...]]:
+def find_pool(config: "Config", pool: str, relay: str) -> tuple[PoolAddress, tuple[str, ...]]:
     """The pool that a part works for, and its relays. Raises NoncestrError."""
     relays = tuple(parse_relays(relay)) if relay else config.relay.relays
     if not relays:
@@ -47,7 +49,7 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _run(config: Config, part: Callable[[], Awaitable[None]]) -> None:
+def _run(config: "Config", part: Callable[[], Awaitable[None]]) -> None:
     from noncestr.logs import set_up_logging
     from noncestr.running import raise_file_limit
 

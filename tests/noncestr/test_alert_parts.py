@@ -6,12 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from noncestr.alert_watch import MEMORY
-from noncestr.cli import app
+from noncestr.cli import command_line
 from noncestr.errors import NoncestrError
 
 
 def run(*args):
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    result = CliRunner().invoke(command_line(), [str(arg) for arg in args])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

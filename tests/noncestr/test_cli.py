@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from noncestr import __version__
+from noncestr.cli import COMMANDS, command_line
 from noncestr.config_example import example_toml
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +70,21 @@ def test_a_pool_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "holds no nsec" in done.stderr
     assert "nsec1broken" not in done.stderr
+
+
+def test_every_command_is_listed_in_its_order_and_loads_alone() -> None:
+    runner = CliRunner()
+    listed = runner.invoke(command_line(), ["--help"]).stdout.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == list(COMMANDS)
+    for name in COMMANDS:
+        alone = runner.invoke(command_line(name), [name, "--help"])
+        assert (alone.exit_code, f"noncestr {name}" in alone.stdout) == (0, True), name
+
+
+def test_a_miner_loads_nothing_of_the_pool(tmp_path: Path) -> None:
+    """Many of them run on small machines; the pool's parts are some 60 MB."""
+    probe = "import sys, noncestr.cli; noncestr.cli.command_line('miner'); import noncestr.mine; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not {"accounting", "zapper", "relay_bridge", "client_web", "httpx"} & set(done.stdout.split())

@@ -13,7 +13,7 @@ from nips.nip01 import UnsignedEvent
 from nips.nip19 import encode_npub
 from nips.pool.kinds import STATEMENT
 from noncestr import keyfiles
-from noncestr.cli import app
+from noncestr.cli import command_line
 from noncestr.errors import NoncestrError
 from noncestr.keyfiles import load, load_or_create
 from noncestr.passphrase import FILE_VARIABLE
@@ -28,7 +28,7 @@ WAIT = 120
 
 
 def run(*args):
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    result = CliRunner().invoke(command_line(), [str(arg) for arg in args])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.output

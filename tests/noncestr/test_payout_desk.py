@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nips.keys import SecretKey
 from nips.nip19 import encode_npub
-from noncestr.cli import app
+from noncestr.cli import command_line
 from noncestr.control import CONTROL, ask, serve_services
 from noncestr.errors import NoncestrError
 from noncestr.payout_desk import SERVICES, PayoutDesk, served
@@ -187,7 +187,7 @@ async def test_the_last_and_the_next_round_are_told(
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["payouts", *arguments])
+    result = CliRunner().invoke(command_line(), ["payouts", *arguments])
     return result.exit_code, result.output + str(result.exception or "")
 
 

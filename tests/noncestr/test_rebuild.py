@@ -20,7 +20,7 @@ from nips.nip19 import encode_nsec
 from nips.pool import kinds
 from noncestr.accounting_cli import accounting_app
 from noncestr.archive import archive_ledger
-from noncestr.cli import app
+from noncestr.cli import command_line
 from noncestr.errors import NoncestrError
 from noncestr.ledger_place import LEDGER
 from noncestr.rebuild import Rebuild
@@ -206,7 +206,7 @@ async def test_a_requested_announcement_is_not_lost(data, log, ledger, rebuild):
 
 
 async def invoke_app(*asked):
-    return await anyio.to_thread.run_sync(lambda: CliRunner().invoke(app, [str(one) for one in asked]))
+    return await anyio.to_thread.run_sync(lambda: CliRunner().invoke(command_line(), [str(one) for one in asked]))
 
 
 async def invoke(*asked):

@@ -1,7 +1,7 @@
 """The composition root: which part gets what. Everything here is wiring; what the parts do is in their packages."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,9 @@ from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
 from nips.nip01 import VerifiedEvent
-from nips.nip11 import RelayInformation
 from nips.pool.address import PoolAddress
-from noncestr import __version__
 from noncestr.alert_parts import make_watch
-from noncestr.archived import Archived, kept
+from noncestr.archived import Archived
 from noncestr.attestations import WebAttestations
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
@@ -26,29 +24,27 @@ from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import Desk
-from noncestr.demo import DemoMiners
-from noncestr.demo_wallets import DemoWallets
-from noncestr.ecash_payouts import ecash_payouts
 from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
-from noncestr.edges import EdgePart
+from noncestr.edges import EdgePart, measured
+from noncestr.embedded_relay import EmbeddedRelay, start_relay
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
-from noncestr.keyfiles import load_or_create
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import LaneWatch
 from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
 from noncestr.ledger_place import LEDGER, find_database, ledger_place
 from noncestr.lifetime import run_until_signal
+from noncestr.log_bridge import FLUSH_S, flush, log_bridge, reaches_log
 from noncestr.logs import set_level
-from noncestr.mint_process import MintProcess
 from noncestr.names_cli import FILE as NAMES
 from noncestr.notice_parts import make_notifier
 from noncestr.payability import RelayPayability
-from noncestr.payout_desk import PayoutDesk, served
-from noncestr.payouts import STORE, Payouts, open_payouts, pays
-from noncestr.places import ANYWHERE, find_places, move_stratum
+from noncestr.paying import Paying
+from noncestr.payout_desk import served
+from noncestr.payouts import STORE
+from noncestr.places import find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
 from noncestr.promise_keeper import PromiseKeeper, publish_signed
@@ -57,29 +53,19 @@ from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
-from noncestr.standing import chains_of
 from noncestr.termskeeper import TermsKeeper
 from noncestr.treasury import Treasurer
 from noncestr.treasury_parts import open_funds
 from noncestr.watermarks import Watermarks
 from noncestr.web_parts import open_read_api, start_web
-from relay_bridge.adapters.event_store import SqliteEventStore
-from relay_bridge.adapters.relay_server import RelayServer
-from relay_bridge.limits import FOREVER_S
-from relay_bridge.policy import PoolPolicy
-from relay_bridge.roles import Role
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
 from stratum_edge.adapters.nip05_names import open_names
 from stratum_edge.config import EdgeConfig
 from stratum_edge.ports import Names, TemplateSource
-from zapper.config import ZapperStatus
-from zapper.ports import Payee
 
 logger = logging.getLogger("noncestr")
 
-# How long the last events may take to reach the relays when the pool stops.
-FLUSH_SECONDS = 5.0
 Say = Callable[[str], None]
 
 
@@ -91,7 +77,6 @@ class Pool:
         self.data = data
         self.is_regtest = config.pool.network == REGTEST
         self.demo = demo and config.demo.miners > 0 and self.is_regtest
-        self.pays = pays(config, config.pool.network)
         self.say = say
         self.clock = WallClock()
         self.keys = Keys.load(data / "keys")
@@ -102,15 +87,12 @@ class Pool:
         # The demo wallet's receipts come from our own address.
         roles = (signer.pubkey for _, signer in self.keys.roles())
         self._own_keys = frozenset((*roles, self.keys.pool.pubkey, self.keys.wallet.pubkey))
-        # The embedded relay's, if there is one: what other relays lost is filled from it.
-        self._log_store: SqliteEventStore | None = None
         self._archived = Archived(self.address)
         self._lan = lan
         # Set once the edge was emptied by the operator's word: nobody serves miners any more.
         self._drained = anyio.Event()
         # Set once the start has said where everything is.
         self._up = anyio.Event()
-        self._mint: MintProcess | None = None
         self._edge: EdgePart | None = None
         # Who signs terms and announcement; None while the pool starts, as is the word that it is up.
         self._promises: PromiseKeeper | None = None
@@ -119,7 +101,9 @@ class Pool:
         # Between relays and accounting, and what watches the lanes that come through; None while the pool starts.
         self._gate: GatedFeed
         self._lanes: LaneWatch | None = None
-        self._payouts: Payouts | None = None
+        self._paying = Paying(
+            config, data, keys=self.keys, pool=self.address, places=self.places, relays=self.relays, clock=self.clock
+        )
 
     def _relays(self) -> tuple[str, ...]:
         own = () if self.places.relay is None else (f"ws://{self.places.relay.host}:{self.places.relay.port}",)
@@ -128,21 +112,18 @@ class Pool:
     def _presence(self) -> Presence:
         return find_presence(self.config, self.places, self.address, self.keys, self.relays)
 
-    def _bridge(self) -> RelayBridge:
-        relay = self.config.relay
-        return RelayBridge(
+    def _bridge(self, relay: EmbeddedRelay | None) -> RelayBridge:
+        return log_bridge(
+            self.config.relay,
+            self.data,
             self.relays,
-            outbox_path=self.data / "outbox.sqlite",
-            quorum=relay.quorum,
-            social=relay.social,
-            social_quorum=relay.social_quorum,
+            pool=self.address,
             # The log's events are signed by several keys of ours; a relay that asks who writes hears one of them.
             signer=self.keys.pool_at_hand or self.keys.zapper,
-            # The terms promise the log for good.
-            retention_s=FOREVER_S,
-            chain_of=chains_of(self.address, self._speakers),
-            keep=kept(self._own_keys, self._archived.periods),
-            source=None if self._log_store is None else (self.relays[0], self._log_store),
+            speakers=self._speakers,
+            own=self._own_keys,
+            archived=self._archived,
+            store=None if relay is None else relay.store,
         )
 
     def _speakers(self) -> frozenset[str]:
@@ -157,10 +138,10 @@ class Pool:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            counts = await self._start_relay(stack)
-            bridge = self._bridge()
+            relay = await self._start_relay(stack)
+            bridge = self._bridge(relay)
             await enter(running(bridge.run))
-            stack.push_async_callback(self._flush, bridge)
+            stack.push_async_callback(flush, bridge, self.say)
             for key in self.keys.remote:
                 await enter(running(key.run))
             self._gate = GatedFeed(BridgeFeed(bridge), self.address.pubkey, self._hear)
@@ -189,7 +170,7 @@ class Pool:
             treasurer = Treasurer(self.clock.now_ms)
             desk = Desk(
                 lambda: {"watermarks": self._marks()},
-                {"close": self._close, "treasury": treasurer.told, **served(self._payout_desk)},
+                {"close": self._close, "treasury": treasurer.told, **served(self._paying.desk)},
             )
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
@@ -212,11 +193,10 @@ class Pool:
             await enter(running(accounting.run))
             self._lanes = self._lane_watch(accounting, promises, bridge, plan)
             await enter(looping(self._lanes.watch))
-            miners = self._demo_miners(bridge) if self.demo else None
-            zapper_status = await self._start_payouts(stack, bridge, accounting, miners)
+            miners = self._paying.demo_miners(bridge) if self.demo else None
+            await self._paying.start(stack, bridge, accounting, miners, self._up.wait)
             treasurer.keep(accounting)
-            paying = () if self._payouts is None else self._payouts.funds
-            for funds in (*paying, *await enter(open_funds(self.config))):
+            for funds in (*self._paying.funds, *await enter(open_funds(self.config))):
                 treasurer.add(funds)
             await enter(running(treasurer.run))
             notifier = await make_notifier(
@@ -230,7 +210,7 @@ class Pool:
                 accounting=accounting,
                 chain=chain,
                 settings=settings,
-                failing=self._failing,
+                failing=self._paying.failing,
                 clock=self.clock,
             )
             await enter(running(notifier.run))
@@ -242,7 +222,7 @@ class Pool:
                 bridge=bridge,
                 accounting=accounting,
                 chain=chain,
-                why_unpaid=lambda miner: zapper_status().why_unpaid.get(miner, ""),
+                why_unpaid=lambda miner: self._paying.status().why_unpaid.get(miner, ""),
                 clock=self.clock,
                 test=notifier.test,
             )
@@ -254,8 +234,8 @@ class Pool:
                 payouts=self.data / STORE,
                 edge=edge,
                 bridge=bridge,
-                zapper=zapper_status,
-                relay_counts=lambda: counts,
+                zapper=self._paying.status,
+                relay_counts=lambda: {} if relay is None else relay.counts,
                 lanes=self._marks,
                 payability=around.payability,
                 treasury=treasurer.told,
@@ -265,8 +245,8 @@ class Pool:
                 self.data,
                 read_api=read_api,
                 edge=edge.status,
-                zapper=zapper_status,
-                payouts=self.data / "payouts.sqlite",
+                zapper=self._paying.status,
+                payouts=self.data / STORE,
                 clock=self.clock,
             )
             await enter(looping(watch.run))
@@ -274,7 +254,7 @@ class Pool:
             await promises.announce()
             self._is_up = True
             if self.is_regtest:
-                await enter(looping(promises.follow_hashrate, lambda: _measured(edge)))
+                await enter(looping(promises.follow_hashrate, lambda: measured(edge)))
             calm()
             await enter(looping(collect_calmly))
             self.banner()
@@ -290,7 +270,7 @@ class Pool:
     async def _promise(self, promises: PromiseKeeper, bridge: RelayBridge) -> LanePlan:
         """Plan the lanes, and issue terms that say what became of those nobody goes on in; publish who is who."""
         # Batches of a lane that may be given up must have left before its last one is looked for.
-        await bridge.flush(FLUSH_SECONDS)
+        await bridge.flush(FLUSH_S)
         closed = promises.terms.current().body.closed if promises.terms.issued else {}
         edge, workers = self.keys.edge.pubkey, self.config.edge.workers
         plan = await plan_lanes(bridge, edge, self.address, self.data / "journal", workers, closed)
@@ -318,7 +298,7 @@ class Pool:
             issue=promises.promise_again,
             running=lambda: own,
             automatic=lambda: self.config.edge.close_silent,
-            connected=lambda: any(relay.connected for relay in bridge.status() if Role.LOG in relay.roles),
+            connected=lambda: reaches_log(bridge),
             clock=self.clock,
         )
 
@@ -378,90 +358,12 @@ class Pool:
         set_level(config.log.level)
         await self._promises.promise_again()
 
-    # Everything else
+    # Relay and page
 
-    async def _start_relay(self, stack: AsyncExitStack) -> Mapping[str, int]:
-        """The embedded relay, if there is one; what it counts."""
+    async def _start_relay(self, stack: AsyncExitStack) -> EmbeddedRelay | None:
         if self.places.relay is None:
-            return {}
-        store = await stack.enter_async_context(SqliteEventStore(self.data / "relay.sqlite"))
-        self._log_store = store
-        server = RelayServer(
-            self.places.relay.host,
-            self.places.relay.port,
-            store,
-            PoolPolicy(
-                self.address.pubkey,
-                self.address.network,
-                self._speakers,
-                store.is_known,
-                mentions=self.config.social.replies,
-            ),
-            RelayInformation(
-                name=f"{self.config.pool.name} relay",
-                description="The log of a mining pool: jobs, share receipts, statements, payouts.",
-                pubkey=self.address.pubkey,
-                software="noncestr",
-                version=__version__,
-            ),
-        )
-        await stack.enter_async_context(running(server.run))
-        return server.stats
-
-    def _payout_desk(self) -> PayoutDesk | None:
-        return None if self._payouts is None else self._payouts.desk(self.clock.now_ms)
-
-    async def _start_payouts(
-        self, stack: AsyncExitStack, bridge: RelayBridge, accounting: Accounting, miners: DemoMiners | None
-    ) -> Callable[[], ZapperStatus]:
-        """What pays, if anything does; how it is."""
-        if not self.pays:
-            return ZapperStatus
-        ecash = await stack.enter_async_context(
-            ecash_payouts(
-                config=self.config,
-                data=self.data,
-                key=self.keys.zapper,
-                feed=BridgeFeed(bridge),
-                relays=self.relays,
-                clock=self.clock.now_ms,
-                pool_up=self._up.wait,
-                beside=None if miners is None else self._demo_wallets(bridge, miners).run,
-            )
-        )
-        self._mint = ecash.mint
-        payouts = self._payouts = await stack.enter_async_context(
-            open_payouts(
-                config=self.config,
-                data=self.data,
-                signer=self.keys.zapper,
-                wallet_key=self.keys.wallet,
-                pool=self.address,
-                lightning=self.places.lightning,
-                relays=self.relays,
-                bridge=bridge,
-                accounting=accounting,
-                users={} if miners is None else miners.users(),
-                clock=self.clock,
-                ecash=ecash,
-            )
-        )
-        return lambda: payouts.zapper.status
-
-    def _demo_wallets(self, bridge: RelayBridge, miners: DemoMiners) -> DemoWallets:
-        return DemoWallets(
-            miners.keys(),
-            wallet=load_or_create(self.data / "keys", "demo-wallet"),
-            pool=self.address,
-            zapper=self.keys.zapper.pubkey,
-            relays=self.relays,
-            feed=BridgeFeed(bridge),
-            publish=bridge.publish,
-            now_s=lambda: self.clock.now_ms() // 1000,
-        )
-
-    async def _failing(self) -> list[Payee]:
-        return [] if self._payouts is None else await self._payouts.store.payees()
+            return None
+        return await start_relay(stack, self.config, self.data, self.places.relay, self.address, self._speakers)
 
     async def _start_web(
         self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper, bridge: RelayBridge
@@ -481,34 +383,12 @@ class Pool:
         relay = RelayProxy(self.relays[0])
         await start_web(stack, site, read_api, relay, self.config.web, self.places.web, attestations)
 
-    def _demo_miners(self, bridge: RelayBridge) -> DemoMiners:
-        host = "127.0.0.1" if self.places.stratum.host == ANYWHERE else self.places.stratum.host
-        return DemoMiners(
-            keys_dir=self.data / "keys",
-            network=self.address.network,
-            count=self.config.demo.miners,
-            max_hps=self.config.demo.hashes_per_second,
-            url=f"stratum+tcp://{host}:{self.places.stratum.port}",
-            lightning=f"{self.places.lightning.host}:{self.places.lightning.port}",
-            publish=bridge.publish,
-            clock=self.clock,
-            log_dir=self.data / "miners",
-        )
-
-    async def _flush(self, bridge: RelayBridge) -> None:
-        if not await bridge.flush(FLUSH_SECONDS):
-            self.say("some events have not reached their relays yet: they are kept and sent at the next start")
-
     def banner(self) -> None:
         """Where everything is, one a line."""
-        mint = "" if self._mint is None else self._mint.url
-        for line in banner(self.config, self.address, self.places, self.relays, pays=self.pays, mint=mint):
+        for line in banner(
+            self.config, self.address, self.places, self.relays, pays=self._paying.is_on, mint=self._paying.mint_url
+        ):
             self.say(line)
-
-
-def _measured(edge: EdgePart) -> tuple[int, int]:
-    status = edge.status()
-    return status.accepted, status.hashrate_hs
 
 
 async def run_pool(

@@ -101,6 +101,12 @@ class OneEdge:
         return Drained(1, sessions, await self._edge.drain(fin=fin))
 
 
+def measured(edge: EdgePart) -> tuple[int, int]:
+    """Shares accepted since it runs, and hashes a second."""
+    status = edge.status()
+    return status.accepted, status.hashrate_hs
+
+
 def total(lanes: Iterable[EdgeStatus]) -> EdgeStatus:
     """Lanes added up; a miner on two lanes counts on both. Job and batch are those of the lane at the newest block."""
     found = list(lanes)

@@ -9,30 +9,26 @@ import anyio
 
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
-from noncestr.archived import Archived, kept
+from noncestr.archived import Archived
 from noncestr.chains import open_source
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.edge_parts import CHAIN_SOCKET
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
+from noncestr.log_bridge import flush, log_bridge
 from noncestr.passphrase import Passphrase
 from noncestr.profiles import delegate_profile, relay_list
 from noncestr.promise_keeper import publish_signed
 from noncestr.promises import REGTEST, key_at_hand, load_signer
 from noncestr.remote_key import RemoteKey
 from noncestr.running import first_of, looping, running
-from noncestr.standing import chains_of
 from noncestr.terms_follower import TermsFollower
-from relay_bridge.limits import FOREVER_S
-from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_client import HouseClient
 from stratum_edge.ports import TemplateSource
 
 # How often a part that the terms do not name says what it waits for.
 REMIND_S: Final = 60.0
-# How long the last events may take to reach the relays when the part stops.
-FLUSH_S: Final = 5.0
 # A part knows its pool by npub only: so much of it stands in its name.
 SHOWN_NPUB: Final = 12
 # The roles whose keys are in the data folder.
@@ -63,17 +59,15 @@ class Outpost:
             raise NoncestrError(f"the {role}'s key has to be in {data / 'keys'}: no remote signer signs so often")
         archived = Archived(pool)
         self._archived = archived
-        self.bridge = RelayBridge(
+        self.bridge = log_bridge(
+            config.relay,
+            data,
             relays,
-            outbox_path=data / "outbox.sqlite",
-            quorum=config.relay.quorum,
-            social=config.relay.social,
-            social_quorum=config.relay.social_quorum,
+            pool=pool,
             signer=self.key,
-            # The terms promise the log for good.
-            retention_s=FOREVER_S,
-            chain_of=chains_of(pool, self._speakers),
-            keep=() if self.signer is None else kept([self.signer.pubkey], archived.periods),
+            speakers=self._speakers,
+            own=() if self.signer is None else (self.signer.pubkey,),
+            archived=archived,
         )
         self.feed = BridgeFeed(self.bridge)
         self.terms = TermsFollower(data / "terms.json", pool, self.feed)
@@ -83,17 +77,13 @@ class Outpost:
         """Bridge and terms, until the block is left; what is still to be published then has a moment to get out."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(running(self.bridge.run))
-            stack.push_async_callback(self._flush)
+            stack.push_async_callback(flush, self.bridge, self.say)
             if isinstance(self.signer, RemoteKey):
                 await stack.enter_async_context(running(self.signer.run))
             await stack.enter_async_context(running(self.terms.run))
             await stack.enter_async_context(looping(self._archived.follow, self.feed, self.terms))
             self._introduce()
             yield
-
-    async def _flush(self) -> None:
-        if not await self.bridge.flush(FLUSH_S):
-            self.say("some events have not reached their relays yet: they are kept and sent at the next start")
 
     def _introduce(self) -> None:
         if self.signer is not None:

@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from nips.nip01 import VerifiedEvent
-from nips.nip11 import RelayInformation
 from nips.nip17 import DM_RELAYS
 from nips.nip19 import encode_npub, parse_pubkey
 from nips.nip89 import HANDLER
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.terms import Terms
-from noncestr import __version__
 from noncestr.accounting_run import no_reload
 from noncestr.addresses import free_port
-from noncestr.archived import Archived, kept
+from noncestr.archived import Archived
 from noncestr.chains import open_source
 from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import CONTROL, Desk, serve_desk
 from noncestr.edge_parts import CHAIN_SOCKET
+from noncestr.embedded_relay import EmbeddedRelay, start_relay
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
@@ -35,8 +34,9 @@ from noncestr.joints import ChainHeights
 from noncestr.lane_gate import GatedFeed
 from noncestr.lane_watch import LaneWatch
 from noncestr.lifetime import run_until_signal
+from noncestr.log_bridge import flush, log_bridge, reaches_log
 from noncestr.lone_books import open_books
-from noncestr.outpost import FLUSH_S, Say
+from noncestr.outpost import Say
 from noncestr.passphrase import Passphrase
 from noncestr.presence import Presence
 from noncestr.profiles import pool_profiles
@@ -44,13 +44,7 @@ from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, further_edges, key_at_hand, load_signer
 from noncestr.remote_key import RemoteKey
 from noncestr.running import looping, only_one, running
-from noncestr.standing import chains_of
 from noncestr.watermarks import Watermarks
-from relay_bridge.adapters.event_store import SqliteEventStore
-from relay_bridge.adapters.relay_server import RelayServer
-from relay_bridge.limits import FOREVER_S
-from relay_bridge.policy import PoolPolicy
-from relay_bridge.roles import Role
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
 from stratum_edge.ports import TemplateSource
@@ -96,7 +90,7 @@ class LonePool:
             enter = stack.enter_async_context
             bridge = self._bridge(await self._start_relay(stack))
             await enter(running(bridge.run))
-            stack.push_async_callback(self._flush, bridge)
+            stack.push_async_callback(flush, bridge, self._say)
             if isinstance(self._key, RemoteKey):
                 await enter(running(self._key.run))
             gate = GatedFeed(BridgeFeed(bridge), self._pool.pubkey, self._hear)
@@ -180,7 +174,7 @@ class LonePool:
             issue=issue,
             running=frozenset,
             automatic=lambda: self._config.edge.close_silent,
-            connected=lambda: any(relay.connected for relay in bridge.status() if Role.LOG in relay.roles),
+            connected=lambda: reaches_log(bridge),
             clock=self._clock,
         )
 
@@ -210,43 +204,23 @@ class LonePool:
         if self._config.edge.control:
             await stack.enter_async_context(running(serve_desk, self._data / CONTROL, Desk(dict, {"close": close})))
 
-    async def _start_relay(self, stack: AsyncExitStack) -> SqliteEventStore | None:
-        """The embedded relay, if there is one."""
+    async def _start_relay(self, stack: AsyncExitStack) -> EmbeddedRelay | None:
         if self._place is None:
             return None
-        store = await stack.enter_async_context(SqliteEventStore(self._data / "relay.sqlite"))
-        name = self._config.pool.name
-        server = RelayServer(
-            self._place.host,
-            self._place.port,
-            store,
-            PoolPolicy(self._pool.pubkey, self._pool.network, self._speakers, store.is_known),
-            RelayInformation(
-                name=f"{name} relay",
-                description="The log of a mining pool: jobs, share receipts, statements, payouts.",
-                pubkey=self._pool.pubkey,
-                software="noncestr",
-                version=__version__,
-            ),
-        )
-        await stack.enter_async_context(running(server.run))
-        return store
+        return await start_relay(stack, self._config, self._data, self._place, self._pool, self._speakers)
 
-    def _bridge(self, store: SqliteEventStore | None) -> RelayBridge:
-        relay = self._config.relay
-        return RelayBridge(
+    def _bridge(self, relay: EmbeddedRelay | None) -> RelayBridge:
+        return log_bridge(
+            self._config.relay,
+            self._data,
             self._relays,
-            outbox_path=self._data / "outbox.sqlite",
-            quorum=relay.quorum,
-            social=relay.social,
-            social_quorum=relay.social_quorum,
+            pool=self._pool,
             signer=key_at_hand(self._key),
-            # The terms promise the log for good.
-            retention_s=FOREVER_S,
-            chain_of=chains_of(self._pool, self._speakers),
+            speakers=self._speakers,
             # Of all parts: the relay beside us has their events, and they may be away.
-            keep=kept(self._speakers(), self._archived.periods),
-            source=None if store is None else (self._relays[0], store),
+            own=self._speakers(),
+            archived=self._archived,
+            store=None if relay is None else relay.store,
         )
 
     def _hear(self, event: VerifiedEvent) -> None:
@@ -258,10 +232,6 @@ class LonePool:
         if self._place is not None and self._place.moved:
             self._say(f"port {self._place.asked} is busy: the relay port is {self._place.port}")
         self._say(f"relay:     {self._relays[0]}")
-
-    async def _flush(self, bridge: RelayBridge) -> None:
-        if not await bridge.flush(FLUSH_S):
-            self._say("some events have not reached their relays yet: they are kept and sent at the next start")
 
 
 async def run_lone_pool(config: Config, data: Path, *, say: Say, reread: Callable[[], Config]) -> None:

@@ -8,24 +8,25 @@ kill at any point re-sends the very same event.
 import functools
 import logging
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
 
-from accounting import ownchain
-from accounting.adapters.database import StoreError
+from accounting.adapters.database import StoreError, reason_of
+from accounting.adapters.desk import OpenDesk
 from accounting.adapters.intake import RETRY_S, Intake
 from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
 from accounting.adapters.postgres_database import PostgresPlace
-from accounting.adapters.store import AccountingStore, StoredView, StorePlace, open_store
-from accounting.attestation_book import AttestationBook, Seen
-from accounting.fold import MAX_TROUBLES, Fold, codec_of, form
+from accounting.adapters.publishing import Publisher
+from accounting.adapters.store import AccountingStore, StorePlace, open_store
+from accounting.attestation_book import AttestationBook
+from accounting.fold import Fold, codec_of, form
+from accounting.health import Condition, Health
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
 from accounting.log import EVIDENCE
@@ -34,14 +35,11 @@ from accounting.rewards import check_offers
 from accounting.schemes.loyalty import REACH_MS
 from accounting.settings_book import MinersSettings, NoSettings
 from accounting.signing import OwnChain
-from accounting.views import Views
+from accounting.views import View, Views
 from nips.keys import AsyncSigner
 from nips.nip01 import UnsignedEvent, VerifiedEvent, make_filter
 from nips.pool.address import PoolAddress
-from nips.pool.archive import ArchiveBody
-from nips.pool.chain import Link
-from nips.pool.kinds import LEDGER_KINDS, SETTINGS
-from nips.pool.settings import Settings
+from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
@@ -74,20 +72,6 @@ class AccountingConfig:
     tick_s: float = 0.5
     # How often the books are checked as a whole.
     audit_interval_s: float = 60.0
-
-
-class Condition(NamedTuple):
-    """How the accounting stands. `may_sign` is None when it signs, else why not; `waiting`: block -> why its statement
-    has to wait.
-    """
-
-    synced: bool
-    may_sign: str | None
-    waiting: Mapping[str, str]
-    violations: tuple[str, ...]
-    troubles: tuple[str, ...]
-    findings: Mapping[str, int]
-    unpublished: int
 
 
 class Accounting:
@@ -125,11 +109,6 @@ class Accounting:
         self.attestations = AttestationBook(pool, self.knows)
         self._retry_ms = 0
         self._issuer: Issuer | None = None
-        self._whole: list[str] = []
-        self._audit_ms = 0
-        self._findings_said = 0
-        self._unpublished = 0
-        self._troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
         self._all_stored = False
         self._shelves: KeptShelves | None = None
         # Amid a step; events that were read when the fold was kept last.
@@ -138,13 +117,15 @@ class Accounting:
         # The fold is being kept: until then it stays as it is.
         self._keeping = False
         self._synced = anyio.Event()
-        self._unsent = anyio.Event()
+        self._health = Health(round(self._config.audit_interval_s * 1000))
+        self._trouble = self._health.trouble
         self._views = Views(
             pool,
             round(self._config.balance_interval_s * 1000),
             round(self._config.statistics_interval_s * 1000),
             self.settings,
         )
+        self._publisher = Publisher(feed, self.own, self._trouble)
 
     # Asking
 
@@ -176,17 +157,12 @@ class Accounting:
 
     def condition(self) -> Condition:
         """How it stands now."""
-        grades: dict[str, int] = {}
-        for found in self.fold.log.findings:
-            grades[found.grade] = grades.get(found.grade, 0) + 1
-        return Condition(
+        return self._health.condition(
+            self.fold,
             synced=self._synced.is_set(),
             may_sign=self.refusal(),
             waiting={} if self._issuer is None else dict(self._issuer.waiting),
-            violations=(*self._whole, *self.fold.violations),
-            troubles=tuple(self._troubles),
-            findings=grades,
-            unpublished=self._unpublished,
+            unpublished=self._publisher.unpublished,
         )
 
     def knows(self, miner: str) -> bool:
@@ -208,7 +184,7 @@ class Accounting:
         async with open_store(self._store_place, self.pool, self._signer.pubkey) as store:
             with closing(open_kept_shelves(fold_path(self._store_path), codec_of, form())) as shelves:
                 self._shelves = shelves
-                self._issuer = Issuer(self.pool, _Desk(self, store), self.chain, self._treasury)
+                self._issuer = Issuer(self.pool, OpenDesk(self, store), self.chain, self._treasury)
                 await self._load(store, trusted=True)
                 if self.fold.terms is not None:
                     check_offers(self.fold.terms.body)
@@ -228,8 +204,8 @@ class Accounting:
                 tasks.start_soon(intake.seek_receipts, self._due_receipts)
                 tasks.start_soon(intake.follow_attestations, self._attested_since, self._attested)
                 tasks.start_soon(self._work, store, intake)
-                tasks.start_soon(self._publish_chain, store)
-                tasks.start_soon(self._publish_views, store)
+                tasks.start_soon(self._publisher.publish_chain, store)
+                tasks.start_soon(self._publisher.publish_views, store, self._due_views, self._config.tick_s)
 
     def _due_receipts(self) -> list[str]:
         if self._keeping or not self._all_stored:
@@ -266,7 +242,7 @@ class Accounting:
             shelves.flush()
             await anyio.to_thread.run_sync(shelves.keep, position, newest, state)
         except (sqlite3.Error, StoreError) as error:
-            self._trouble(f"the fold could not be kept: {_reason(error)}")
+            self._trouble(f"the fold could not be kept: {reason_of(error)}")
         finally:
             self._keeping = False
 
@@ -281,7 +257,7 @@ class Accounting:
             self._trouble(f"the log does not settle: {trouble}")
         self.fold = fold
         self._kept_at = fold.log.read
-        self._whole = fold.check()
+        self._health.replaced(fold)
         # Who has stopped since the fold was kept did nothing that would show here.
         self._views.touched(
             {*changes.balances, *fold.ledger.miners()}, {*changes.statistics, *fold.statistics.miners()}
@@ -301,7 +277,7 @@ class Accounting:
                     await self._step(store, events)
                     break
                 except (sqlite3.Error, StoreError) as error:
-                    self._trouble(f"the disk failed, or the database: {_reason(error)}")
+                    self._trouble(f"the disk failed, or the database: {reason_of(error)}")
                 except Exception as error:  # whatever it was, the next event is still to be booked
                     self._trouble(f"a step failed: {error!r}")
                     logger.exception("a step failed")
@@ -335,7 +311,7 @@ class Accounting:
             await self._recover(store)
         if self._issuer is not None and self._all_stored and self.refusal() is None:
             await self._issuer.issue()
-        self._audit()
+        self._health.look(self.fold, self.clock.now_ms())
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
@@ -392,7 +368,7 @@ class Accounting:
             return
         if self.own.forked is not None:
             self._trouble(f"signing stops: {self.own.forked}")
-        self._unsent.set()
+        self._publisher.wake()
 
     async def sign(
         self, store: AccountingStore, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None
@@ -403,8 +379,7 @@ class Accounting:
         with self._unbroken():
             await self.own.append(store, event, block=block, archive=archive)
             self.fold.add(event)
-            self._unpublished += 1
-            self._unsent.set()
+            self._publisher.wake(more=1)
             await self._settle(store)
 
     async def find(self, event: str, kind: int) -> VerifiedEvent | None:
@@ -416,111 +391,12 @@ class Accounting:
             return None
         return next((known for known in found if known.id == event), None)
 
-    async def _publish_chain(self, store: AccountingStore) -> None:
-        """Hand our chain's events to the feed, in order, until it has taken each."""
-        while True:
-            self._unsent = anyio.Event()
-            try:
-                unpublished = await store.unpublished() if self.own.recovered else []
-                self._unpublished = len(unpublished)
-                for event in unpublished:
-                    await self._feed.publish(event, chain=f"{self._signer.pubkey}/{ownchain.NAME}")
-                    await store.mark_published(event)
-                    self._unpublished -= 1
-            except Exception as error:  # the events stay where they are and are tried again
-                self._trouble(f"publishing failed: {_reason(error)}")
-                await anyio.sleep(RETRY_S)
-                continue
-            await self._unsent.wait()
-
-    # Views and audits
-
-    async def _publish_views(self, store: AccountingStore) -> None:
-        while True:
-            await anyio.sleep(self._config.tick_s)
-            if not self._synced.is_set() or self.refusal() is not None:
-                continue
-            now = self.clock.now_ms()
-            due = self._views.due(self.fold, now, head=self.own.head, height=self.chain.height())
-            if not due:
-                continue
-            try:
-                for view in due:
-                    await self._feed.publish(await self._signer.sign(view.unsigned))
-                await store.add_views({view.address: StoredView(view.created_at, view.says) for view in due})
-            except Exception as error:  # views only repeat the log: the next ones say the same and more
-                self._trouble(f"publishing a view failed: {_reason(error)}")
-
-    def _audit(self) -> None:
-        """Say what is newly found in the log, and now and then go through the whole books."""
-        findings = self.fold.log.findings
-        for found in findings[self._findings_said :]:
-            logger.warning("%s: %s: %s %s", found.grade, found.code, found.text, " ".join(found.events))
-        self._findings_said = len(findings)
-        now = self.clock.now_ms()
-        if now >= self._audit_ms:
-            self._audit_ms = now + round(self._config.audit_interval_s * 1000)
-            whole = self.fold.check()
-            for text in whole:
-                if text not in self._whole:
-                    logger.error("the books: %s", text)
-            self._whole = whole
-
-    def _trouble(self, text: str) -> None:
-        logger.warning("%s", text)
-        self._troubles.append(text)
-
-
-def _reason(error: Exception) -> str:
-    """What is shown of a failure. Whoever asks for our health need not know where the database is."""
-    return error.reason if isinstance(error, StoreError) else repr(error)
+    def _due_views(self) -> list[View]:
+        if not self._synced.is_set() or self.refusal() is not None:
+            return []
+        return self._views.due(self.fold, self.clock.now_ms(), head=self.own.head, height=self.chain.height())
 
 
 async def _held(store: AccountingStore) -> Held:
     """What of the log is on our disk."""
     return Held(await store.count(), await store.newest_second())
-
-
-class _Desk:
-    """Where the issuer signs (accounting.issuing.Desk): the accounting on its open file."""
-
-    def __init__(self, accounting: Accounting, store: AccountingStore) -> None:
-        self._accounting = accounting
-        self._store = store
-
-    @property
-    def pubkey(self) -> str:
-        return self._accounting.own.signer.pubkey
-
-    @property
-    def fold(self) -> Fold:
-        return self._accounting.fold
-
-    def refusal(self) -> str | None:
-        return self._accounting.refusal()
-
-    def next_place(self) -> tuple[Link, int]:
-        return self._accounting.own.next_place(self._accounting.clock.now_ms())
-
-    def is_stated(self, block: str) -> bool:
-        return block in self._accounting.own.stated
-
-    async def sign(self, unsigned: UnsignedEvent, *, block: str | None = None, archive: str | None = None) -> None:
-        await self._accounting.sign(self._store, unsigned, block=block, archive=archive)
-
-    def settings_of(self, miner: str) -> Settings | None:
-        known = self._accounting.settings.of(miner)
-        return None if known is None else known.settings
-
-    async def settings_event(self, settings: str) -> VerifiedEvent | None:
-        return await self._accounting.find(settings, SETTINGS)
-
-    def attestations(self, miners: Collection[str], days: range) -> list[Seen]:
-        self._accounting.attestations.forget(days.start)
-        return self._accounting.attestations.of(miners, days)
-
-    def knows_attestations(self) -> bool:
-        return self._accounting.attestations.is_whole
-
-    async def requested_archives(self) -> list[ArchiveBody]:
-        return await self._store.archives()

@@ -25,6 +25,11 @@ class StoreError(AccountingError):
         return f"{self.place}: {self.reason}"
 
 
+def reason_of(error: Exception) -> str:
+    """What is shown of a failure. Whoever asks for our health need not know where the store is."""
+    return error.reason if isinstance(error, StoreError) else repr(error)
+
+
 class StoreHeld(StoreError):
     """Another accounting has this store open."""
 

@@ -20,7 +20,7 @@ from noncestr.promises import REGTEST
 from noncestr.running import looping, running
 from zapper.adapters.cashu_mint import open_mint
 from zapper.adapters.http_client import open_http_client
-from zapper.adapters.proof_store import open_proof_store
+from zapper.adapters.proof_store import SqliteProofStore, open_proof_store
 from zapper.adapters.relay_writer import RelayWriter
 from zapper.adapters.wrapper import KeyWrapper
 from zapper.cashu_rail import CashuRail
@@ -46,11 +46,12 @@ Beside = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Ecash:
-    """`rails`: by method, none without mints. `mint`: the demo's own, if there is one."""
+    """`rails`: by method, none without mints. `mint`: the demo's own, if there is one. `store`: the treasuries'."""
 
     rails: dict[str, Rail]
     treasuries: tuple[Treasury, ...]
     mint: MintProcess | None
+    store: SqliteProofStore | None = None
 
 
 @asynccontextmanager
@@ -108,7 +109,7 @@ async def ecash_payouts(
         await enter(looping(_recover, treasuries))
         if process is not None:
             await enter(running(_run_demo, process, treasuries[0], pool_up, beside))
-        yield Ecash(rails, treasuries, process)
+        yield Ecash(rails, treasuries, process, store)
 
 
 async def _recover(treasuries: Sequence[Treasury]) -> None:

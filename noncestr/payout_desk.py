@@ -6,12 +6,13 @@ from typing import Any, Protocol
 
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
+from noncestr.ecash_desk import EcashDesk
 from noncestr.errors import NoncestrError
 from zapper.adapters.intent_store import SqliteIntentStore
 from zapper.config import UNKNOWN_GRACE_S, ZapperStatus
 from zapper.errors import ZapperError
-from zapper.evidence import check_never_paid, check_preimage
-from zapper.payout import Intent, Step
+from zapper.evidence import UNRESOLVED, check_never_paid, check_open, check_preimage
+from zapper.payout import Intent, State, Step
 from zapper.plan import Plan
 from zapper.ports import Payee
 
@@ -37,6 +38,7 @@ class PayoutDesk:
     now_ms: Callable[[], int]
     zapper: Rounds | None = None
     grace_s: int = UNKNOWN_GRACE_S
+    ecash: EcashDesk | None = None
 
     def services(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
         """By name, as the socket serves them."""
@@ -91,11 +93,16 @@ class PayoutDesk:
 
     async def resolve(self, payout_id: str, preimage: str, never_paid: str) -> dict[str, Any]:
         """End a payout whose outcome is unknown by what the operator brings: its preimage, or, once its invoice can't
-        be paid any more, the word (with its reason) that it never was.
+        be paid any more, the word (with its reason) that it never was. Of ecash the mint is asked, and the word counts
+        once nobody can have it. `said` in the answer: what the mint said.
         """
         intent = await self.store.get(payout_id)
         if intent is None:
             raise NoncestrError(f"there is no payout {payout_id!r}: give its whole id")
+        if intent.method in _ECASH:
+            return await self._resolve_ecash(intent, preimage, never_paid)
+        if not preimage and not never_paid:
+            raise NoncestrError("give one of --preimage and --never-paid")
         now_ms = self.now_ms()
         try:
             if preimage:
@@ -114,6 +121,26 @@ class PayoutDesk:
             # The record of what is settled is signed and published by the one who always does.
             await self.zapper.reconcile()
         return _row(after)
+
+    async def _resolve_ecash(self, intent: Intent, preimage: str, never_paid: str) -> dict[str, Any]:
+        if preimage or self.ecash is None:
+            raise NoncestrError("ecash has no preimage: its mint is asked" if preimage else "no treasury is at hand")
+        try:
+            check_open(intent)
+            reason = f"given up by the operator: {never_paid}" if never_paid else ""
+            said = await self.ecash.ask(intent, reason)
+            if self.zapper is not None:
+                # Handing over what the mint has signed, and the record, are the business of the one who always does.
+                await self.zapper.reconcile()
+            after = await self.store.get(intent.payout_id)
+            if reason and after is not None and after.state in UNRESOLVED:
+                if after.state is State.SENDING:
+                    after = await self.store.advance(after, Step.UNCLEAR, self.now_ms())
+                after = await self.store.advance(after, Step.REFUSED, self.now_ms(), reason=reason)
+        except ZapperError as error:
+            raise NoncestrError(str(error)) from error
+        assert after is not None  # payouts are never deleted
+        return {**_row(after), "said": said}
 
 
 def served(desk: Callable[[], PayoutDesk | None]) -> Mapping[str, Callable[..., Awaitable[Any]]]:

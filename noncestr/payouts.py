@@ -13,6 +13,7 @@ from noncestr.chain_config import REGTEST
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.demo_payouts import demo_wallet
+from noncestr.ecash_desk import EcashDesk
 from noncestr.ecash_payouts import Ecash
 from noncestr.errors import ConfigError
 from noncestr.feed import BridgeFeed
@@ -52,10 +53,11 @@ class Payouts:
     zapper: Zapper
     store: SqliteIntentStore
     funds: tuple[WalletFunds, ...] = ()
+    ecash: EcashDesk | None = None
 
     def desk(self, now_ms: Callable[[], int]) -> PayoutDesk:
         """Where an operator asks about them."""
-        return PayoutDesk(self.store, now_ms, self.zapper)
+        return PayoutDesk(self.store, now_ms, self.zapper, ecash=self.ecash)
 
 
 @asynccontextmanager
@@ -124,7 +126,8 @@ async def open_payouts(
             clock=clock.now_ms,
         )
         await enter(running(zapper.run))
-        yield Payouts(zapper, store, places_of(config.payouts.backend, backend, ecash))
+        places = places_of(config.payouts.backend, backend, ecash)
+        yield Payouts(zapper, store, places, EcashDesk(data, clock.now_ms, ecash))
 
 
 def places_of(name: str, backend: LightningBackend, ecash: Ecash) -> tuple[WalletFunds, ...]:

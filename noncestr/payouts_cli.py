@@ -21,6 +21,7 @@ def _answer(data: Path, name: str, *args: Any, timeout_s: float = 60.0) -> Any:
     """From the pool that runs on the folder, else from the folder itself, which nobody else then has."""
     from noncestr.clock import WallClock  # the heavy imports are for the commands that need them
     from noncestr.control import CONTROL, ask
+    from noncestr.ecash_desk import EcashDesk
     from noncestr.payout_desk import PayoutDesk
     from noncestr.payouts import STORE
     from noncestr.running import only_one
@@ -33,7 +34,9 @@ def _answer(data: Path, name: str, *args: Any, timeout_s: float = 60.0) -> Any:
                     raise NoncestrError(f"{data} has no payouts yet")
                 async with open_intent_store(data / STORE) as store:
                     serve: Callable[..., Awaitable[Any]]
-                    serve = PayoutDesk(store, WallClock().now_ms).services()[name]
+                    clock = WallClock()
+                    desk = PayoutDesk(store, clock.now_ms, ecash=EcashDesk(data, clock.now_ms))
+                    serve = desk.services()[name]
                     return await serve(*args)
         except NoncestrError:
             if not (data / CONTROL).exists():
@@ -97,18 +100,27 @@ def resolve(
     ] = "",
     never_paid: Annotated[
         str,
-        typer.Option("--never-paid", help="It was not: how you know. Only once its invoice can't be paid any more."),
+        typer.Option(
+            "--never-paid",
+            help="It was not: how you know. Only once its invoice can't be paid, or its ecash not be had, any more.",
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """End a payout whose outcome is unknown, by evidence that is checked."""
-    if bool(preimage) == bool(never_paid):
+    """End a payout whose outcome is unknown, by evidence that is checked. Ecash: neither option asks its mint."""
+    if preimage and never_paid:
         raise NoncestrError("give one of --preimage and --never-paid")
-    row = _answer(data, "payouts_resolve", payout, preimage, never_paid)
+    # A mint is asked, and what it has signed is brought to relays.
+    row = _answer(data, "payouts_resolve", payout, preimage, never_paid, timeout_s=ROUND_S)
     if as_json:
         typer.echo(msgspec.json.encode(row))
         return
-    typer.echo(f"payout {row['payout_id']} is {row['state']}")
+    from noncestr.payout_tables import plain
+
+    for line in row.get("said", ()):
+        typer.echo(plain(line))
+    still = f": {plain(row['reason'])}" if row["state"] in ("unknown", "failed") and row["reason"] else ""
+    typer.echo(f"payout {row['payout_id']} is {row['state']}{still}")
 
 
 def _show_plan(found: Any, as_json: bool, *, paid: bool) -> None:

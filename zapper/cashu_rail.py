@@ -107,9 +107,11 @@ class CashuRail(EcashRail):
         try:
             await self._poster.post_json(locked.url, self._text(locked, sent))
         except HttpFailed:
-            # An answer that was lost, and one who took it: the mint tells.
-            states = await self._treasuries[locked.mint].mint.states([proof_y(proof) for proof in sent])
-            if any(state is not Spent.SPENT for state in states.values()):
+            # An answer that was lost, and one who took it: the mint tells. Who took a part has had them all.
+            treasury = self._at(locked)
+            states = await treasury.mint.states([proof_y(proof) for proof in sent])
+            ours = {state for _, state in await treasury.store.sent_proofs(handed.reference)}
+            if Spent.SPENT not in states.values() or not ours.isdisjoint(("returning", "returned")):
                 raise
 
     def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:  # noqa: ARG002 - the base's

@@ -10,6 +10,7 @@ import msgspec
 from nips.nut00 import Proof, total
 from nips.nut02 import Keyset, input_fee, split
 from nips.nut03 import Output, Signed, make_output
+from nips.nut11 import InvalidLock, parse_secret
 from zapper.errors import PaymentBlocked
 
 UNIT = "sat"
@@ -20,6 +21,8 @@ MAX_INPUTS = 500
 # Small change adds up: past so many proofs each operation takes some of the smallest along.
 MANY_PROOFS = 100
 SWEPT = 16
+# The payee's clock and the mint's may be off from ours.
+RETURN_MARGIN_S = 3600
 
 
 class Kind(enum.Enum):
@@ -97,6 +100,18 @@ class MintQuote:
     quote: str
     request: str
     state: str
+
+
+def is_ours_again(proofs: Iterable[Proof], *, now_s: int) -> bool:
+    """Whether we could take back what was made for a payee: no lock, or past the locktime by everybody's clock."""
+    for proof in proofs:
+        try:
+            locktime = parse_secret(proof.secret).locktime
+        except InvalidLock:
+            continue
+        if locktime is None or now_s < locktime + RETURN_MARGIN_S:
+            return False
+    return True
 
 
 def reference_of(ys: Iterable[str]) -> str:

@@ -94,7 +94,9 @@ class ProofStore(Protocol):
     """
 
     async def begin(self, operation: Operation) -> None:
-        """A new operation with its inputs reserved. Raises Conflict when one of them is not free."""
+        """A new operation with its inputs reserved. Raises Conflict when one of them is not free, or the payout was
+        given up.
+        """
 
     async def set_cancel(self, reference: str, outputs: Sequence[Output]) -> None:
         """The outputs that shall take the inputs back, before the mint is asked. Raises Conflict."""
@@ -110,9 +112,6 @@ class ProofStore(Protocol):
         """The operation comes to nothing: its inputs are free again, or were swapped into `back`; those with a Y in
         `lost` somebody else has spent. Raises Conflict.
         """
-
-    async def refuse(self, operation: Operation) -> None:
-        """Write down an operation as void that never began, so that it never begins. Raises Conflict."""
 
     async def operation(self, reference: str) -> Operation | None:
         """One operation."""
@@ -130,7 +129,9 @@ class ProofStore(Protocol):
         """What was handed over under that reference."""
 
     async def hand(self, handed: Handed) -> Handed:
-        """Keep what carries the ecash before anybody gets it; the first kept stands for good. Raises Conflict."""
+        """Keep what carries the ecash before anybody gets it; the first kept stands for good. Raises Conflict, also
+        when the payout was given up.
+        """
 
     async def set_delivered(self, reference: str, now_ms: int) -> None:
         """It was taken."""
@@ -140,6 +141,18 @@ class ProofStore(Protocol):
 
     async def set_claimed(self, reference: str, ys: Sequence[str], now_ms: int) -> None:
         """The mint says that these were spent by their owner."""
+
+    async def abandon(self, reference: str, mint: str, reason: str) -> None:
+        """Give a payout's ecash up: nobody gets it, and it never begins, if it has not; the first reason stands.
+
+        Raises Conflict when it was handed over and has not all come back.
+        """
+
+    async def abandoned(self, reference: str) -> str | None:
+        """Why a payout's ecash was given up; None when it was not."""
+
+    async def left_by_abandoned(self, mint: str) -> list[str]:
+        """Payouts given up whose ecash the mint has signed all the same, and that is not back yet."""
 
     async def restored(self, operation: Operation, sent: Sequence[Proof]) -> None:
         """Write down an operation as done that a lost or older store did not know. Raises Conflict."""

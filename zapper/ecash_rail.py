@@ -17,10 +17,20 @@ from nips.nut00 import Proof, hash_to_curve, proof_y
 from nips.nut02 import split
 from nips.nut03 import make_output
 from nips.nut11 import Lock, build_secret
-from zapper.ecash import SECRET_BYTES, UNIT, Locked, Operation, OpState, decode_locked, encode_locked, reference_of
+from zapper.ecash import (
+    RETURN_MARGIN_S,
+    SECRET_BYTES,
+    UNIT,
+    Locked,
+    Operation,
+    OpState,
+    decode_locked,
+    encode_locked,
+    reference_of,
+)
 from zapper.ecash import ProofState as Spent
 from zapper.ecash_ports import Courier, Handed
-from zapper.errors import MintError, PaymentBlocked
+from zapper.errors import MintError, MintFailed, PaymentBlocked
 from zapper.payout import Intent
 from zapper.ports import EventFeed, FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 from zapper.rails import Kept, Prepared, Returned, Waiting
@@ -28,8 +38,6 @@ from zapper.treasury import Treasury
 
 log = logging.getLogger("zapper")
 
-# The payee's clock and the mint's may be off from ours.
-RETURN_MARGIN_S = 3600
 # How often a mint is asked whether ecash was claimed: at once at first, less and less often.
 ASK_EVERY_MS = 20_000
 ASK_LATE_MS = 3_600_000
@@ -124,40 +132,60 @@ class EcashRail:
     async def send(self, intent: Intent) -> Paid | Refused | Unclear:
         """Have the outputs signed and bring them to the payee. Raises MintError when the outcome is not known."""
         locked = decode_locked(intent.payload or "")
+        reference = intent.reference or ""
+        treasury = self._at(locked)
+        given_up = await treasury.store.abandoned(reference)
+        if given_up is not None:
+            return Refused(given_up)
         try:
-            operation = await self._treasuries[locked.mint].send(
-                intent.reference or "", locked.outputs, max_fee=intent.max_fee_msat // 1000
-            )
+            operation = await treasury.send(reference, locked.outputs, max_fee=intent.max_fee_msat // 1000)
         except PaymentBlocked as error:
             return Refused(str(error))
-        match operation.state:
-            case OpState.DONE:
-                return await self._hand_over(intent, locked, operation)
-            case OpState.VOID:
-                return Refused(operation.reason)
-            case OpState.BEGUN:
-                return Unclear("the mint has not said yet whether it signs")
+        match await self._answer(intent, locked, operation):
+            case FailedPayment(reason):
+                return Refused(reason)
+            case answer:
+                return answer
 
     async def lookup(self, intent: Intent) -> Paid | Pending | NotFound | FailedPayment:
         """What became of it, brought on as far as it can be. Raises MintError when the mint can't be asked."""
         locked = decode_locked(intent.payload or "")
-        treasury = self._treasuries[locked.mint]
+        treasury = self._at(locked)
+        given_up = await treasury.store.abandoned(intent.reference or "")
+        if given_up is not None:
+            return FailedPayment(given_up)
         operation = await treasury.find(intent.reference or "", locked.outputs)
         if operation is None:
             return NotFound()
-        operation = await treasury.conclude(operation)
-        match operation.state:
-            case OpState.DONE:
-                answer = await self._hand_over(intent, locked, operation)
-                return answer if isinstance(answer, Paid) else Pending()
-            case OpState.VOID:
-                return FailedPayment(operation.reason)
-            case OpState.BEGUN:
-                return Pending()
+        answer = await self._answer(intent, locked, await treasury.conclude(operation))
+        return Pending() if isinstance(answer, Unclear) else answer
+
+    def _at(self, locked: Locked) -> Treasury:
+        """The treasury at the payout's mint. Raises MintFailed when the pool uses it no more."""
+        treasury = self._treasuries.get(locked.mint)
+        if treasury is None:
+            raise MintFailed(locked.mint, "the pool does not use it any more ([mint] urls), so it is not asked")
+        return treasury
+
+    async def _answer(self, intent: Intent, locked: Locked, operation: Operation) -> Paid | FailedPayment | Unclear:
+        """What the end of the operation means for the payout, brought to the payee when it is done."""
+        if operation.state is OpState.VOID:
+            return FailedPayment(operation.reason)
+        if operation.state is OpState.BEGUN:
+            return Unclear("the mint has not said yet whether it signs")
+        treasury = self._at(locked)
+        sent = await treasury.store.sent_proofs(operation.reference)
+        if any(state == "returning" for _, state in sent):
+            # Killed while the operator took it back: the mint knows who was first.
+            await treasury.reclaim(operation.reference, [proof for proof, _ in sent])
+            sent = await treasury.store.sent_proofs(operation.reference)
+        if all(state == "returned" for _, state in sent):
+            return FailedPayment("it was taken back before the payee took it")
+        return await self._hand_over(intent, locked, operation)
 
     async def _hand_over(self, intent: Intent, locked: Locked, operation: Operation) -> Paid | Unclear:
         """Bring what was signed to the payee. What carries it is stored first, so that it is the same each time."""
-        store = self._treasuries[locked.mint].store
+        store = self._at(locked).store
         sent = [proof for proof, _ in await store.sent_proofs(operation.reference)]
         handed = await store.handed(operation.reference)
         if handed is None:
@@ -210,7 +238,7 @@ class EcashRail:
     async def _bring(self, handed: Handed, locked: Locked, sent: Sequence[Proof]) -> None:
         """Deliver it, and write down that it was. Raises an Exception when nobody took it."""
         await self._deliver(handed, locked, sent)
-        await self._treasuries[locked.mint].store.set_delivered(handed.reference, self._clock())
+        await self._at(locked).store.set_delivered(handed.reference, self._clock())
 
     async def _to_relays(self, handed: Handed) -> None:
         """To the payee's relays; to the pool's own when it names none. Raises an Exception when none took it."""
@@ -246,7 +274,7 @@ class EcashRail:
         """Whether it was claimed; what was not is taken back after its locktime, all or nothing. Raises MintError."""
         reference = intent.reference or ""
         locked = decode_locked(intent.payload or "")
-        treasury = self._treasuries[locked.mint]
+        treasury = self._at(locked)
         proofs = await treasury.store.sent_proofs(reference)
         if proofs and all(state == "returned" for _, state in proofs):
             return Returned("{}")

@@ -10,7 +10,7 @@ UNRESOLVED = (State.SENDING, State.UNKNOWN)
 
 def check_preimage(intent: Intent, preimage: str) -> str:
     """The preimage (hex) that proves this payment. Raises PaymentBlocked."""
-    _check_open(intent)
+    _check_lightning(intent)
     preimage = preimage.strip().lower()
     if not proves_payment(preimage, intent.reference or ""):
         raise PaymentBlocked("this is not the preimage of the payment's hash: nothing was changed")
@@ -22,16 +22,21 @@ def check_never_paid(intent: Intent, *, grace_s: int, now_s: int) -> None:
 
     Raises PaymentBlocked.
     """
-    _check_open(intent)
+    _check_lightning(intent)
     ends_s = (intent.expires_at or 0) + grace_s
     if now_s <= ends_s:
         raise PaymentBlocked(f"its invoice can be paid for another {ends_s - now_s + 1} s: ask again after that")
 
 
-def _check_open(intent: Intent) -> None:
+def check_open(intent: Intent) -> None:
+    """Raises PaymentBlocked for a payout that has come to its end, or was not sent."""
     if intent.state not in UNRESOLVED:
         raise PaymentBlocked(f"payout {intent.payout_id} is {intent.state.value}: there is nothing to resolve")
+
+
+def _check_lightning(intent: Intent) -> None:
+    check_open(intent)
     if intent.method not in LIGHTNING:
         raise PaymentBlocked(
-            f"payout {intent.payout_id} went by {intent.method}: only its mint or the chain says what became of it"
+            f"payout {intent.payout_id} went by {intent.method}: only the chain says what became of it"
         )

@@ -1,69 +1,33 @@
-"""The treasury's dealings with one mint, each written down before the mint is asked and brought to a sure end.
-
-An operation ends in one of three ways. Done: the mint's signatures on its outputs are here (asked again it gives
-them again, NUT-09). Void: its inputs were swapped into outputs of our own, after which it can never happen any more.
-Or they were spent by somebody who has a copy of our store. Until then it is begun, and asking the same again is
-harmless: the same inputs for the same outputs are one payment, however often the mint is asked.
-"""
+"""The treasury's dealings with one mint (see `zapper.swaps`): paying by ecash and by Lightning, and being filled."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 
-from nips.keys import SecretKey
-from nips.nut00 import Proof, proof_y, total
+from nips.nut00 import Proof, total
 from nips.nut02 import input_fee, split
-from nips.nut03 import InvalidSignature, Output, Signed, unblind
-from nips.nut11 import sign_input
+from nips.nut03 import Output, Signed
+from nips.nut11 import InvalidLock, parse_secret, sign_input
 from nips.nut20 import sign_quote
 from zapper.ecash import (
     Kind,
     MeltQuote,
     Operation,
     OpState,
-    ProofState,
     blank_outputs,
     change_outputs,
     choose,
+    is_ours_again,
 )
-from zapper.ecash_ports import Mint, ProofStore, Totals
-from zapper.errors import MintError, MintFailed, MintRefused, PaymentBlocked
+from zapper.ecash_ports import Totals
+from zapper.errors import MintError, MintRefused, PaymentBlocked
+from zapper.swaps import Swaps
 
 log = logging.getLogger("zapper")
 
 
-class Treasury:
-    """`key` signs refunds and mint quotes; `random(n)` gives n bytes nobody knows; `one_at_a_time`: an async lock, so
-    that one operation's change is there before the next one chooses.
-    """
-
-    def __init__(
-        self,
-        mint: Mint,
-        store: ProofStore,
-        *,
-        key: SecretKey,
-        clock: Callable[[], int],
-        random: Callable[[int], bytes],
-        one_at_a_time: AbstractAsyncContextManager[object],
-    ) -> None:
-        self.mint = mint
-        self.store = store
-        self._key = key
-        self._clock = clock
-        self._random = random
-        self._lock = one_at_a_time
-
-    @property
-    def url(self) -> str:
-        """The mint's address in its normal form."""
-        return self.mint.url
-
-    @property
-    def refund_key(self) -> str:
-        """The key (33 bytes in hex) that may take locked ecash back after its locktime."""
-        return "02" + self._key.pubkey
+class Treasury(Swaps):
+    """The pool's ecash at one mint. Made as `Swaps`."""
 
     async def totals(self) -> Totals:
         """What it holds."""
@@ -104,7 +68,7 @@ class Treasury:
         signed = await self.mint.restore(outputs)
         if not any(signed):
             return None
-        proofs = await self._proofs(outputs, signed)
+        proofs = await self.proofs(outputs, signed)
         found = self._operation(
             reference, Kind.SEND, (), outputs=tuple(outputs), sent=len(outputs), amount=total(proofs)
         )
@@ -113,27 +77,33 @@ class Treasury:
         return replace(found, state=OpState.DONE)
 
     async def reclaim(self, reference: str, proofs: Sequence[Proof]) -> Operation | None:
-        """Take back locked proofs nobody claimed, all or none; None when that would cost what they are worth.
+        """Take back proofs nobody claimed, all or none, once they can be (`is_ours_again`); None when that would cost
+        what they are worth.
 
         Raises MintError, Conflict.
         """
+        async with self._lock:
+            return await self._reclaim(reference, proofs)
+
+    async def _reclaim(self, reference: str, proofs: Sequence[Proof]) -> Operation | None:
         name = f"reclaim:{reference}"
         operation = await self.store.operation(name)
         if operation is not None:
             return await self.conclude(operation)
-        async with self._lock:
-            rest = total(proofs) - input_fee(proofs, await self.mint.keysets())
-            if rest <= 0:
-                return None
-            inputs = tuple(
-                Proof(proof.id, proof.amount, proof.secret, proof.C, None, sign_input(proof.secret, self._key))
-                for proof in proofs
-            )
-            operation = self._operation(
-                name, Kind.RECLAIM, inputs, outputs=await self._change(rest), amount=total(proofs)
-            )
-            await self.store.begin(operation)
-            return await self._swap(operation)
+        rest = total(proofs) - input_fee(proofs, await self.mint.keysets())
+        if rest <= 0:
+            return None
+        inputs = tuple(Proof(each.id, each.amount, each.secret, each.C, None, self._witness(each)) for each in proofs)
+        operation = self._operation(name, Kind.RECLAIM, inputs, outputs=await self._change(rest), amount=total(proofs))
+        await self.store.begin(operation)
+        return await self._swap(operation)
+
+    def _witness(self, proof: Proof) -> str | None:
+        try:
+            parse_secret(proof.secret)
+        except InvalidLock:
+            return None
+        return sign_input(proof.secret, self._key)
 
     # Paying by Lightning
 
@@ -212,17 +182,25 @@ class Treasury:
         return operation.reference, quote.request
 
     async def recover(self) -> None:
-        """Bring on what nobody else asks about: paid mint quotes, and splits that a crash left."""
+        """Bring on what nobody else asks about: paid mint quotes, splits that a crash left, what was given up."""
         async with self._lock:
             await self._recover()
 
     async def _recover(self) -> None:
         for operation in await self.store.open_operations(self.url):
-            if operation.kind in (Kind.SPLIT, Kind.MINT):
+            given_up = await self.store.abandoned(operation.reference) is not None
+            if given_up or operation.kind in (Kind.SPLIT, Kind.MINT):
                 try:
                     await self.conclude(operation)
                 except MintError as error:
                     log.warning("%s is not brought on: %s", operation.reference, error)
+        for reference in await self.store.left_by_abandoned(self.url):
+            proofs = [proof for proof, _ in await self.store.sent_proofs(reference)]
+            if is_ours_again(proofs, now_s=self._clock() // 1000):
+                try:
+                    await self._reclaim(reference, proofs)
+                except MintError as error:
+                    log.warning("what was given up of %s is not back yet: %s", reference, error)
 
     # The ends of operations
 
@@ -237,84 +215,6 @@ class Treasury:
                 return await self._conclude_mint(operation)
             case Kind.SEND | Kind.SPLIT | Kind.RECLAIM:
                 return await self._conclude_swap(operation)
-
-    async def _swap(self, operation: Operation) -> Operation:
-        try:
-            signed = await self.mint.swap(operation.inputs, operation.outputs)
-        except MintRefused as error:
-            log.info("the mint does not swap: %s", error)
-            return await self._conclude_swap(operation)
-        return await self._done(operation, operation.outputs, signed)
-
-    async def _conclude_swap(self, operation: Operation) -> Operation:
-        ended = await self._ended(operation)
-        if ended is not None:
-            return ended
-        if operation.cancel:
-            return await self._cancel(operation, "the mint did not swap")
-        try:
-            signed = await self.mint.swap(operation.inputs, operation.outputs)
-        except MintRefused as error:
-            return await self._cancel(operation, str(error))
-        return await self._done(operation, operation.outputs, signed)
-
-    async def _ended(self, operation: Operation) -> Operation | None:
-        """The end the operation has had at the mint; None if it has had none."""
-        if operation.kind is not Kind.MELT:
-            signed = await self.mint.restore(operation.outputs)
-            if any(signed):
-                return await self._done(operation, operation.outputs, signed)
-        if operation.cancel:
-            signed = await self.mint.restore(operation.cancel)
-            if any(signed):
-                return await self._cancelled(operation, signed, "cancelled")
-        return None
-
-    async def _done(
-        self, operation: Operation, outputs: Sequence[Output], signed: Sequence[Signed | None]
-    ) -> Operation:
-        proofs = await self._proofs(outputs, signed)
-        fee = total(operation.inputs) - total(proofs) if operation.inputs else 0
-        own, sent = proofs[operation.sent :], proofs[: operation.sent]
-        return await self.store.finish(operation.reference, own, sent, fee=fee)
-
-    async def _cancel(self, operation: Operation, reason: str) -> Operation:
-        """Make sure that the operation never happens: swap its inputs into outputs of our own.
-
-        Raises MintError when the mint takes neither the one nor the other: the operation stays begun.
-        """
-        if not operation.cancel:
-            keysets = await self.mint.keysets(fresh=True)
-            rest = total(operation.inputs) - input_fee(operation.inputs, keysets)
-            outputs = await self._change(rest)
-            await self.store.set_cancel(operation.reference, outputs)
-            operation = replace(operation, cancel=outputs)
-        try:
-            signed: Sequence[Signed | None] = await self.mint.swap(operation.inputs, operation.cancel)
-        except MintRefused:
-            ended = await self._ended(operation)
-            if ended is not None:
-                return ended
-            return await self._lost(operation, reason)
-        return await self._cancelled(operation, signed, reason)
-
-    async def _cancelled(self, operation: Operation, signed: Sequence[Signed | None], reason: str) -> Operation:
-        proofs = await self._proofs(operation.cancel, signed)
-        if operation.kind is Kind.RECLAIM:
-            # Taken back is taken back, by whichever outputs.
-            fee = total(operation.inputs) - total(proofs)
-            return await self.store.finish(operation.reference, proofs, fee=fee)
-        return await self.store.void(operation.reference, reason, back=proofs)
-
-    async def _lost(self, operation: Operation, reason: str) -> Operation:
-        """Neither happened: were the inputs spent by others? Raises MintRefused when they were not."""
-        states = await self.mint.states([proof_y(proof) for proof in operation.inputs])
-        spent = [y for y, state in states.items() if state is ProofState.SPENT]
-        if operation.kind is Kind.MELT or not spent or ProofState.PENDING in states.values():
-            raise MintRefused(self.url, reason, 0)
-        if operation.kind is not Kind.RECLAIM:
-            log.error("%d proofs of the treasury were spent by somebody else: is its store an old copy?", len(spent))
-        return await self.store.void(operation.reference, reason, lost=spent)
 
     async def _conclude_melt(self, operation: Operation) -> Operation:
         ended = await self._ended(operation)
@@ -331,7 +231,7 @@ class Treasury:
             return await self._cancel(operation, "the mint could not pay")
         signed: Sequence[Signed | None] = quote.change or await self.mint.restore(operation.outputs)
         change = [(output, each) for output, each in zip(operation.outputs, signed, strict=False) if each is not None]
-        proofs = await self._proofs([output for output, _ in change], [each for _, each in change])
+        proofs = await self.proofs([output for output, _ in change], [each for _, each in change])
         fee = total(operation.inputs) - operation.amount - total(proofs)
         return await self.store.finish(operation.reference, proofs, fee=fee, preimage=quote.preimage)
 
@@ -343,47 +243,3 @@ class Treasury:
             signature = sign_quote(operation.quote, operation.outputs, self._key)
             signed = await self.mint.mint(operation.quote, operation.outputs, signature)
         return await self._done(operation, operation.outputs, signed)
-
-    # Small parts
-
-    def _operation(
-        self,
-        reference: str,
-        kind: Kind,
-        inputs: tuple[Proof, ...],
-        *,
-        outputs: tuple[Output, ...],
-        amount: int,
-        sent: int = 0,
-        quote: str = "",
-    ) -> Operation:
-        return Operation(
-            reference=reference,
-            kind=kind,
-            mint=self.url,
-            state=OpState.BEGUN,
-            created_ms=self._clock(),
-            outputs=outputs,
-            sent=sent,
-            inputs=inputs,
-            quote=quote,
-            amount=amount,
-        )
-
-    async def _change(self, amount: int) -> tuple[Output, ...]:
-        """Outputs of our own worth the amount."""
-        keyset = await self.mint.active_keyset()
-        return change_outputs(keyset.id, amount, await self.mint.keys(keyset.id), self._random)
-
-    async def _proofs(self, outputs: Sequence[Output], signed: Sequence[Signed | None]) -> tuple[Proof, ...]:
-        """The proofs, each judged by its DLEQ. Raises MintFailed when the mint did not sign what it was to sign."""
-        proofs: list[Proof] = []
-        for output, each in zip(outputs, signed, strict=True):
-            if each is None:
-                raise MintFailed(self.url, "it has signed only a part of what belongs together")
-            keys = await self.mint.keys(output.id)
-            try:
-                proofs.append(unblind(output, each, keys.get(each.amount, "")))
-            except InvalidSignature as error:
-                raise MintFailed(self.url, str(error)) from None
-        return tuple(proofs)

@@ -138,9 +138,9 @@ async def test_an_operators_word_counts_only_once_nobody_could_pay_any_more(stor
     assert await store.holds(ALICE) == {}
 
 
-async def test_a_mints_or_the_chains_payments_are_resolved_by_nobody_else(store: SqliteIntentStore) -> None:
+async def test_the_chains_payments_are_resolved_by_nobody_else(store: SqliteIntentStore) -> None:
     await unknown(store, method="onchain", expires_at=None)
-    with pytest.raises(NoncestrError, match="only its mint or the chain"):
+    with pytest.raises(NoncestrError, match="only the chain says"):
         await PayoutDesk(store, lambda: NOW_MS * 2).resolve("p1", "", "sure")
 
 

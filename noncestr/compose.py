@@ -257,6 +257,7 @@ class Pool:
                 await enter(looping(promises.follow_hashrate, lambda: measured(edge)))
             calm()
             await enter(looping(collect_calmly))
+            self.places.let_go()
             self.banner()
             self._up.set()
             if miners is not None:
@@ -332,6 +333,7 @@ class Pool:
             names=names,
             # The demo wallet speaks plain HTTP on this machine.
             payability=RelayPayability(bridge, self.relays, self.clock.now_ms, allow_http_loopback=self.is_regtest),
+            stratum=lambda: self.places.stratum,
         )
 
     def _edge_config(self) -> EdgeConfig:

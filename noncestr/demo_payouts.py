@@ -39,6 +39,7 @@ async def demo_wallet(
             users=users,
             host=lightning.host,
             port=lightning.port,
+            listener=lightning.take(),
         )
         await stack.enter_async_context(running(wallet.run))
         yield node

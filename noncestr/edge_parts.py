@@ -1,6 +1,7 @@
 """From a configuration and a plan of lanes to an edge that can be run: here, or in several processes."""
 
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -9,12 +10,12 @@ from typing import Final
 
 from nips.keys import Signer
 from nips.pool.address import PoolAddress
-from noncestr.addresses import Bound
+from noncestr.addresses import Bound, Hold
 from noncestr.bans_cli import FOLDER as BANS
 from noncestr.chains import coinbase_script
 from noncestr.config import Config, LogConfig
 from noncestr.control import CONTROL, Control, Desk, Relays
-from noncestr.doors import stratum_limits, stratum_ports
+from noncestr.doors import MAIN, stratum_limits, stratum_ports
 from noncestr.edges import EdgePart, OneEdge
 from noncestr.lanes import LanePlan, journal_of, lane_in, put_away, set_aside
 from noncestr.running import looping, running
@@ -22,7 +23,7 @@ from noncestr.workers import Workers
 from stratum_edge.adapters.ban_files import BanFiles
 from stratum_edge.adapters.house_server import HiddenTable, SignedTerms
 from stratum_edge.adapters.lane_closer import finish_lane
-from stratum_edge.config import EdgeConfig
+from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.errors import JournalError
 from stratum_edge.households import parse_networks
 from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSource
@@ -49,6 +50,17 @@ class Surroundings:
     names: Names | None = None
     payability: Payability | None = None
     privacy: HiddenTable | None = None
+    # Where the port of [stratum] is now.
+    stratum: Callable[[], Bound] | None = None
+
+    def hold_of(self, port: PortConfig) -> Hold | None:
+        """Who holds a port until it is listened on."""
+        return self.stratum().hold if self.stratum is not None and port.name == MAIN else None
+
+    def listener(self, port: PortConfig) -> socket.socket | None:
+        """The socket of a port that was held."""
+        hold = self.hold_of(port)
+        return None if hold is None else hold.take()
 
     @property
     def journal(self) -> Path:
@@ -123,6 +135,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
             payability=around.payability,
             privacy=None if around.privacy is None else around.privacy.names,
             bans=BanFiles(around.data / BANS, "0", parse_networks(config.limits.trusted)),
+            listener=around.listener,
         )
         return OneEdge(edge, plan.lanes[0])
     return Workers(
@@ -137,6 +150,7 @@ def make_edge(around: Surroundings, config: EdgeConfig, plan: LanePlan) -> EdgeP
         names=around.names,
         payability=around.payability,
         privacy=around.privacy,
+        hold_of=around.hold_of,
     )
 
 

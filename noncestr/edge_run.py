@@ -173,6 +173,7 @@ class LoneEdge:
             payability=RelayPayability(
                 bridge, self._relays, self._clock.now_ms, allow_http_loopback=self._pool.network == REGTEST
             ),
+            stratum=lambda: self._stratum,
         )
         control = self._config.edge.control
         desk = Desk(lambda: {"clock": clock.check.plain(clock.anchor_ms, clock.mono_ms())})

@@ -46,6 +46,7 @@ async def start_relay(
             software="noncestr",
             version=__version__,
         ),
+        listener=place.take(),
     )
     await stack.enter_async_context(running(server.run))
     return EmbeddedRelay(store, server.stats)

@@ -1,17 +1,19 @@
 """Port numbers kept for processes that share them (SO_REUSEPORT)."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from noncestr.addresses import hold_port
+from noncestr.addresses import Hold, hold_port
 from stratum_edge.config import PortConfig
 
 
 class HeldPorts:
     """Keeps the numbers of ports that several processes share, until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_of: Callable[[PortConfig], Hold | None] = lambda _: None) -> None:
+        """`hold_of`: who holds a port already, for us to take over."""
+        self._hold_of = hold_of
         self._held: dict[tuple[str, int, str], socket.socket] = {}
 
     @staticmethod
@@ -25,9 +27,17 @@ class HeldPorts:
         for port in ports:
             place = self._place(port)
             if place not in self._held:
-                self._held[place] = hold_port(port.host, port.port)
+                self._held[place] = self._keep(port)
             shared.append(replace(port, port=int(self._held[place].getsockname()[1]), reuse_port=True))
         return tuple(shared)
+
+    def _keep(self, port: PortConfig) -> socket.socket:
+        before = self._hold_of(port)
+        kept = None if before is None else before.share()
+        if kept is None:
+            kept = hold_port(port.host, port.port).share()
+        assert kept is not None
+        return kept
 
     def keep_only(self, ports: Sequence[PortConfig]) -> None:
         """Let the others go."""

@@ -35,21 +35,20 @@ class Places:
             if bound is not None and bound.moved
         ]
 
+    def let_go(self) -> None:
+        """Stop holding what no part listens on."""
+        for bound in (self.relay, self.stratum, self.web, self.lightning):
+            if bound is not None:
+                bound.let_go()
+
 
 def find_places(config: Config, *, lan: bool) -> Places:
-    """Free ports for all parts, near those asked for. Raises NoFreePort."""
-    taken: set[int] = set()
-
-    def place(host: str, port: int) -> Bound:
-        bound = free_port(host, port, frozenset(taken))
-        taken.add(bound.port)
-        return bound
-
+    """Free ports for all parts, near those asked for, held until the parts listen. Raises NoFreePort."""
     return Places(
-        relay=place(config.relay.host, config.relay.port) if config.relay.embedded else None,
-        stratum=place(ANYWHERE if lan else config.stratum.host, config.stratum.port),
-        web=place(ANYWHERE if lan else config.web.host, config.web.port),
-        lightning=place(LOOPBACK, config.demo.lightning_port),
+        relay=free_port(config.relay.host, config.relay.port) if config.relay.embedded else None,
+        stratum=place_stratum(config, lan=lan),
+        web=free_port(ANYWHERE if lan else config.web.host, config.web.port),
+        lightning=free_port(LOOPBACK, config.demo.lightning_port),
     )
 
 

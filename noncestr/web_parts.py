@@ -94,6 +94,6 @@ async def start_web(
     """Serve until the stack closes. Raises OSError when the port is taken, ValueError for a proxy that is none."""
     live = LiveFeed(read_api)
     app = create_app(site, read_api, relay, live=live, proxies=parse_proxies(config.proxies), attestations=attestations)
-    await stack.enter_async_context(running(serve, app, bind(place.host, place.port)))
+    await stack.enter_async_context(running(serve, app, place.take() or bind(place.host, place.port)))
     # Before the server is told to stop, or it would wait for readers who never leave.
     stack.callback(live.close)

@@ -3,7 +3,7 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from nips.pool.address import PoolAddress
+from noncestr.addresses import Hold
 from noncestr.config import LogConfig
 from noncestr.edges import Drained, total
 from noncestr.errors import NoncestrError
@@ -70,9 +71,10 @@ class Workers:
         names: Names | None = None,
         payability: Payability | None = None,
         privacy: HiddenTable | None = None,
+        hold_of: Callable[[PortConfig], Hold | None] = lambda _: None,
     ) -> None:
-        """`lanes`: each process's."""
-        self._held = HeldPorts()
+        """`lanes`: each process's. `hold_of`: who holds a port for us."""
+        self._held = HeldPorts(hold_of)
         # As configured: their numbers, where any free one will do, are known once they are held.
         self._ports = config.ports
         self._data = data

@@ -62,6 +62,8 @@ class LoneZapper:
     async def _pay_by_the_books(self) -> None:
         """Pay by the books of the accounting that the terms name, and by another's when they name another."""
         lightning = free_port(LOOPBACK, self._config.demo.lightning_port)
+        if self._config.payouts.backend != "demo":
+            lightning.let_go()
         while True:
             accounting = await self._outpost.accounting_key()
             async with AsyncExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,10 @@ from nips.pool.lanes import implementation
 from nips.pool.terms import Terms
 from stratum_edge.adapters.connection import Connection
 from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
+from stratum_edge.adapters.doors import unbound
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.adapters.stratum_server import StratumServer
-from stratum_edge.config import EdgeConfig
+from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.desk import Desk, House
 from stratum_edge.errors import LaneFinished, NameRefused, SourceUnavailable
 from stratum_edge.extranonce import Seats
@@ -83,9 +85,10 @@ class Edge:
         payability: Payability | None = None,
         privacy: Privacy | None = None,
         bans: Bans | None = None,
+        listener: Callable[[PortConfig], socket.socket | None] = unbound,
     ) -> None:
         """`signer` holds an edge key of the terms. Without `names` NIP-05 addresses are refused; without `bans` nobody
-        is banned; without `privacy` all workers' names are in the log.
+        is banned; without `privacy` all workers' names are in the log. `listener`: as for `Doors`.
         """
         self._source = source
         self._signer = signer
@@ -99,6 +102,7 @@ class Edge:
         self._payability = payability
         self._privacy = privacy
         self._bans = bans
+        self._listener = listener
         self._known: Terms | None = None
         # Newer terms leave out this edge, or what a port promises: until when (Unix ms) the known ones are mined under.
         self._barred_ms: int | None = None
@@ -144,7 +148,13 @@ class Edge:
                     await background.start(_shielded, self._deliveries.submit_all),
                 ]
                 self._server = StratumServer(
-                    self._desk, self._config.limits, self._clock.now_ms, self._deliveries.look, self._greet, self._bans
+                    self._desk,
+                    self._config.limits,
+                    self._clock.now_ms,
+                    self._deliveries.look,
+                    self._greet,
+                    self._bans,
+                    self._listener,
                 )
                 try:
                     await self._serve(task_status)

@@ -2,6 +2,7 @@
 
 import http
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -60,7 +61,9 @@ class RelayServer:
         hosts: frozenset[str] = frozenset(),
         max_pending: int = MAX_PENDING,
         clock_ms: Callable[[], int] = _wall_clock_ms,
+        listener: socket.socket | None = None,
     ) -> None:
+        """`listener`: a socket at `host`:`port` that listens already, taken over."""
         self.host = host
         self.port = port
         self.store = store
@@ -76,6 +79,7 @@ class RelayServer:
         self.reconciling: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._server: WebSocketServer | None = None
+        self._listener = listener
 
     @property
     def url(self) -> str:
@@ -89,10 +93,10 @@ class RelayServer:
         return len(self._connections)
 
     async def __aenter__(self) -> "RelayServer":
+        place = {"host": self.host, "port": self.port} if self._listener is None else {"sock": self._listener}
         self._server = await websockets.serve(
             self._serve,
-            self.host,
-            self.port,
+            **place,
             process_request=self._process_request,
             # Compression costs more processor time than loopback and LAN save; a proxy in front may add it.
             compression=None,

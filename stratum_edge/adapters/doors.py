@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -45,11 +46,23 @@ def _place(port: PortConfig) -> Place:
     return (port.host, port.port, "" if port.port else port.name, port.reuse_port)
 
 
-class Doors:
-    """All of an edge's ports. `answer` makes the protocol of a connection that comes in by a door."""
+def unbound(_port: PortConfig) -> socket.socket | None:
+    """No socket is there already."""
+    return None
 
-    def __init__(self, answer: Callable[[Door], asyncio.Protocol]) -> None:
+
+class Doors:
+    """All of an edge's ports. `answer` makes the protocol of a connection that comes in by a door; `listener` gives the
+    socket of a port that was bound by somebody else for us, None when there is none.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Door], asyncio.Protocol],
+        listener: Callable[[PortConfig], socket.socket | None] = unbound,
+    ) -> None:
         self._answer = answer
+        self._listener = listener
         self._open: dict[Place, Door] = {}
 
     @property
@@ -115,11 +128,17 @@ class Doors:
         loop = asyncio.get_running_loop()
         door = Door(port, context)
         answer = partial(self._answer, door)
+        listener = self._listener(port)
         try:
-            door.server = await loop.create_server(
-                answer, port.host, port.port, backlog=BACKLOG, reuse_port=port.reuse_port or None
-            )
+            if listener is not None:
+                door.server = await loop.create_server(answer, sock=listener, backlog=BACKLOG)
+            else:
+                door.server = await loop.create_server(
+                    answer, port.host, port.port, backlog=BACKLOG, reuse_port=port.reuse_port or None
+                )
         except OSError as error:
+            if listener is not None:
+                listener.close()
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise PortUnavailable(f"port {port.name}: {port.host}:{port.port} can't be listened on: {reason}") from None
         door.number = int(door.server.sockets[0].getsockname()[1])

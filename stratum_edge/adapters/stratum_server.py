@@ -7,6 +7,7 @@ the journal, one write of replies a connection. No task and no await a share.
 import asyncio
 import logging
 import resource
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 import anyio.lowlevel
 
 from stratum_edge.adapters.connection import Connection
-from stratum_edge.adapters.doors import Doors
+from stratum_edge.adapters.doors import Doors, unbound
 from stratum_edge.bans import BanRule
 from stratum_edge.config import Limits, PortConfig
 from stratum_edge.desk import Desk
@@ -56,8 +57,9 @@ class StratumServer:
         after_commit: Callable[[], None],
         on_news: Callable[[Connection], None],
         bans: Bans | None = None,
+        listener: Callable[[PortConfig], socket.socket | None] = unbound,
     ) -> None:
-        """Without `bans` nobody is banned."""
+        """Without `bans` nobody is banned. `listener`: as for `Doors`."""
         self.desk = desk
         self.limits = limits
         self.now = now
@@ -73,7 +75,7 @@ class StratumServer:
         self.refused: Counter[str] = Counter()
         self._bans = bans
         self._per_household: Counter[str] = Counter()
-        self._doors = Doors(lambda door: Connection(self, door))
+        self._doors = Doors(lambda door: Connection(self, door), listener)
         self._first_spare = 0
         self._go_by(limits)
         desk.turn.first = self._at_turn_end

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from noncestr.addresses import free_port
 from noncestr.errors import NoncestrError
 from noncestr.held_ports import HeldPorts
 from stratum_edge.config import PortConfig
@@ -23,3 +24,15 @@ def test_held_ports_keep_their_numbers_until_they_are_let_go() -> None:
     held.close()
     with socket.socket() as other:
         other.bind((port.host, port.port))
+
+
+def test_a_port_that_is_held_already_is_taken_over() -> None:
+    bound = free_port("127.0.0.1", 0)
+    held = HeldPorts(lambda port: bound.hold if port.name == "main" else None)
+    (port,) = held.share([PortConfig(port=bound.port)])
+    assert port.port == bound.port
+    assert bound.take() is None
+    held.close()
+    (again,) = held.share([PortConfig(port=bound.port)])
+    assert again.port == bound.port
+    held.close()

@@ -116,3 +116,20 @@ async def test_certificates_are_read_again_and_a_bad_one_keeps_the_old(doors, au
     assert door.context is None
     with pytest.raises(UnusableCertificate):
         await doors.open(PortConfig(name="new", port=0, tls=TlsFiles(files.key, files.key)))
+
+
+async def test_a_socket_that_was_bound_for_a_port_is_listened_on():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()
+        bound.setblocking(False)
+        number = bound.getsockname()[1]
+        given = {"held": bound}
+        found = Doors(Greeter, lambda port: given.pop(port.name, None))
+        # Nobody could have it otherwise: its socket is what listens.
+        assert await found.open(PortConfig(name="held", port=number)) == number
+        assert await greeting(number) == "held 12"
+        await found.open(PortConfig(name="other", port=0))
+        assert await greeting(found.numbers["other"]) == "other 12"
+        for server in found.close():
+            await server.wait_closed()

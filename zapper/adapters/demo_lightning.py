@@ -89,8 +89,12 @@ class DemoLightning:
         users: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        listener: socket.socket | None = None,
     ) -> None:
-        """Raises ValueError on any network but regtest, and for a host that is not this machine alone."""
+        """`listener`: a socket at `host`:`port` that listens already, taken over by `run`.
+
+        Raises ValueError on any network but regtest, and for a host that is not this machine alone.
+        """
         if network != "regtest":
             raise ValueError(f"demo Lightning is for regtest, not for {network}")
         if host not in ("127.0.0.1", "localhost"):
@@ -100,6 +104,7 @@ class DemoLightning:
         self._publisher = publisher
         self._host = host
         self._port = port
+        self._listener = listener
         self._users: dict[str, str] = {}
         for name, pubkey in (users or {}).items():
             self.add_user(name, pubkey)
@@ -121,10 +126,11 @@ class DemoLightning:
 
     async def run(self, *, task_status: TaskStatus[Listening] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports where it listens once it does. Raises OSError when the port is taken."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = self._listener or socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._host, self._port))
+            if self._listener is None:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((self._host, self._port))
             port = int(listener.getsockname()[1])
             server = _Server(
                 uvicorn.Config(

@@ -210,7 +210,7 @@ class Pool:
                 accounting=accounting,
                 chain=chain,
                 settings=settings,
-                failing=self._paying.failing,
+                payees=self._paying,
                 clock=self.clock,
             )
             await enter(running(notifier.run))

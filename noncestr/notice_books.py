@@ -1,8 +1,8 @@
 """What the notices are made of, read from the running pool: books, settings, payees that fail."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from typing import Final
+from typing import Final, Protocol
 
 from accounting.service import Accounting
 from accounting.settings_book import Known
@@ -13,25 +13,36 @@ from noncestr.citizen_limits import HOUR_MS
 from noncestr.notice_news import Measured
 from noncestr.settings_follower import SettingsFollower
 from zapper.ports import Payee
+from zapper.said import Move
 
 # Payouts are booked in the order of their chain, whose dates never fall, but for several zappers' one after another.
 DISORDER_MS: Final = HOUR_MS
 
 
+class Payees(Protocol):
+    """`zapper.ports.IntentStore`, as far as this goes."""
+
+    async def payees(self) -> list[Payee]:
+        """Every payee whose last payouts failed."""
+
+    async def moves(self, since_ms: int) -> list[Move]:
+        """What was changed of where money goes."""
+
+
 class NoticeBooks:
-    """`failing`: the payees whose last payouts failed."""
+    """`payees`: what the zapper keeps of them."""
 
     def __init__(
         self,
         accounting: Accounting,
         books: AccountingBooks,
         settings: SettingsFollower,
-        failing: Callable[[], Awaitable[Sequence[Payee]]],
+        payees: Payees,
     ) -> None:
         self._accounting = accounting
         self._books = books
         self._settings = settings
-        self.failing = failing
+        self._payees = payees
 
     def synced(self) -> bool:
         """Whether all that the relays had at start is in the books."""
@@ -58,6 +69,14 @@ class NoticeBooks:
         newest = (booked.payout for booked in reversed(self._accounting.fold.ledger.payouts.values()))
         late = takewhile(lambda payout: payout.created_at * 1000 >= since_ms - DISORDER_MS, newest)
         return [payout for payout in late if payout.created_at * 1000 >= since_ms][::-1]
+
+    async def failing(self) -> Sequence[Payee]:
+        """Payees whose last payouts failed."""
+        return await self._payees.payees()
+
+    async def moves(self, since_ms: int) -> Sequence[Move]:
+        """What profiles and nutzap infos changed of where money goes, seen since then; oldest first."""
+        return await self._payees.moves(since_ms)
 
     def blocks(self, since_ms: int) -> Sequence[BlockFacts]:
         """Proven ones found since then."""

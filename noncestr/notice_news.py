@@ -11,13 +11,16 @@ from nips.pool.settings import SettingsBody
 from noncestr.citizen_facts import BlockFacts
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
 from noncestr.notice_memory import MESSAGE, Batch, Code, NoticeMemory, ToSend
-from noncestr.notice_texts import Notice, Speaker, failed_subject, footer
+from noncestr.notice_texts import Notice, Speaker, failed_subject, footer, moved_subject
 from noncestr.notice_watch import MinerWatch, RateSeries, WorkerState, is_forgotten, judge_worker
 from noncestr.notice_wishes import Channel, Wishes
 from zapper.ports import Payee
+from zapper.said import Move
 
 # What is older when it is seen for the first time is no news: the page and the log have it.
 NEWS_MS: Final = 6 * HOUR_MS
+# A change of where money goes is told later too; what was told is remembered for longer.
+MOVES_MS: Final = 3 * DAY_MS
 # One failure is a server that was away for a minute; the third comes after some five minutes.
 FAILURES: Final = 3
 # Whoever has a stolen key must not fill the limits before it changes the address: changes are told beside them, the
@@ -45,13 +48,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class NoticeFacts:
-    """One look. `settings`: of miners of this pool. `steady_ms`: since when the log is fresh, None while it is not."""
+    """One look. `settings`: of miners of this pool. `moves`: oldest first. `steady_ms`: since when the log is fresh,
+    None while it is not.
+    """
 
     now_ms: int
     steady_ms: int | None = None
     settings: Iterable[Known] = ()
     payouts: Sequence[Payout] = ()
     failing: Sequence[Payee] = ()
+    moves: Sequence[Move] = ()
     blocks: Sequence[BlockFacts] = ()
     measured: Mapping[str, Measured] = field(default_factory=dict)
     # Who watches nothing any more.
@@ -94,7 +100,7 @@ class Newsroom:
         """What is new. With a new memory all of it is taken for told. Watches change in the memory at once."""
         batch = Batch()
         found = [*self._once(facts, batch), *self._watched(facts, batch)]
-        changes = self._destinations(facts, batch)
+        changes = [*self._destinations(facts, batch), *self._moved(facts, batch)]
         if not self._memory.is_new:
             self._admit([*changes, *found], batch, facts.now_ms)
         return batch
@@ -138,12 +144,30 @@ class Newsroom:
                 continue
             body = known.settings.body
             # First settings that say nothing of it, and all that there were when the pool began to tell, are no change.
-            if self._memory.is_new or (before is None and destination(body) == destination(SettingsBody())):
-                batch.destinations[miner] = (since_ms, 0)
-            elif before is None or facts.now_ms - before[1] >= DESTINATION_MS:
+            is_first = before is None or not before[0]
+            told_ms = 0 if before is None else before[1]
+            if self._memory.is_new or (is_first and destination(body) == destination(SettingsBody())):
+                batch.destinations[miner] = (since_ms, told_ms)
+            elif self._may_tell_of(miner, facts.now_ms):
                 batch.destinations[miner] = (since_ms, facts.now_ms)
                 found.append(self._speaker.destination(miner, known.settings.id, body, since_ms))
         return found
+
+    def _moved(self, facts: NoticeFacts, batch: Batch) -> list[Notice]:
+        """Of what profiles and nutzap infos changed, the newest of each kind and miner."""
+        new = [move for move in facts.moves if moved_subject(move) not in self._memory.subjects]
+        newest = {(move.miner, move.kind): move for move in new}
+        waiting = {miner for miner, _ in newest if not self._may_tell_of(miner, facts.now_ms)}
+        batch.subjects += [moved_subject(move) for move in new if move.miner not in waiting]
+        found = [move for (miner, _), move in newest.items() if miner not in waiting]
+        for move in found:
+            since_ms, _ = batch.destinations.get(move.miner) or self._memory.destinations.get(move.miner, (0, 0))
+            batch.destinations[move.miner] = (since_ms, 0 if self._memory.is_new else facts.now_ms)
+        return [self._speaker.moved(move) for move in found]
+
+    def _may_tell_of(self, miner: str, now_ms: int) -> bool:
+        """Whether the hour has passed since a change of where its money goes was told."""
+        return now_ms - self._memory.destinations.get(miner, (0, 0))[1] >= DESTINATION_MS
 
     # Workers and hashrates
 

@@ -1,6 +1,6 @@
 """From a running pool to its notices: who writes, what it reads, by which ways."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.feed import BridgeFeed
 from noncestr.joints import ChainHeights
-from noncestr.notice_books import NoticeBooks
+from noncestr.notice_books import NoticeBooks, Payees
 from noncestr.notice_lines import MessageLine, NtfyLine, read_mail
 from noncestr.notice_news import NoticeLimits
+from noncestr.notice_ports import Line
 from noncestr.notice_texts import Speaker
 from noncestr.notice_wishes import EMAIL, NTFY
-from noncestr.notifier import STALE_MS, Line, Notifier
+from noncestr.notifier import STALE_MS, Notifier
 from noncestr.presence import Presence
 from noncestr.promises import Keys
 from noncestr.settings_follower import SettingsFollower
@@ -25,7 +26,6 @@ from stratum_edge.ports import TemplateSource
 from zapper.adapters.http_client import open_http_client
 from zapper.adapters.relay_reader import RelayReader
 from zapper.adapters.relay_writer import RelayWriter
-from zapper.ports import Payee
 
 
 async def make_notifier(
@@ -40,7 +40,7 @@ async def make_notifier(
     accounting: Accounting,
     chain: TemplateSource,
     settings: SettingsFollower,
-    failing: Callable[[], Awaitable[Sequence[Payee]]],
+    payees: Payees,
     clock: WallClock,
 ) -> Notifier:
     """The notices of a pool whose parts run in one process. Raises NoncestrError for a bad file of the mail service."""
@@ -56,7 +56,7 @@ async def make_notifier(
     return Notifier(
         Speaker(presence.name, presence.pool, presence.relays[0]),
         NoticeLimits(section.per_day, section.per_day_all, section.messages, frozenset(lines)),
-        NoticeBooks(accounting, books, settings, failing),
+        NoticeBooks(accounting, books, settings, payees),
         # The zapper's profile names the pool: a message from it is no stranger's.
         voice=keys.pool_at_hand or keys.zapper,
         reader=keys.zapper,

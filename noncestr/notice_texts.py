@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nips.nip19 import encode_npub
+from nips.nip61 import NUTZAP_INFO
 from nips.pool.address import PoolAddress
 from nips.pool.payout import Payout
 from nips.pool.settings import SettingsBody
 from noncestr.citizen_facts import BlockFacts
 from noncestr.citizen_words import hashrate_text, sat_text
 from noncestr.notice_watch import Drop
+from zapper.profile import PROFILE
+from zapper.said import Move
 
 # A reason comes from payees' servers too; a message is no place for more of it.
 MAX_REASON: Final = 300
@@ -23,6 +26,13 @@ _METHODS: Final = {
     "onchain": "an on-chain payment",
     "coinbase": "a coinbase output",
 }
+_MOVED: Final = "Your payout address changed"
+_NOT_YOU: Final = (
+    "If this was not you, somebody else has your key: publish settings that name your own address, and mine with"
+    " another key from now on."
+)
+# By kind: the event as its author knows it, and what goes by it.
+_SAID: Final = {PROFILE: ("your profile", "payments"), NUTZAP_INFO: ("your nutzap info (kind 10019)", "nutzaps")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +104,21 @@ class Speaker:
             f"Where {self.name} pays you was changed at {time_text(since_ms)} by settings signed with your key.",
             f"Now: {goes or 'what your profile says, by the order of the pool'}.",
             f"Settings {settings}.",
-            "If this was not you, somebody else has your key: publish settings that name your own address, and mine"
-            " with another key from now on.",
+            _NOT_YOU,
         ]
-        return Notice(
-            f"destination {miner} {since_ms}", miner, "destination", "Your payout address changed", _join(lines)
-        )
+        return Notice(f"destination {miner} {since_ms}", miner, "destination", _MOVED, _join(lines))
+
+    def moved(self, move: Move) -> Notice:
+        """Where money goes was changed by a profile or nutzap info: always told."""
+        said, what = _SAID[move.kind]
+        goes = f"{what} go to {move.goes}" if move.goes else f"it names nothing that {what} could go to"
+        lines = [
+            f"Where {self.name} pays you was changed by {said}, signed with your key. Now: {goes}.",
+            f"Payouts begun since {time_text(move.seen_ms)} go by it; those before went where they were to go.",
+            f"Event {move.event}.",
+            _NOT_YOU,
+        ]
+        return Notice(moved_subject(move), move.miner, "destination", _MOVED, _join(lines))
 
     def offline(self, miner: str, worker: str, last_ms: int) -> Notice:
         """A worker that fell silent."""
@@ -151,6 +170,11 @@ class Speaker:
 def failed_subject(miner: str, since_ms: int, *, given_up: bool) -> str:
     """What makes failures in a row one thing to tell, and their end as a dead letter another."""
     return f"failed {miner} {since_ms}{' given up' if given_up else ''}"
+
+
+def moved_subject(move: Move) -> str:
+    """What makes a change by a profile or nutzap info one thing to tell."""
+    return f"moved {move.event}"
 
 
 def footer(kind: str) -> str:

@@ -21,6 +21,7 @@ from noncestr.treasury import WalletFunds
 from relay_bridge.service import RelayBridge
 from zapper.config import ZapperStatus
 from zapper.ports import Payee
+from zapper.said import Move
 
 
 class Paying:
@@ -103,9 +104,13 @@ class Paying:
         """Where an operator asks about payouts."""
         return None if self._payouts is None else self._payouts.desk(self._clock.now_ms)
 
-    async def failing(self) -> list[Payee]:
+    async def payees(self) -> list[Payee]:
         """Whose last payouts failed, longest first."""
         return [] if self._payouts is None else await self._payouts.store.payees()
+
+    async def moves(self, since_ms: int) -> list[Move]:
+        """What profiles and nutzap infos changed of where money goes, seen since then, oldest first."""
+        return [] if self._payouts is None else await self._payouts.store.moves(since_ms)
 
     def demo_miners(self, bridge: RelayBridge) -> DemoMiners:
         """The miners of the demo, with addresses at the demo wallet. Raises ValueError on any network but regtest."""

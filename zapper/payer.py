@@ -13,6 +13,7 @@ from zapper.payout import Intent, State, Step
 from zapper.plan import Planned
 from zapper.ports import IntentStore, Owed
 from zapper.rails import BatchRail, Order, Rail
+from zapper.said import counting, moves_of, news_of
 from zapper.teller import Teller
 from zapper.wishes import Wish, settings_of, wishes_of
 
@@ -64,7 +65,7 @@ class Payer:
 
     async def job(self, planned: Planned, owed: Owed, *, idle: bool = False) -> Job:
         """The planned payout with the miner's ways to be paid. Raises PaymentBlocked, NotYet."""
-        events = await self._inquiry.about(planned.miner)
+        events = await self._with_kept(planned.miner, await self._inquiry.about(planned.miner))
         pool, now_s = self._config.pool.pubkey, self._clock() // 1000
         settings = settings_of(events, planned.miner, pool=pool, now_s=now_s)
         if settings is not None and planned.amount_msat < settings.body.minimum_msat and not idle:
@@ -72,6 +73,24 @@ class Payer:
             raise NotYet(f"{planned.amount_msat} msat are due, the minimum of the miner's settings is {minimum}")
         wishes = self._payable(events, planned)
         return Job(planned, owed, tuple(wishes))
+
+    async def _with_kept(self, miner: str, found: Sequence[VerifiedEvent]) -> list[VerifiedEvent]:
+        """What was found, and what the miner is known to have said after it.
+
+        A relay that replays an old address, or holds back the new one, brings the old one not back. A change is kept
+        in one transaction with what is to be told of it, before anything is paid by it.
+        """
+        kept = await self._store.said(miner)
+        events = list({event.id: event for event in (*found, *kept)}.values())
+        now_ms, pool = self._clock(), self._config.pool.pubkey
+        before = {event.kind: event for event in kept}
+        after = counting(events, miner, pool=pool, now_s=now_ms // 1000)
+        news = news_of(before, after)
+        if news:
+            settings = settings_of(events, miner, pool=pool, now_s=now_ms // 1000)
+            body = None if settings is None else settings.body
+            await self._store.keep_said(news, moves_of(before, news, body, order=self._config.methods, now_ms=now_ms))
+        return events
 
     def _payable(self, events: Sequence[VerifiedEvent], planned: Planned) -> list[Wish]:
         wishes = wishes_of(

@@ -9,6 +9,7 @@ from nips.bolt11 import Invoice
 from nips.nip01 import Filter, VerifiedEvent
 from nips.pool.chain import Head
 from zapper.payout import Intent, Step
+from zapper.said import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,17 @@ class IntentStore(Protocol):
 
     async def set_kept(self, payout_id: str, now_ms: int) -> None:
         """The payee has it for good."""
+
+    async def said(self, miner: str) -> list[VerifiedEvent]:
+        """What `keep_said` was given last of this miner, one event a kind."""
+
+    async def keep_said(self, events: Sequence[VerifiedEvent], moves: Sequence[Move] = ()) -> None:
+        """Remember these replaceable events in place of those that their authors signed before, of the same kinds, and
+        with them for good what they changed.
+        """
+
+    async def moves(self, since_ms: int) -> list[Move]:
+        """What was changed since then (Unix ms), oldest first."""
 
     async def last_round(self) -> RoundDone | None:
         """What `set_last_round` was given last."""

@@ -27,6 +27,7 @@ from noncestr.notice_texts import Speaker
 from noncestr.notifier import Notifier
 from relay_bridge.errors import RelayUnavailable
 from zapper.ports import Payee
+from zapper.said import Move
 
 DAY_MS = 86_400_000
 
@@ -174,6 +175,7 @@ class FakeNoticeBooks:
     paid: list[Payout] = field(default_factory=list)
     found: list[BlockFacts] = field(default_factory=list)
     payees: list[Payee] = field(default_factory=list)
+    moved: list[Move] = field(default_factory=list)
     rates: dict[str, Measured] = field(default_factory=dict)
     orphans: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
@@ -207,6 +209,9 @@ class FakeNoticeBooks:
 
     async def failing(self) -> list[Payee]:
         return self.payees
+
+    async def moves(self, since_ms: int) -> list[Move]:
+        return [move for move in self.moved if move.seen_ms >= since_ms]
 
     def measured(self, miner: str, _now_ms: int) -> Measured:
         return self.rates.get(miner, Measured(0, {}))

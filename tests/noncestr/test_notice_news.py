@@ -8,6 +8,7 @@ from noncestr.citizen_facts import BlockFacts
 from noncestr.notice_news import CODES_PER_DAY, DESTINATION_MS, Measured
 from noncestr.notice_watch import DAY_MS, HOUR_MS, MINUTE_MS, OFFLINE_MS
 from zapper.ports import Payee
+from zapper.said import Move
 
 pytestmark = pytest.mark.anyio
 
@@ -301,3 +302,62 @@ async def test_channels_are_off_unless_the_operator_opens_them(notices):
     async with notices.notifier(kinds=frozenset()) as notifier:
         await told(notices, notifier)
         assert mailed(notices) == []
+
+
+def moved(notices, name, event, goes="thief@example.com", kind=0):
+    notices.books.moved.append(Move(event * 64, notices.key(name).pubkey, kind, goes, notices.clock.ms))
+
+
+async def test_an_address_that_changed_in_the_profile_is_told_once(notices):
+    """Without settings, without the word, beside the limits; and what was before the pool began to tell is no news."""
+    moved(notices, "alice", "0")
+    async with notices.notifier(per_day=1) as notifier:
+        assert await told(notices, notifier) == []
+        moved(notices, "alice", "1")
+        moved(notices, "bob", "2", "", 10019)
+        [text] = await told(notices, notifier)
+        assert "by your profile, signed with your key. Now: payments go to thief@example.com." in text
+        assert "1" * 64 in text
+        assert "somebody else has your key" in text
+        [text] = notices.read("bob")
+        assert "your nutzap info (kind 10019), signed with your key. Now: it names nothing that nutzaps" in text
+    async with notices.notifier() as notifier:
+        assert await told(notices, notifier) == []
+        # Killed before it was told of one that came meanwhile, and down for a day.
+        notices.clock.ms += DAY_MS
+        moved(notices, "alice", "3", "back@example.com")
+        notices.clock.ms += DAY_MS
+    async with notices.notifier() as notifier:
+        await notifier.send()
+        assert "back@example.com" in notices.read("alice")[-1]
+        assert len(notices.read("alice")) == 2
+
+
+async def test_of_many_changes_the_newest_of_an_hour_is_told(notices):
+    notices.settle("alice", lightning="old@example.com")
+    async with notices.notifier() as notifier:
+        moved(notices, "alice", "1")
+        assert len(await told(notices, notifier)) == 1
+        for event in "2345":
+            notices.clock.ms += 1000
+            moved(notices, "alice", event, f"thief{event}@example.com")
+            assert await told(notices, notifier) == []
+        # Changes by settings share the hour.
+        notices.settle("alice", lightning="thief@example.org")
+        assert await told(notices, notifier) == []
+        notices.clock.ms += DESTINATION_MS
+        texts = await told(notices, notifier)
+        assert len(texts) == 2
+        assert "lightning thief@example.org" in texts[0]
+        assert "thief5@example.com" in texts[1]
+        notices.clock.ms += DESTINATION_MS
+        assert await told(notices, notifier) == []
+
+
+async def test_first_settings_after_a_changed_profile_are_no_change(notices):
+    async with notices.notifier() as notifier:
+        moved(notices, "alice", "1")
+        assert len(await told(notices, notifier)) == 1
+        notices.clock.ms += DESTINATION_MS
+        notices.settle("alice", notify=("paid",))
+        assert await told(notices, notifier) == []

@@ -16,7 +16,8 @@ from nips.nip65 import normal_relay_url
 from noncestr.feed import BridgeFeed
 from noncestr.notice_lines import MessageLine
 from noncestr.notice_memory import FILE, ask_for_test, open_notice_memory, queue_of
-from noncestr.notifier import CODE_LENGTH, MAX_ATTEMPTS, STALE_NOTICE_MS, TESTS_PER_HOUR, new_code
+from noncestr.notice_post import MAX_ATTEMPTS, STALE_NOTICE_MS
+from noncestr.notifier import CODE_LENGTH, TESTS_PER_HOUR, new_code
 from noncestr.running import running
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer

@@ -116,7 +116,26 @@ CREATE TABLE last_round (
 );
 """
 
-STEPS = (_FIRST, _RAILS, _ROUNDS)
+# The newest of what each payee has said of being paid, since relays may bring back what came before it; and what was
+# new of it and sent money elsewhere, of which the miner is told.
+_SAID = """
+CREATE TABLE said (
+    miner TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    event BLOB NOT NULL,
+    PRIMARY KEY (miner, kind)
+);
+CREATE TABLE moves (
+    event TEXT PRIMARY KEY,
+    miner TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    goes TEXT NOT NULL,
+    seen_ms INTEGER NOT NULL
+);
+CREATE INDEX moves_by_time ON moves (seen_ms);
+"""
+
+STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID)
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:

@@ -24,6 +24,7 @@ from zapper.errors import Conflict, DayFull
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
 from zapper.plan import DAY_MS
 from zapper.ports import ChainHead, Payee, RoundDone
+from zapper.said import Move
 
 _COLUMNS = tuple(field.name for field in fields(Intent))
 
@@ -50,6 +51,7 @@ _SENT_SINCE = (
     "SELECT COALESCE(SUM(amount_msat), 0) FROM intents"  # noqa: S608 - constants
     f" WHERE created_ms >= ? AND state IN ({_states(HOLDING)})"
 )
+_MOVE = ", ".join(field.name for field in fields(Move))
 _PAYEE = ", ".join(field.name for field in fields(Payee))
 
 
@@ -201,6 +203,29 @@ class SqliteIntentStore:
         """The payee has it for good."""
         async with transaction(self._db, self._lock):
             await self._db.execute("UPDATE intents SET kept_ms = ? WHERE payout_id = ?", (now_ms, payout_id))
+
+    async def said(self, miner: str) -> list[VerifiedEvent]:
+        """What `keep_said` was given last of this miner, one event a kind."""
+        rows = await self._rows("SELECT event FROM said WHERE miner = ? ORDER BY kind", miner)
+        return [verify(decode_event(row[0])) for row in rows]
+
+    async def keep_said(self, events: Sequence[VerifiedEvent], moves: Sequence[Move] = ()) -> None:
+        """Remember these in place of those before, of the same kinds, and with them what they changed."""
+        async with transaction(self._db, self._lock):
+            await self._db.executemany(
+                "INSERT OR REPLACE INTO said VALUES (?, ?, ?)",
+                [(event.pubkey, event.kind, encode_event(event)) for event in events],
+            )
+            # A clock that went back may have shown one before.
+            await self._db.executemany(
+                f"INSERT OR IGNORE INTO moves ({_MOVE}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - constant names
+                [astuple(move) for move in moves],
+            )
+
+    async def moves(self, since_ms: int) -> list[Move]:
+        """What was changed since then, oldest first."""
+        rows = await self._rows(f"SELECT {_MOVE} FROM moves WHERE seen_ms >= ? ORDER BY seen_ms, event", since_ms)  # noqa: S608 - constant names
+        return [Move(*row) for row in rows]
 
     async def last_round(self) -> RoundDone | None:
         """What `set_last_round` was given last."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from stratum_edge.adapters.cpu_miner import (
+from stratum_edge.adapters.cpu_miner import run_miner
+from stratum_edge.errors import MinerError
+from stratum_edge.miner_events import (
     Accepted,
     Connected,
     Disconnected,
@@ -17,9 +19,7 @@ from stratum_edge.adapters.cpu_miner import (
     NewJob,
     PoolSaid,
     Rejected,
-    run_miner,
 )
-from stratum_edge.errors import MinerError
 
 REFUSED = 1
 WRONG_USE = 2

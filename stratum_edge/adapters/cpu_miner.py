@@ -1,15 +1,11 @@
 """A CPU miner: one connection to a pool, and a `hash_worker` process that hashes for it."""
 
-import json
-import os
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import PIPE
-from typing import Any, Final, TextIO
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -17,22 +13,33 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from nips.pool.hashing import sha256d
-from stratum_edge.cpuminer import (
+from stratum_edge.adapters.hash_process import HashProcess, open_hash_process
+from stratum_edge.adapters.miner_evidence import Evidence
+from stratum_edge.errors import BadReply, MinerError, Unauthorized
+from stratum_edge.miner_dialogue import (
     Answered,
     Authorized,
     Event,
-    Job,
     JobChanged,
     Leave,
     Refused,
     Said,
     Send,
-    Share,
     StratumClient,
-    Work,
     backoff_ms,
 )
-from stratum_edge.errors import BadReply, MinerError, Unauthorized
+from stratum_edge.miner_events import (
+    Accepted,
+    Connected,
+    Disconnected,
+    Hashrate,
+    LoggedIn,
+    MinerEvent,
+    NewJob,
+    PoolSaid,
+    Rejected,
+)
+from stratum_edge.miner_work import Share, Work
 
 # A notify is a few KiB at most; what is longer is no Stratum.
 MAX_LINE_BYTES: Final = 1 << 16
@@ -40,80 +47,8 @@ CONNECT_S: Final = 10
 # Pools notify at least each minute; after this long without a line the connection is taken for dead.
 SILENCE_S: Final = 300
 REPORT_S: Final = 5
-# The worker must find the same packages, wherever it is started.
-PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-WORKER: Final = "stratum_edge.adapters.hash_worker"
 PLAIN_SCHEMES: Final = frozenset({"stratum", "stratum+tcp", "tcp"})
 TLS_SCHEMES: Final = frozenset({"stratum+ssl", "stratum+tls", "ssl", "tls"})
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The pool answered at `host` and `port`."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """The pool authorized `user`."""
-
-    user: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to mine on, at the pool's difficulty."""
-
-    job_id: str
-    difficulty: float
-    clean: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The pool took a share; `block_hash` is its header's hash in serialisation order."""
-
-    job_id: str
-    difficulty: float
-    block_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The pool refused a share, with its Stratum code and its words."""
-
-    job_id: str
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hashrate:
-    """Hashes per second since the last of these, and the shares so far."""
-
-    hps: int
-    accepted: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSaid:
-    """A message from the pool."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The connection is gone, or could not be made; the next attempt follows in `retry_ms`."""
-
-    reason: str
-    retry_ms: int
-
-
-MinerEvent = Connected | LoggedIn | NewJob | Accepted | Rejected | Hashrate | PoolSaid | Disconnected
 
 
 def parse_url(url: str) -> tuple[str, int, bool]:
@@ -122,38 +57,6 @@ def parse_url(url: str) -> tuple[str, int, bool]:
     if parts.scheme not in PLAIN_SCHEMES | TLS_SCHEMES or not parts.hostname or not parts.port:
         raise ValueError(f"{url} is not stratum+tcp://host:port")
     return parts.hostname, parts.port, parts.scheme in TLS_SCHEMES
-
-
-class Evidence:
-    """The miner's own record of what it handed in: JSON lines, each job before its first share.
-
-    With its job's notify and extranonce1, a share's header can be rebuilt and hashed by anyone, so a miner can check
-    that the pool's receipts hold all its work, and show it if they don't.
-    """
-
-    def __init__(self, file: TextIO | None) -> None:
-        self._file = file
-        self._told: Job | None = None
-
-    def add(self, share: Share, answer: Any) -> None:
-        """One submission; `answer` is true, the pool's error, or None if the connection ended first."""
-        job = share.work.job
-        if job is not self._told:
-            self._told = job
-            self._line(
-                type="job",
-                job=job.job_id,
-                notify=job.params,
-                extranonce1=job.extranonce1.hex(),
-                difficulty=job.difficulty,
-            )
-        header = share.work.header76 + share.nonce.to_bytes(4, "little")
-        self._line(type="share", job=job.job_id, params=share.params, header=header.hex(), answer=answer)
-
-    def _line(self, **fields: Any) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps({"ms": time.time_ns() // 1_000_000, **fields}) + "\n")
-            self._file.flush()
 
 
 # What ends a connection. MinerError but BadReply ends the miner too.
@@ -169,62 +72,11 @@ _OVER: Final = (
 
 
 @dataclass
-class _Worker:
-    """The hashing process as its parent sees it."""
-
-    process: anyio.abc.Process
-    reports: BufferedByteReceiveStream
-
-    async def order(self, work_id: int, work: Work | None) -> None:
-        """Drop what it hashes and turn to `work` (None: rest)."""
-        order: dict[str, int | str] = {"id": work_id}
-        if work is not None:
-            order |= {"header": work.header76.hex(), "target": f"{work.job.target:064x}"}
-        assert self.process.stdin is not None
-        try:
-            await self.process.stdin.send(json.dumps(order).encode() + b"\n")
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise MinerError("the hashing process died") from error
-
-    async def report(self) -> dict[str, Any]:
-        """The next report: {"id", "hashes", "found", "done"} of `hash_worker`."""
-        try:
-            line = await self.reports.receive_until(b"\n", MAX_LINE_BYTES)
-        except (OSError, anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            raise MinerError("the hashing process died") from error
-        report: dict[str, Any] = json.loads(line)
-        return report
-
-
-@asynccontextmanager
-async def _worker(max_hps: int | None) -> AsyncIterator[_Worker]:
-    """A hashing process for the time of the block."""
-    path = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
-    process = await anyio.open_process(
-        [sys.executable, "-m", WORKER, str(max_hps or 0)],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=None,
-        env={**os.environ, "PYTHONPATH": path},
-        # Its own session: a Ctrl-C at the terminal is for the parent, whose end it follows.
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield _Worker(process, BufferedByteReceiveStream(process.stdout))
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        with anyio.CancelScope(shield=True):
-            await process.aclose()
-
-
-@dataclass
 class _Miner:
     """What lives as long as `run_miner`: the dialogue, the worker, the counts."""
 
     client: StratumClient
-    worker: _Worker
+    worker: HashProcess
     evidence: Evidence
     on_event: Callable[[MinerEvent], None]
     works: dict[int, Work] = field(default_factory=dict)
@@ -391,7 +243,7 @@ async def run_miner(
         raise ValueError("max_hps must be at least 1, or None")
     with ExitStack() as files:
         file = None if record is None else files.enter_context(record.open("a", encoding="utf-8"))
-        async with _worker(max_hps) as worker:
+        async with open_hash_process(max_hps) as worker:
             client = StratumClient(user, password, version_rolling=version_rolling)
             miner = _Miner(client, worker, Evidence(file), on_event)
             while True:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from stratum_edge.cpuminer import NONCES, grind
+from stratum_edge.miner_work import NONCES, grind
 
 # How long it hashes before it looks for orders: what a new job waits at most.
 TURN_S: Final = 0.1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from noncestr.mine import run_mine, sentence
-from stratum_edge.adapters.cpu_miner import (
+from stratum_edge.miner_events import (
     Accepted,
     Connected,
     Disconnected,

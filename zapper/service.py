@@ -13,9 +13,6 @@ import anyio
 from anyio.abc import TaskStatus
 
 from nips.keys import Signer
-from nips.nip01 import make_filter
-from nips.pool.kinds import WITHDRAWAL
-from nips.pool.withdrawal import MAX_LIFE_S
 from zapper.config import ZapperConfig
 from zapper.desk import OPEN_REASONS, Desk
 from zapper.inquiry import Inquiry
@@ -25,14 +22,13 @@ from zapper.plan import DAY_MS, Plan, Planned, due_msat, make_plan
 from zapper.ports import EventFeed, IntentStore, MinersRelays, Owed, OwedSource
 from zapper.rails import Rail, ReturningRail
 from zapper.recorder import Recorder
+from zapper.request_reader import RequestReader
 from zapper.teller import Teller
 from zapper.timetable import Timetable
 from zapper.withdrawals import Request, open_requests
 
 log = logging.getLogger("zapper")
 
-# Open withdrawal requests of all miners that are read at a time: what one query to any relay brings.
-MAX_REQUESTS = 500
 NOT_WHOLE = "the log is not read whole yet: payouts could be missing in it"
 OUR_ERROR = "an error of the pool's own; its log tells more"
 
@@ -70,7 +66,6 @@ class Zapper:
         self._owed = owed
         self._store = store
         self._rails = rails
-        self._feed = feed
         self._clock = clock
         self._teller = Teller(config, store=store, rails=rails, clock=clock, deadline=anyio.fail_after)
         self._payer = Payer(
@@ -82,6 +77,7 @@ class Zapper:
             clock=clock,
             new_id=new_id,
         )
+        self._requests = RequestReader(feed, signer.pubkey, fetch_timeout_s=config.fetch_timeout_s, clock=clock)
         self._recorder = Recorder(
             config,
             signer=signer,
@@ -298,13 +294,10 @@ class Zapper:
         if self.status.blocked:
             return
         now_s = self._clock() // 1000
-        wanted = make_filter(
-            kinds=[WITHDRAWAL], tags={"p": [self._signer.pubkey]}, since=now_s - MAX_LIFE_S, limit=MAX_REQUESTS
-        )
         try:
-            events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
+            events = await self._requests.read(self._unpaid)
         except Exception as error:  # each bridge has its own; all mean that no relay answered
-            log.warning("no relay could be asked for withdrawal requests: %s", error)
+            log.warning("withdrawal requests cannot be read just now: %s", error)
             return
         served = await self._store.served()
         found = open_requests(events, pool=self._config.pool, zapper=self._signer.pubkey, served=served, now_s=now_s)
@@ -315,6 +308,11 @@ class Zapper:
             for miner, requests in found.items():
                 if miner in rows:
                     tasks.start_soon(self._serve, requests, rows[miner])
+
+    async def _unpaid(self) -> list[str]:
+        """Who may have something due, by the ledger alone."""
+        rows = await self._owed.owed() or ()
+        return [owed.miner for owed in rows if owed.earned_msat > sum(owed.applied.values())]
 
     async def _serve(self, requests: list[Request], owed: Owed) -> None:
         """One miner's requests: the first that can be met. Never raises."""

@@ -69,6 +69,7 @@ class Feed:
         self.events: dict[str, VerifiedEvent] = {}
         self.published: list[tuple[str, str]] = []
         self.down = False
+        self.questions = 0
         self._news = anyio.Event()
 
     def add(self, event: VerifiedEvent) -> None:
@@ -95,7 +96,15 @@ class Feed:
         await anyio.lowlevel.checkpoint()
         if self.down:
             raise OSError("the relay is down")
-        return [event for event in self.events.values() if any(f.matches(event) for f in filters)]
+        self.questions += 1
+        found: dict[str, VerifiedEvent] = {}
+        for wanted in filters:
+            # NIP-01: of more than the limit the newest.
+            matching = [event for event in self.events.values() if wanted.matches(event)]
+            if wanted.limit is not None:
+                matching = sorted(matching, key=lambda event: (-event.created_at, event.id))[: wanted.limit]
+            found.update((event.id, event) for event in matching)
+        return list(found.values())
 
     def subscribe(self, filters: Sequence[Filter], *, name: str) -> "LiveQuestion":
         return LiveQuestion(self, filters)

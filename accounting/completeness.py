@@ -9,6 +9,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.mining import Solved
+from accounting.overlaps import counted_twice
 from accounting.rewards import may_leave_out, may_leave_out_of_period
 from accounting.shares import RATIO_BITS
 from nips.pool.hashing import display, sha256d
@@ -41,6 +42,7 @@ def complete(log: PoolLog, now_ms: int | None, look_at: Callable[[list[Fact]], N
         _heights,
         _found_later,
         _heads_left_out,
+        counted_twice,
         _keys_left_open,
         _closed_early,
         _luck,
@@ -318,15 +320,23 @@ def overdue_periods(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     signers = sorted(chains, key=lambda chain: (chain.created_at, chain.pubkey))
     signer = signers[-1].pubkey if signers else ""
     for offer in log.terms.period_offers():
-        again = log.statements.overdue_again(offer, signer, now_ms // 1000)
-        if again is not None and log.books.standing(again[0].reward_key) is None:
-            # Later periods may hold its work: nobody would miss it else.
+        # Later periods may hold its work: nobody would miss it else.
+        again = next(
+            (
+                (body, terms, voided_s)
+                for body, terms, voided_s in log.statements.overdue_again(offer, signer, now_ms // 1000)
+                if now_ms > voided_s * 1000 + terms.body.limits.statement_ms
+                and log.books.standing(body.reward_key) is None
+            ),
+            None,
+        )
+        if again is not None:
             body, terms, voided_s = again
-            to_ms = body.reward.end_ms
-            if now_ms > voided_s * 1000 + terms.body.limits.statement_ms:
-                text = f"the period to {to_ms} of offer {offer[:32]!r}, whose statement is void since {voided_s}"
-                yield finding(Code.STATEMENT_OVERDUE, text, terms.id)
-                continue
+            text = (
+                f"the period to {body.reward.end_ms} of offer {offer[:32]!r}, whose statement is void since {voided_s}"
+            )
+            yield finding(Code.STATEMENT_OVERDUE, text, terms.id)
+            continue
         due = log.statements.overdue_period(offer, signer, now_ms // 1000)
         if due is None:
             continue

@@ -27,6 +27,11 @@ class Stated:
     statuses: dict[str, str] = field(default_factory=dict)
     voided_s: int = 0
 
+    @property
+    def offer(self) -> str:
+        """The offer whose line it is."""
+        return self.line.partition(" ")[2]
+
     def stands(self, signer: str, closed: Set[str]) -> bool:
         """Whether it is neither orphaned nor void, as far as a key's chain and those closed before it tell."""
         own = self.statuses.get(signer)
@@ -62,7 +67,7 @@ class Earlier:
         # What stood before a statement when it took its place.
         self._snapshots: Shelf[dict[str, tuple[int, int]]] = shelves.open("held before")
         self._lines: dict[str, list[_Place]] | None = None
-        # By line the ends of statements that are void and were not made again, and the dates of what made them so.
+        # By line the ends of statements that are void, and the date of what made the last one of each so.
         self._voided: dict[str, dict[int, int]] = {}
         self._sums: dict[tuple[str, str, frozenset[str]], _Sum] = {}
 
@@ -76,7 +81,6 @@ class Earlier:
         lines = self._by_line()
         self._stated[statement.id] = stated
         insort(lines.setdefault(stated.line, []), _Place(end_ms, stated.number, statement.id))
-        self._voided.get(stated.line, {}).pop(end_ms, None)
         self._forget(stated)
 
     def add_status(self, status: RewardStatus) -> None:
@@ -88,18 +92,28 @@ class Earlier:
             voided_s = status.created_at if status.status == VOID else stated.voided_s
             self._stated[status.statement] = replace(stated, statuses=statuses, voided_s=voided_s)
             if status.status == VOID:
-                self._voided.setdefault(stated.line, {})[stated.end_ms] = voided_s
+                self._note_void(stated.line, stated.end_ms, voided_s)
             self._forget(stated)
 
-    def voided(self, line: str) -> int | None:
-        """The first end (Unix ms) of a line whose statement is void and that none has taken the place of."""
-        found = self.voided_since(line)
-        return None if found is None else found[0]
+    def voided(self, line: str, signer: str, closed: Set[str]) -> Iterator[tuple[int, int]]:
+        """The ends (Unix ms) of a line whose statement is void and that have none which stands, each with the date of
+        the status that made it so (Unix s); but for those whose work one that ends later counts, since it held nothing
+        of them.
+        """
+        places = self._by_line().get(line, [])
+        for end_ms, second in sorted(self._voided.get(line, {}).items()):
+            following = (
+                place
+                for place in places[bisect_left(places, (end_ms,)) :]
+                if self._stands(self._stated[place.id], signer, closed)
+            )
+            place = next(following, None)
+            if place is None or (place.end_ms > end_ms and self._last_held(place.id) >= end_ms):
+                yield end_ms, second
 
-    def voided_since(self, line: str) -> tuple[int, int] | None:
-        """That end, and the date (Unix s) of the status that made its statement void."""
-        self._by_line()
-        return min(self._voided.get(line, {}).items(), default=None)
+    def stands_at(self, line: str, end_ms: int, signer: str, closed: Set[str]) -> bool:
+        """Whether a statement of that end stands."""
+        return any(self._stands(stated, signer, closed) for stated in self._between(line, end_ms, end_ms + 1))
 
     def held(self, line: str, end_ms: int, signer: str, closed: frozenset[str]) -> Held:
         """What is held before a statement of that line and end, by this key; `closed`: keys whose chains come first."""
@@ -108,7 +122,7 @@ class Earlier:
         if known is None or known.end_ms > end_ms:
             known = self._sums[key] = _Sum()
         for stated in self._between(line, known.end_ms, end_ms):
-            if (stated.signer == signer or stated.signer in closed) and stated.stands(signer, closed):
+            if self._stands(stated, signer, closed):
                 known.bounds.update({lane: Bound(seq, stated.end_ms) for lane, seq in stated.heads.items()})
         known.end_ms = end_ms
         return Held(dict(known.bounds))
@@ -117,7 +131,7 @@ class Earlier:
         """The greatest end in a line of what stands (Unix ms); 0 if nothing does."""
         for place in reversed(self._by_line().get(line, [])):
             stated = self._stated[place.id]
-            if (stated.signer == signer or stated.signer in closed) and stated.stands(signer, closed):
+            if self._stands(stated, signer, closed):
                 return stated.end_ms
         return 0
 
@@ -129,19 +143,39 @@ class Earlier:
         """What was held before a statement when it took its place; nothing if it counts whatever was."""
         return Held({lane: Bound(*bound) for lane, bound in self._snapshots.get(statement, {}).items()})
 
+    def lines(self) -> list[str]:
+        """All lines."""
+        return sorted(self._by_line())
+
+    def counting(self, line: str) -> list[str]:
+        """The statements of a line that count what none before them held, by id, the lowest end first."""
+        return [place.id for place in self._by_line().get(line, []) if place.id in self._snapshots]
+
+    def stated(self, statement: str) -> Stated:
+        """What is kept of a statement that was entered."""
+        return self._stated[statement]
+
+    @staticmethod
+    def _stands(stated: Stated, signer: str, closed: Set[str]) -> bool:
+        return (stated.signer == signer or stated.signer in closed) and stated.stands(signer, closed)
+
+    def _last_held(self, statement: str) -> int:
+        """The greatest end of what a statement held when it took its place; 0 if it held nothing."""
+        return max((end_ms for _, end_ms in self._snapshots.get(statement, {}).values()), default=0)
+
+    def _note_void(self, line: str, end_ms: int, second: int) -> None:
+        known = self._voided.setdefault(line, {})
+        known[end_ms] = max(second, known.get(end_ms, 0))
+
     def _by_line(self) -> dict[str, list[_Place]]:
         if self._lines is None:
             self._lines = {}
             for name, stated in self._stated.scan():
                 self._lines.setdefault(stated.line, []).append(_Place(stated.end_ms, stated.number, name))
-                if VOID in stated.statuses.values():
-                    self._voided.setdefault(stated.line, {})[stated.end_ms] = stated.voided_s
-            for line, places in self._lines.items():
+                if stated.voided_s:
+                    self._note_void(stated.line, stated.end_ms, stated.voided_s)
+            for places in self._lines.values():
                 places.sort()
-                standing = (self._stated[place.id] for place in places)
-                for stated in standing:
-                    if VOID not in stated.statuses.values():
-                        self._voided.get(line, {}).pop(stated.end_ms, None)
         return self._lines
 
     def _between(self, line: str, from_ms: int, to_ms: int) -> Iterator[Stated]:

@@ -65,6 +65,7 @@ class Code(StrEnum):
     STATEMENT_NOT_RECOMPUTED = "statement-not-recomputed"
     STATEMENT_SCHEME = "statement-scheme"
     REWARD_TWICE = "reward-twice"
+    COUNTED_TWICE = "counted-twice"
     LATE_LANE = "late-lane"
     STATUS_ORDER = "status-order"
     STATUS_UNKNOWN = "status-unknown"
@@ -160,6 +161,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
         "A statement's scheme, or its loyalty bonus, is not computed by this version.",
     ),
     Code.REWARD_TWICE: (CONTRADICTED, "Two statements that stand split one reward."),
+    Code.COUNTED_TWICE: (CONTRADICTED, "Two statements of an offer that stand count the same shares."),
     Code.LATE_LANE: (CONTRADICTED, "A lane appeared after a statement that its shares belonged to."),
     Code.STATUS_ORDER: (CONTRADICTED, "A reward's status does not follow from the one before."),
     Code.STATUS_UNKNOWN: (MISSING, "A status names a statement that is on no relay asked."),

@@ -36,7 +36,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     "statements": frozenset(
         {Code.STATEMENT_NO_BLOCK, Code.STATEMENT_REWARD, Code.STATEMENT_TERMS, Code.STATEMENT_HEADS, Code.LATE_LANE}
         | {Code.STATEMENT_WINDOW, Code.STATEMENT_SPLIT, Code.STATEMENT_NOT_RECOMPUTED, Code.STATEMENT_SCHEME}
-        | {Code.REWARD_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN, Code.CHAIN_STATUS}
+        | {Code.REWARD_TWICE, Code.COUNTED_TWICE, Code.STATUS_ORDER, Code.STATUS_UNKNOWN, Code.CHAIN_STATUS}
     ),
     "summaries": frozenset({Code.SUMMARY, Code.SUMMARY_OVERDUE, Code.SUMMARY_NOT_RECOMPUTED}),
     "payouts": frozenset(

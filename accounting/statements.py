@@ -95,9 +95,8 @@ class Statements:
         """The statements of periods that this key should sign now, dated so, one an offer; or why to wait."""
         for offer in self.terms.period_offers():
             line, closed = f"{PeriodReward.type} {offer}", self.terms.closed_keys(signer, second)
-            voided = self.earlier.voided(line)
-            again = None if voided is None else self.terms.period_at(offer, voided)
-            for due in (again, self._oldest_period(offer, signer, closed)):
+            again = ((terms, to_ms) for terms, to_ms, _ in self._periods_again(offer, signer, closed))
+            for due in (*again, self._oldest_period(offer, signer, closed)):
                 if due is None:
                     continue
                 terms, to_ms = due
@@ -106,6 +105,21 @@ class Statements:
                 if body is not None:
                     yield body
                     break
+
+    def _periods_again(self, offer: str, signer: str, closed: frozenset[str]) -> Iterator[tuple[Terms, int, int]]:
+        """The periods whose statement is void and not made again, the first one first: terms, end (Unix ms), and when
+        it was made void (Unix s). Some may have no work.
+        """
+        line = f"{PeriodReward.type} {offer}"
+        for end_ms, voided_s in self.earlier.voided(line, signer, closed):
+            newest_first = reversed(self.terms.by_id.values())
+            # By the terms that it could go by: newer ones may have periods of another length, whose ends are others.
+            fitting = (terms for terms in newest_first if self._is_period_of(terms, offer, end_ms))
+            terms = next(fitting, None)
+            due = self.terms.period_at(offer, end_ms) if terms is None else (terms, end_ms)
+            # What ends there may have been stated since, and that of the void one counts in what follows.
+            if due is not None and not self.earlier.stands_at(line, due[1], signer, closed):
+                yield *due, voided_s
 
     def _oldest_period(self, offer: str, signer: str, closed: frozenset[str]) -> tuple[Terms, int] | None:
         """The first period with work that is to be counted, and its terms."""
@@ -126,18 +140,15 @@ class Statements:
         """The first period with work that no statement of this key, or of those before it, counts; and its terms."""
         return self._oldest_period(offer, signer, self.terms.closed_keys(signer, second))
 
-    def overdue_again(self, offer: str, signer: str, second: int) -> tuple[StatementBody, Terms, int] | None:
-        """The first period whose statement is void and is not made again, though there is work to count: what it should
+    def overdue_again(self, offer: str, signer: str, second: int) -> Iterator[tuple[StatementBody, Terms, int]]:
+        """The periods whose statement is void and is not made again, though there is work to count: what each should
         say, its terms, and when it was made void (Unix s).
         """
         line, closed = f"{PeriodReward.type} {offer}", self.terms.closed_keys(signer, second)
-        voided = self.earlier.voided_since(line)
-        again = None if voided is None else self.terms.period_at(offer, voided[0])
-        if voided is None or again is None:
-            return None
-        terms, to_ms = again
-        body = expected_period(self.lanes, offer, terms, to_ms, self.earlier.held(line, to_ms, signer, closed))
-        return (body, terms, voided[1]) if isinstance(body, StatementBody) else None
+        for terms, to_ms, voided_s in self._periods_again(offer, signer, closed):
+            body = expected_period(self.lanes, offer, terms, to_ms, self.earlier.held(line, to_ms, signer, closed))
+            if isinstance(body, StatementBody):
+                yield body, terms, voided_s
 
     # Reading
 
@@ -231,9 +242,12 @@ class Statements:
         self.earlier.add_status(status)
 
     def _holds(self, statement: Statement) -> bool:
+        """Whether it counts what none before it held."""
         terms = self.terms.by_id.get(statement.terms)
         offer = None if terms is None else terms.body.offers.get(statement.offer)
-        return offer is not None and holds(offer.scheme)
+        # Blocks of an offer that is paid by period count no shares.
+        by_period = isinstance(statement.reward, PeriodReward)
+        return offer is not None and holds(offer.scheme) and by_period == bool(offer.period_s)
 
     def _judge_block(self, statement: Statement, held: Held) -> list[Finding]:
         found: list[Finding] = []
@@ -297,6 +311,10 @@ class Statements:
             text = "part of the work that it may count is missing"
             return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
         return found + [finding(code, text, statement.id) for code, text in wrong]
+
+    def _is_period_of(self, terms: Terms, offer: str, to_ms: int) -> bool:
+        """Whether a period ends there by these terms, which it may go by."""
+        return self._may_rest_on(terms, offer, to_ms) and to_ms % (terms.body.offers[offer].period_s * 1000) == 0
 
     def _may_rest_on(self, terms: Terms, offer: str, to_ms: int) -> bool:
         """Whether a period's statement may go by terms: they have the offer, and newer ones were only just out."""

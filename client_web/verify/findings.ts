@@ -56,6 +56,7 @@ export const CODES = {
   "statement-scheme": ["not checked", "A statement's scheme, or its loyalty bonus, is not computed by this version."],
   "offer-scheme": ["contradicted", "Terms change the scheme of an offer that earlier terms name."],
   "reward-twice": ["contradicted", "Two statements that stand split one reward."],
+  "counted-twice": ["contradicted", "Two statements of an offer that stand count the same shares."],
   "late-lane": ["contradicted", "A lane appeared after a statement that its shares belonged to."],
   "status-order": ["contradicted", "A reward's status does not follow from the one before."],
   "status-unknown": ["missing", "A status names a statement that is on no relay asked."],

@@ -44,12 +44,23 @@ export class Held {
     return holds(earlier);
   }
 
-  /** By lane: what the periods' statements that stand hold of an offer; and the greatest end among them. */
-  standing(offer: string): { held: Map<string, Hold>; untilMs: number } {
-    const periods = this.statements.filter(
+  /** By lane: what the periods' statements that stand and end before a time hold of an offer; and the greatest end. */
+  standing(offer: string, beforeMs = Infinity): { held: Map<string, Hold>; untilMs: number } {
+    const periods = this.periods(offer).filter((each) => endMs(each) < beforeMs);
+    return { held: holds(periods), untilMs: Math.max(-Infinity, ...periods.map(endMs)) };
+  }
+
+  /** Whether a period's work is told by a statement that stands: of that end, or of a later one that held nothing of it. */
+  isTold(offer: string, toMs: number): boolean {
+    const following = this.periods(offer).filter((each) => endMs(each) >= toMs).sort((a, b) => endMs(a) - endMs(b))[0];
+    if (following === undefined || endMs(following) === toMs) return following !== undefined;
+    return [...this.before(following).values()].every(({ untilMs }) => untilMs < toMs);
+  }
+
+  private periods(offer: string): Statement[] {
+    return this.statements.filter(
       (each) => each.offer === offer && each.reward.type === "period" && !this.isUndone(each, () => true),
     );
-    return { held: holds(periods), untilMs: Math.max(-Infinity, ...periods.map(endMs)) };
   }
 
   /** Whether an event stands before another: earlier in its chain, or in a chain that had been closed by then. */
@@ -62,11 +73,11 @@ export class Held {
     return end !== undefined && one.link.seq <= end.seq;
   }
 
-  /** Whether the newest status that counts has orphaned a statement or made it void. */
+  /** Whether the statuses that count have orphaned a statement or made it void: void for good, a period only so. */
   private isUndone(statement: Statement, counts: (status: Status) => boolean): boolean {
     const own = this.statuses.filter((status) => status.statement === statement.event.id && counts(status));
-    const newest = own.sort(inTime).at(-1);
-    return newest !== undefined && newest.status !== "matured";
+    if (own.some(({ status }) => status === "void")) return true;
+    return statement.reward.type === "block" && own.sort(inTime).at(-1)?.status === "orphaned";
   }
 }
 

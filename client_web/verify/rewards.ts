@@ -9,6 +9,7 @@ import type { Code, Findings } from "./findings.ts";
 import { Held, inTime } from "./held.ts";
 import type { Log } from "./intake.ts";
 import type { JudgedJob } from "./jobs.ts";
+import { Overlaps } from "./overlaps.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Shares } from "./shares.ts";
 import { type Split, type SplitRow, splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf } from "./split.ts";
@@ -88,6 +89,7 @@ export class Rewards {
     for (const each of statements) this.judgeStatement(each);
     this.checkStatuses(statuses.filter((status) => !refused.has(status.statement)));
     this.checkTwice();
+    this.checkCountedTwice();
     this.checkOverdue(nowMs);
     this.checkPeriodsOverdue(nowMs);
   }
@@ -288,6 +290,14 @@ export class Rewards {
     }
   }
 
+  /** No share is counted by two statements that stand. */
+  private checkCountedTwice(): void {
+    const standing = [...this.statements.values()].filter((each) => !["void", "orphaned"].includes(statusOf(each) ?? ""));
+    for (const [ids, text] of new Overlaps(this.held, this.windows, this.terms).of(standing.map((each) => each.statement))) {
+      this.findings.say("statements", "counted-twice", text, ids);
+    }
+  }
+
   /** When every lane's watermark had passed a time, as far as a statement has to wait for it. */
   private passedMs(time: number, terms: Terms): number {
     let knownMs = 0;
@@ -315,18 +325,19 @@ export class Rewards {
     }
   }
 
-  /** Periods whose statement was made void and not made again: those after it may hold their work. */
+  /** Periods whose statement was made void and whose work none tells that stands: those after it may hold it. */
   private checkPeriodsVoid(offer: string, terms: Terms, nowMs: number): void {
     const voided = new Map<number, number>();
-    const standing = new Set<number>();
     for (const { statement, statuses } of this.statements.values()) {
-      if (statement.reward.type !== "period" || statement.offer !== offer) continue;
       const last = statuses.at(-1);
-      if (last?.status === "void") voided.set(statement.reward.toMs, last.event.created_at);
-      else standing.add(statement.reward.toMs);
+      if (statement.reward.type !== "period" || statement.offer !== offer || last?.status !== "void") continue;
+      const { toMs } = statement.reward;
+      voided.set(toMs, Math.max(last.event.created_at, voided.get(toMs) ?? 0));
     }
     for (const [toMs, second] of voided) {
-      if (standing.has(toMs) || nowMs <= second * 1000 + terms.statementMs) continue;
+      if (nowMs <= second * 1000 + terms.statementMs || this.held.isTold(offer, toMs)) continue;
+      const window: Window = { offer, endMs: toMs, height: null, held: this.held.standing(offer, toMs).held, value: noValue };
+      if (this.windows.newestFirst(window, this.windows.allCuts(toMs)).next().done === true) continue;
       const text = `the period of ${offer} up to ${toMs} has no statement since its own is void`;
       this.findings.say("statements", "statement-overdue", text);
     }

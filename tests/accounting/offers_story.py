@@ -89,8 +89,10 @@ class OffersLog(LogBuilder):
         return event
 
     def status(self, statement: str, status: str, ms: int) -> VerifiedEvent:
-        """A status; what is orphaned holds nothing any more."""
-        if status != "matured":
+        """A status; what is orphaned holds nothing, until it comes back."""
+        if status == "matured":
+            self.undone.discard(statement)
+        else:
             self.undone.add(statement)
         return super().status(statement, status, ms)
 

@@ -1,5 +1,7 @@
 """Which statements come before another, and what they hold."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +9,7 @@ from accounting.earlier import Earlier, line_of
 from accounting.schemes.held import Bound
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head
-from nips.pool.statement import BlockReward, RewardStatus, Statement, Window
+from nips.pool.statement import BlockReward, PeriodReward, RewardStatus, Statement, Window
 
 NOBODY: frozenset[str] = frozenset()
 LINE = "block main"
@@ -93,3 +95,45 @@ def test_sums_kept_are_sums_made_anew(acts: list[tuple[int, str]], ends: list[in
         stand = sorted((end, number) for end, number, said in told.values() if end < at and said != "orphaned")
         expected = {"e/0": Bound(stand[-1][1], stand[-1][0])} if stand else {}
         assert earlier.held(LINE, at, "a", NOBODY).bounds == expected
+
+
+def period(name: str, end_ms: int) -> Statement:
+    return replace(statement(name, end_ms, {"e/0": end_ms}), reward=PeriodReward(end_ms - 10, end_ms, 0))
+
+
+def test_what_is_void_is_due_until_something_counts_it() -> None:
+    earlier, line = Earlier(), "period main"
+
+    def add(name: str, end_ms: int) -> None:
+        earlier.keep_snapshot(name, earlier.held(line, end_ms, "a", NOBODY))
+        earlier.add(period(name, end_ms))
+
+    def due() -> list[int]:
+        return [end_ms for end_ms, _ in earlier.voided(line, "a", NOBODY)]
+
+    for number in range(1, 4):
+        add(f"{number}", 10 * number)
+    assert due() == []
+    # Those after it held its work: nobody else counts it.
+    earlier.add_status(status("1", "void"))
+    assert due() == [10]
+    assert not earlier.stands_at(line, 10, "a", NOBODY)
+    add("1 again", 10)
+    assert due() == []
+    assert earlier.stands_at(line, 10, "a", NOBODY)
+    # What comes after counts the last one's work, until it is void itself.
+    earlier.add_status(status("3", "void"))
+    assert due() == [30]
+    add("4", 40)
+    assert due() == []
+    earlier.add_status(status("4", "void"))
+    assert due() == [30, 40]
+
+
+def test_one_of_two_that_is_void_leaves_nothing_due() -> None:
+    """The other is wrong, which is found; nothing waits for a third."""
+    earlier = Earlier()
+    for name in ("one", "two"):
+        earlier.add(period(name, 10))
+    earlier.add_status(status("one", "void"))
+    assert list(earlier.voided("period main", "a", NOBODY)) == []

@@ -9,13 +9,15 @@ import pytest
 from accounting.findings import Code
 from accounting.fold import Fold
 from accounting.log import PoolLog
+from accounting.rewards import NotYet
 from accounting.verifier import audit
 from nips.pool.chain import next_link
-from nips.pool.statement import Row, build_statement
+from nips.pool.statement import Row, StatementBody, build_statement
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Offer
 from tests.accounting.conftest import GROSS_SAT, HARD_BITS, SHARE_BITS, TERMS
 from tests.accounting.offers_story import OFFERS, OffersLog, tell_offers
+from tests.accounting.orders_story import PERIODS, tell_orders
 
 AFTER_MS = 10**9
 WORK, HARD = work_from_bits(SHARE_BITS), work_from_bits(HARD_BITS)
@@ -109,6 +111,47 @@ def test_a_period_made_void_and_not_made_again_is_overdue() -> None:
         assert (Code.STATEMENT_OVERDUE in found) is overdue
     log.undone.add("period 0")
     log.period("steady", 40_000, 104_000)
+    assert codes(log) == set()
+
+
+def test_a_void_period_is_due_again_as_it_was() -> None:
+    """Newer terms have longer periods, none of which ends with it: it goes by those that it could go by."""
+    log = tell_orders([("state", PERIODS[0]), ("void", "period 0")])
+    longer = {**OFFERS, "steady": replace(OFFERS["steady"], period_s=3600)}
+    log.terms(30_000, replace(TERMS, offers=longer))
+    fold, key = Fold(log.pool), log.keys.accounting.pubkey
+    for event in log.all():
+        fold.add(event)
+    fold.settle()
+    end_ms, second = log.t0 + PERIODS[0], log.t0 // 1000 + 200
+    (due,) = fold.log.statements.due_periods(key, second)
+    assert isinstance(due, StatementBody)
+    assert (due.reward.end_ms, due.terms) == (end_ms, log.events["terms 0"].id)
+    log.say("state", PERIODS[0])
+    event = log.events["period 1"]
+    fold.add(event)
+    fold.settle()
+    # Its work is told: what is due is what came after it, and that is not over yet.
+    for body in fold.log.statements.due_periods(key, second):
+        assert isinstance(body, NotYet)
+
+
+def test_of_two_void_periods_neither_keeps_the_other_waiting() -> None:
+    log = tell_orders([("state", end) for end in PERIODS] + [("void", "period 0"), ("void", "period 1")])
+    fold, key = Fold(log.pool), log.keys.accounting.pubkey
+    for event in log.all():
+        fold.add(event)
+    fold.settle()
+    ends = []
+    for number in range(2):
+        (due,) = fold.log.statements.due_periods(key, log.t0 // 1000 + 300)
+        assert isinstance(due, StatementBody)
+        ends.append(due.reward.end_ms - log.t0)
+        log.say("state", PERIODS[number])
+        fold.add(log.events[f"period {3 + number}"])
+        fold.settle()
+    assert ends == list(PERIODS[:2])
+    assert list(fold.log.statements.due_periods(key, log.t0 // 1000 + 300)) == []
     assert codes(log) == set()
 
 

@@ -8,6 +8,8 @@ import { moveDonations } from "./donations.js";
 
 import { Held, inTime } from "./held.js";
 
+import { Overlaps } from "./overlaps.js";
+
 import { splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf } from "./split.js";
 
 import { workFromBits } from "./targets.js";
@@ -62,6 +64,7 @@ export class Rewards {
     for (const each of statements) this.judgeStatement(each);
     this.checkStatuses(statuses.filter((status) => !refused.has(status.statement)));
     this.checkTwice();
+    this.checkCountedTwice();
     this.checkOverdue(nowMs);
     this.checkPeriodsOverdue(nowMs);
   }
@@ -262,6 +265,14 @@ export class Rewards {
     }
   }
 
+  /** No share is counted by two statements that stand. */
+          checkCountedTwice() {
+    const standing = [...this.statements.values()].filter((each) => !["void", "orphaned"].includes(statusOf(each) ?? ""));
+    for (const [ids, text] of new Overlaps(this.held, this.windows, this.terms).of(standing.map((each) => each.statement))) {
+      this.findings.say("statements", "counted-twice", text, ids);
+    }
+  }
+
   /** When every lane's watermark had passed a time, as far as a statement has to wait for it. */
           passedMs(time , terms ) {
     let knownMs = 0;
@@ -289,18 +300,19 @@ export class Rewards {
     }
   }
 
-  /** Periods whose statement was made void and not made again: those after it may hold their work. */
+  /** Periods whose statement was made void and whose work none tells that stands: those after it may hold it. */
           checkPeriodsVoid(offer , terms , nowMs ) {
     const voided = new Map ();
-    const standing = new Set ();
     for (const { statement, statuses } of this.statements.values()) {
-      if (statement.reward.type !== "period" || statement.offer !== offer) continue;
       const last = statuses.at(-1);
-      if (last?.status === "void") voided.set(statement.reward.toMs, last.event.created_at);
-      else standing.add(statement.reward.toMs);
+      if (statement.reward.type !== "period" || statement.offer !== offer || last?.status !== "void") continue;
+      const { toMs } = statement.reward;
+      voided.set(toMs, Math.max(last.event.created_at, voided.get(toMs) ?? 0));
     }
     for (const [toMs, second] of voided) {
-      if (standing.has(toMs) || nowMs <= second * 1000 + terms.statementMs) continue;
+      if (nowMs <= second * 1000 + terms.statementMs || this.held.isTold(offer, toMs)) continue;
+      const window = { offer, endMs: toMs, height: null, held: this.held.standing(offer, toMs).held, value: noValue };
+      if (this.windows.newestFirst(window, this.windows.allCuts(toMs)).next().done === true) continue;
       const text = `the period of ${offer} up to ${toMs} has no statement since its own is void`;
       this.findings.say("statements", "statement-overdue", text);
     }

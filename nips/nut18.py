@@ -50,8 +50,12 @@ class PaymentRequest:
 
 
 def _load(text: str) -> dict[str, Any]:
-    if len(text) > MAX_REQUEST or not text.startswith("creqA"):
+    if text[:6].lower() == "creqb1":
+        raise InvalidPaymentRequest("the payment request is a creqB (NUT-26); have it written as creqA (NUT-18)")
+    if not text.startswith("creqA"):
         raise InvalidPaymentRequest("a payment request begins with creqA")
+    if len(text) > MAX_REQUEST:
+        raise InvalidPaymentRequest(f"the payment request has more than {MAX_REQUEST} characters")
     body = text[5:].rstrip("=")
     try:
         data = base64.b64decode(body.replace("-", "+").replace("_", "/") + "=" * (-len(body) % 4), validate=True)
@@ -62,7 +66,8 @@ def _load(text: str) -> dict[str, Any]:
         raise InvalidPaymentRequest("the payment request is not CBOR") from None
     if not isinstance(value, dict):
         raise InvalidPaymentRequest("the payment request is no map")
-    return value
+    # JavaScript wallets write what they leave out as CBOR's `undefined`.
+    return {name: each for name, each in value.items() if each is not cbor2.undefined}
 
 
 def _transport(row: Any) -> Transport | None:
@@ -94,7 +99,8 @@ def _lock(value: Any) -> str | None:
     if not isinstance(value.get("d"), str) or not _POINT.fullmatch(value["d"]):
         raise InvalidPaymentRequest("the lock of a payment request names a compressed public key in hex")
     # Tags may ask for further conditions (several signatures, times): what we would not keep we do not promise.
-    if any(not isinstance(tag, list) or not tag or tag[0] != "sigflag" for tag in value.get("t") or []):
+    tags = value.get("t") or []
+    if not isinstance(tags, list) or any(not isinstance(tag, list) or tag[:1] != ["sigflag"] for tag in tags):
         raise InvalidPaymentRequest("the lock of the payment request has conditions that the pool does not set")
     return str(value["d"])
 

@@ -19,7 +19,7 @@ from noncestr.mint_process import MintProcess
 from noncestr.promises import REGTEST
 from noncestr.running import looping, running
 from zapper.adapters.cashu_mint import open_mint
-from zapper.adapters.http_client import open_http_client
+from zapper.adapters.http_client import HttpLimits, open_http_client
 from zapper.adapters.proof_store import SqliteProofStore, open_proof_store
 from zapper.adapters.relay_writer import RelayWriter
 from zapper.adapters.wrapper import KeyWrapper
@@ -101,7 +101,7 @@ async def ecash_payouts(
             "random": os.urandom,
             "return_after_s": config.mint.return_days * DAY_S,
         }
-        poster = await enter(open_http_client())
+        poster = await enter(open_http_client(HttpLimits(tor_proxy=config.payouts.tor_proxy)))
         rails: dict[str, Rail] = {
             "nutzap": NutzapRail(treasuries, is_counted=config.payouts.backend != MINT, **parts),
             "cashu": CashuRail(treasuries, wrapper=KeyWrapper(key, clock), poster=poster, is_counted=False, **parts),

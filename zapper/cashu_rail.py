@@ -11,9 +11,8 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip17 import DM_RELAYS, parse_dm_relays
 from nips.nut00 import InvalidMintUrl, Proof, normal_mint_url, proof_y, total
 from nips.nut00_token import CashuToken, encode_token
-from nips.nut18 import PaymentRequest, decode_request, payload
+from nips.nut18 import PaymentRequest, Transport, decode_request, payload
 from zapper.ecash import UNIT, Locked
-from zapper.ecash import ProofState as Spent
 from zapper.ecash_ports import Handed, Poster, Wrapper
 from zapper.ecash_rail import EcashRail
 from zapper.errors import HttpFailed, PaymentBlocked
@@ -44,7 +43,7 @@ class CashuRail(EcashRail):
     async def prepare(self, order: Order) -> Prepared:
         """Outputs for a token. `order.destination`: a payment request, a mint's URL, or "". Raises as the port."""
         wanted, amount = order.destination.strip(), order.amount_msat // 1000
-        if wanted.startswith("creq"):
+        if wanted[:4].lower() == "creq":
             return self._prepared("cashu", await self._for_request(decode_request(wanted), amount, order))
         try:
             treasury = await self._treasury([normal_mint_url(wanted)] if wanted else None, amount)
@@ -62,10 +61,8 @@ class CashuRail(EcashRail):
             raise PaymentBlocked(f"the payment request is in {request.unit}, the pool pays in {UNIT}")
         if request.amount not in (None, amount):
             raise PaymentBlocked(f"the payment request is over {request.amount} sat, the withdrawal over {amount}")
-        if not request.transports:
-            raise PaymentBlocked("the payment request names no way to send it that the pool knows (nostr, post)")
+        way = self._way(request)
         treasury = await self._treasury(request.mints or None, amount)
-        way = request.transports[0]
         # Without a lock it is whoever's that reads it first; so the payee wants it.
         lock = None if request.lock is None else self._lock(treasury, request.lock)
         locked = await self._outputs(treasury, amount, lock)
@@ -78,6 +75,21 @@ class CashuRail(EcashRail):
             listed="creq",
             line=order.line,
         )
+
+    def _way(self, request: PaymentRequest) -> Transport:
+        """The first way to send it that can be gone. Raises PaymentBlocked: ecash that is signed should get there."""
+        reasons = []
+        for way in request.transports:
+            try:
+                if way.kind == "post":
+                    self._poster.check_url(way.target)
+            except HttpFailed as error:
+                reasons.append(f"{way.target}: {error.reason}")
+                continue
+            return way
+        if reasons:
+            raise PaymentBlocked(f"the payment request cannot be sent to {'; '.join(reasons)}")
+        raise PaymentBlocked("the payment request names no way to send it that the pool knows (nostr, post)")
 
     async def _message_relays(self, miner: str) -> tuple[str, ...]:
         """Where the miner wants messages (10050); none when it has not said, or no relay tells."""
@@ -104,15 +116,7 @@ class CashuRail(EcashRail):
         if not locked.url:
             await self._to_relays(handed)
             return
-        try:
-            await self._poster.post_json(locked.url, self._text(locked, sent))
-        except HttpFailed:
-            # An answer that was lost, and one who took it: the mint tells. Who took a part has had them all.
-            treasury = self._at(locked)
-            states = await treasury.mint.states([proof_y(proof) for proof in sent])
-            ours = {state for _, state in await treasury.store.sent_proofs(handed.reference)}
-            if Spent.SPENT not in states.values() or not ours.isdisjoint(("returning", "returned")):
-                raise
+        await self._poster.post_json(locked.url, self._text(locked, sent))
 
     def _evidence(self, locked: Locked, sent: Sequence[Proof], handed: Handed) -> Mapping[str, Any]:  # noqa: ARG002 - the base's
         if locked.lock:

@@ -168,6 +168,9 @@ class Courier(Protocol):
 class Poster(Protocol):
     """Posts to servers nobody vouches for."""
 
+    def check_url(self, url: str) -> object:
+        """Raises HttpFailed for a URL that would not be asked, whatever answers there."""
+
     async def post_json(self, url: str, body: str) -> None:
         """POST this JSON. Raises HttpFailed unless the server took it (status 2xx)."""
 

@@ -41,6 +41,8 @@ log = logging.getLogger("zapper")
 # How often a mint is asked whether ecash was claimed: at once at first, less and less often.
 ASK_EVERY_MS = 20_000
 ASK_LATE_MS = 3_600_000
+# Ecash without a lock is offered to the wallet that asked for it for a day: its miner gets nothing else meanwhile.
+DELIVER_FOR_MS = 86_400_000
 
 
 def _words(error: Exception) -> str:
@@ -181,7 +183,17 @@ class EcashRail:
             sent = await treasury.store.sent_proofs(operation.reference)
         if all(state == "returned" for _, state in sent):
             return FailedPayment("it was taken back before the payee took it")
-        return await self._hand_over(intent, locked, operation)
+        answer = await self._hand_over(intent, locked, operation)
+        if isinstance(answer, Paid) or locked.lock:
+            return answer
+        handed = await treasury.store.handed(operation.reference)
+        if handed is None or self._clock() - handed.created_ms < DELIVER_FOR_MS:
+            return answer
+        # Without a lock it is still ours: back it comes, unless the payee was faster and only the answer was lost.
+        back = await treasury.reclaim(operation.reference, [proof for proof, _ in sent])
+        if back is None or back.state is not OpState.DONE:
+            return answer
+        return FailedPayment("the wallet that asked for it could not be reached for a day; it was taken back")
 
     async def _hand_over(self, intent: Intent, locked: Locked, operation: Operation) -> Paid | Unclear:
         """Bring what was signed to the payee. What carries it is stored first, so that it is the same each time."""
@@ -237,8 +249,20 @@ class EcashRail:
 
     async def _bring(self, handed: Handed, locked: Locked, sent: Sequence[Proof]) -> None:
         """Deliver it, and write down that it was. Raises an Exception when nobody took it."""
-        await self._deliver(handed, locked, sent)
+        try:
+            await self._deliver(handed, locked, sent)
+        except Exception:
+            # An answer that was lost, and one who took it: the mint tells.
+            if not await self._is_taken(handed, locked, sent):
+                raise
         await self._at(locked).store.set_delivered(handed.reference, self._clock())
+
+    async def _is_taken(self, handed: Handed, locked: Locked, sent: Sequence[Proof]) -> bool:
+        """Whether the payee has spent some of it: who took a part has had it all. Raises MintError."""
+        treasury = self._at(locked)
+        states = await treasury.mint.states([proof_y(proof) for proof in sent])
+        ours = {state for _, state in await treasury.store.sent_proofs(handed.reference)}
+        return Spent.SPENT in states.values() and ours.isdisjoint(("returning", "returned"))
 
     async def _to_relays(self, handed: Handed) -> None:
         """To the payee's relays; to the pool's own when it names none. Raises an Exception when none took it."""

@@ -215,7 +215,7 @@ async def test_what_we_took_back_was_not_taken_by_the_payee(house: House) -> Non
     locked, handed = intent.payload or "", await house.treasury.store.handed(intent.reference or "")
     assert handed is not None
     with pytest.raises(Exception, match="no answer"):
-        await house.cashu._deliver(handed, decode_locked(locked), [proof for proof, _ in rows])
+        await house.cashu._bring(handed, decode_locked(locked), [proof for proof, _ in rows])
     assert await house.cashu.lookup(intent) == FailedPayment("it was taken back before the payee took it")
 
 

@@ -101,13 +101,18 @@ async def ask(command: list[str], asked: dict[str, Any], **options: Any) -> dict
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-async def cashu_ts(asked: dict[str, Any]) -> dict[str, Any]:
+async def node() -> str:
+    """Node.js, with the wallet's library installed."""
     reason = await anyio.to_thread.run_sync(installed_npm, HERE / "npm")
     if reason:
         pytest.skip(reason)
-    node = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    assert node is not None
-    return await ask([node, str(HERE / "npm" / "wallet.mjs")], asked)
+    found = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found is not None
+    return found
+
+
+async def cashu_ts(asked: dict[str, Any]) -> dict[str, Any]:
+    return await ask([await node(), str(HERE / "npm" / "wallet.mjs")], asked)
 
 
 async def stock_wallet(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:

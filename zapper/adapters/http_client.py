@@ -77,9 +77,12 @@ class HttpClient:
         if not 200 <= status < 300:
             raise HttpFailed(urlsplit(url).hostname or "", f"status {status}")
 
-    async def _ask(self, method: str, url: str, content: bytes | None) -> tuple[int, bytes]:
-        """Status and body of the answer, whatever they are. Raises HttpFailed, AddressRefused."""
-        parts = urlsplit(url)
+    def check_url(self, url: str) -> tuple[str, int]:
+        """Host and port of a URL that may be asked, as far as its text tells. Raises AddressRefused."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise AddressRefused("", "this is no URL") from None
         host = parts.hostname or ""
         if not url.isascii() or not url.isprintable() or " " in url:
             raise AddressRefused(host, "a URL is printable ASCII")
@@ -96,6 +99,12 @@ class HttpClient:
             raise AddressRefused(host, "the port is not a number up to 65535") from None
         if parts.scheme == "http" and not is_onion and not self._limits.may_be_private(host, port):
             raise AddressRefused(host, "only https is asked")
+        return host, port
+
+    async def _ask(self, method: str, url: str, content: bytes | None) -> tuple[int, bytes]:
+        """Status and body of the answer, whatever they are. Raises HttpFailed, AddressRefused."""
+        host, port = self.check_url(url)
+        is_onion = host.rstrip(".").endswith(".onion")
         timeout_s = ONION_TIMEOUT_S if is_onion else self._limits.timeout_s
         try:
             with anyio.fail_after(timeout_s):

@@ -276,3 +276,19 @@ async def test_an_onion_without_a_proxy_is_told_why() -> None:
     async with open_http_client() as http:
         with pytest.raises(AddressRefused, match="need a Tor proxy, and none is configured"):
             await http.get_json(f"http://{ONION}/x")
+
+
+async def test_a_url_is_judged_before_anything_is_made_for_it() -> None:
+    async with open_http_client() as client:
+        for url in (
+            "http://shop.example",
+            "https://[",
+            "https://shop.example:99999",
+            "ftp://shop.example",
+            "https://a b",
+        ):
+            with pytest.raises(AddressRefused):
+                client.check_url(url)
+        with pytest.raises(AddressRefused, match="tor_proxy"):
+            client.check_url(f"https://{'a' * 56}.onion")
+        assert client.check_url("https://shop.example/pay?x=1") == ("shop.example", 443)

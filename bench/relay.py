@@ -31,12 +31,14 @@ from nips.pool.kinds import STATUS
 from noncestr.clock import WallClock
 from noncestr.feed import BridgeFeed, Delivery
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.chains import Place
 from relay_bridge.inbox import Inbox, check_all
 from relay_bridge.messages import ClientEvent, encode_client_message
 from relay_bridge.policy import OpenPolicy
-from relay_bridge.service import EndOfStored, RelayBridge, fetch_events
+from relay_bridge.service import RelayBridge
 
 KEY = SecretKey(b"\x01" * 32)
 DAY = 1_700_000_000

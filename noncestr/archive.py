@@ -28,7 +28,7 @@ from nips.pool.archive import ArchiveBody, Digest
 from nips.pool.kinds import LEDGER_KINDS, PAYOUT, TERMS
 from nips.pool.terms import parse_terms
 from noncestr.errors import NoncestrError
-from relay_bridge.service import fetch_events
+from relay_bridge.adapters.fetch import fetch_events
 
 # zlib's default; higher levels gain a percent, since hashes and signatures don't compress.
 LEVEL = 6

@@ -15,7 +15,7 @@ from noncestr import __version__
 from noncestr.edges import EdgePart
 from noncestr.errors import NoncestrError
 from noncestr.orders import plain
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.adapters.house_wire import Hears, Link, Serves, open_link, serve_links
 from stratum_edge.errors import EdgeError, HouseGone
 

@@ -9,7 +9,7 @@ import anyio
 from noncestr.promises import DEFAULT_GRACE_MS
 from noncestr.terms_follower import TermsFollower
 from relay_bridge.roles import Role
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 
 log = logging.getLogger("noncestr.lanes")
 

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from nips.nip01 import Filter, VerifiedEvent
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.ports import Held
-from relay_bridge.service import EndOfStored, RelayBridge
+from relay_bridge.service import RelayBridge
 
 
 def _nothing() -> None:

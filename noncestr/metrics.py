@@ -13,7 +13,7 @@ from typing import Any, Final
 from noncestr.openmetrics import Family, exposition
 from noncestr.orders import LaneReport
 from noncestr.relay_health import down_ms
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from zapper.config import ZapperStatus
 
 # A node's reasons for refusing a block are some dozen words; should they be more, the rest count together.

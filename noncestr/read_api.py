@@ -9,7 +9,7 @@ from accounting.reads import Reads
 from noncestr.metrics import Facts, PayoutCount, metrics
 from noncestr.orders import LaneReport
 from noncestr.readmodel import PoolReadModel
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.status import EdgeStatus
 from zapper.config import ZapperStatus
 

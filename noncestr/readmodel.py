@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from noncestr.relay_health import relay_health
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.status import EdgeStatus
 from zapper.config import ZapperStatus
 

@@ -35,7 +35,7 @@ from noncestr.archive import IDS_A_FILTER, read_archive
 from noncestr.errors import NoncestrError
 from noncestr.ledger_place import LEDGER
 from relay_bridge.adapters.arrival_store import forget_reader
-from relay_bridge.service import fetch_events
+from relay_bridge.adapters.fetch import fetch_events
 
 RELAY: Final = "relay.sqlite"
 OUTBOX: Final = "outbox.sqlite"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from relay_bridge.roles import Role
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 
 # A restart of a relay, or of the way there, takes less; whoever is away longer needs a look.
 DEAD_MS: Final = 600_000

@@ -15,7 +15,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.kinds import BLOCK, LEDGER_KINDS, PAYOUT, SETTINGS, TERMS, WITHDRAWAL
 from nips.pool.payout import parse_payout
 from noncestr.errors import NoncestrError
-from relay_bridge.service import FetchResult, RelayReport, fetch_events
+from relay_bridge.adapters.fetch import FetchResult, RelayReport, fetch_events
 
 ZAP_RECEIPT = 9735
 # Methods whose payouts are proven by the event that ordered them, a withdrawal request or settings.

@@ -5,8 +5,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -14,88 +13,26 @@ import anyio.abc
 import msgspec
 
 from nips.keys import Signer
-from nips.nip01 import Event, Filter, VerifiedEvent
+from nips.nip01 import Filter, VerifiedEvent
 from nips.nip11 import RelayInformation
 from relay_bridge.adapters.arrival_store import ArrivalStore, arrivals_path
+from relay_bridge.adapters.fetch import Collected
 from relay_bridge.adapters.outbox_store import OutboxStore
 from relay_bridge.adapters.publisher import Publisher
-from relay_bridge.adapters.reading import all_pages, check_page
 from relay_bridge.adapters.refill import Keep, Refill
 from relay_bridge.adapters.relay_connection import RelayConnection
-from relay_bridge.adapters.relay_link import RelayLink, open_link
-from relay_bridge.adapters.subscription import Delivered, EndOfStored, Reading, Subscription
+from relay_bridge.adapters.relay_link import RelayLink
+from relay_bridge.adapters.subscription import Reading, Subscription
 from relay_bridge.chains import ChainOf, Fork, Gap
-from relay_bridge.errors import BridgeNotRunning, RelayBridgeError, RelayGone, RelayUnavailable, StoreError
+from relay_bridge.errors import BridgeNotRunning, RelayGone, RelayUnavailable, StoreError
 from relay_bridge.inbox import Inbox
 from relay_bridge.limits import complaints
 from relay_bridge.outbox import Outbox
 from relay_bridge.ports import EventStore, Held
-from relay_bridge.roles import SOCIAL_KINDS, Role, Routes, is_kept
-
-__all__ = [
-    "Delivered",
-    "EndOfStored",
-    "FetchResult",
-    "RelayBridge",
-    "RelayReport",
-    "RelayStatus",
-    "Subscription",
-    "fetch_events",
-]
+from relay_bridge.roles import SOCIAL_KINDS, Routes, is_kept
+from relay_bridge.status import RelayStatus
 
 _log = logging.getLogger("relay_bridge")
-# Events one relay may give for one fetch, about 4 GB of pool events at worst: a bound against a relay that never ends.
-MAX_FETCHED = 2_000_000
-# Bad events kept for one relay; more of them say nothing new, they are still counted.
-MAX_UNVERIFIED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class RelayStatus:
-    """How things stand with one relay. Counts are since the bridge started.
-
-    `published` events it accepted, `refused` it refused for good (`refused_by_size` of them for their size), `received`
-    verified events it sent and repeats of such, `bad` frames and events dropped, `backlog` events it has not answered
-    yet, `refilled` events it had lost and was sent again, `unwanted` ones that a reader's terms do not
-    allow. `down_since_ms`: since when it is away (Unix ms), None while
-    it is connected. `complaints`: what it says of itself (NIP-11) that makes it less fit for its `roles`.
-    """
-
-    url: str
-    connected: bool
-    last_error: str
-    published: int
-    refused: int
-    received: int
-    bad: int
-    backlog: int
-    roles: tuple[Role, ...] = ()
-    down_since_ms: int | None = None
-    refused_by_size: int = 0
-    refilled: int = 0
-    unwanted: int = 0
-    complaints: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class RelayReport:
-    """What came of asking one relay: `count` verified events, and whether its answer is `complete`."""
-
-    url: str
-    reached: bool = False
-    complete: bool = False
-    count: int = 0
-    bad: int = 0
-    error: str = ""
-
-
-@dataclass(slots=True)
-class FetchResult:
-    """`events`: verified, each once, by (created_at, id). `unverified`: (relay, event or None, what is wrong)."""
-
-    events: list[VerifiedEvent] = field(default_factory=list)
-    unverified: list[tuple[str, Event | None, str]] = field(default_factory=list)
-    relays: list[RelayReport] = field(default_factory=list)
 
 
 class RelayBridge:
@@ -270,7 +207,7 @@ class RelayBridge:
         answered to the end, BridgeNotRunning.
         """
         self._running()
-        collected = _Collected(self._inbox())
+        collected = Collected(self._inbox())
         async with anyio.create_task_group() as tasks:
             for connection in self._log_connections:
                 linked = functools.partial(self._existing_link, connection, timeout_s)
@@ -323,82 +260,3 @@ class RelayBridge:
         inbox = Inbox()
         inbox.received, inbox.bad, inbox.unwanted = self._inboxes
         return inbox
-
-
-async def fetch_events(
-    relays: Sequence[str],
-    filters: Sequence[Filter],
-    *,
-    timeout_s: float,
-    on_progress: Callable[[int], None] | None = None,
-) -> FetchResult:
-    """Ask relays for everything they have stored, and keep what is wrong with it too. Needs no bridge.
-
-    `timeout_s` bounds any silence of a relay, not the whole. `on_progress` is told how many events are there so far.
-    """
-    collected = _Collected(Inbox(capacity=MAX_FETCHED), on_progress)
-    async with anyio.create_task_group() as tasks:
-        for url in dict.fromkeys(relays):
-            counts: Counter[str] = Counter()
-            linked = functools.partial(open_link, url, counts, functools.partial(collected.reject, url, None))
-            tasks.start_soon(collected.collect, url, linked, filters, timeout_s)
-    return collected.finish()
-
-
-class _Collected:
-    """The answers of several relays to one question."""
-
-    def __init__(self, inbox: Inbox, on_progress: Callable[[int], None] | None = None) -> None:
-        self.result = FetchResult()
-        self._inbox = inbox
-        self._on_progress = on_progress
-        self._rejected: Counter[str] = Counter()
-
-    def reject(self, url: str, event: Event | None, reason: str) -> None:
-        """Keep something that is wrong."""
-        self._rejected[url] += 1
-        if self._rejected[url] <= MAX_UNVERIFIED:
-            self.result.unverified.append((url, event, reason))
-
-    async def collect(
-        self,
-        url: str,
-        linked: Callable[[], AbstractAsyncContextManager[RelayLink]],
-        filters: Sequence[Filter],
-        silence_s: float,
-    ) -> None:
-        """Ask one relay; errors end up in its report."""
-        report = RelayReport(url)
-        self.result.relays.append(report)
-        fetched = 0
-        try:
-            async with linked() as link:
-                report.reached = True
-                async for page in all_pages(link, "fetch", filters, silence_s=silence_s):
-                    fetched += len(page)
-                    if fetched > MAX_FETCHED:
-                        report.error = f"more than {MAX_FETCHED} events"
-                        return
-                    await self._digest(report, page)
-                report.complete = True
-        except RelayBridgeError as error:
-            report.error = str(error)
-        finally:
-            report.bad = self._rejected[url]
-
-    async def _digest(self, report: RelayReport, page: Sequence[Event]) -> None:
-        unseen = self._inbox.unseen(report.url, page)
-        checked = await check_page(unseen)
-        for event, verified, reason in checked:
-            if verified is None:
-                self.reject(report.url, event, reason)
-        # Repeats of what another relay gave count here too: they are there.
-        report.count += len(page) - sum(1 for _, verified, _ in checked if verified is None)
-        self.result.events += self._inbox.admit(report.url, checked)
-        if self._on_progress is not None:
-            self._on_progress(len(self.result.events))
-
-    def finish(self) -> FetchResult:
-        """Everything in order."""
-        self.result.events.sort(key=lambda event: (event.created_at, event.id))
-        return self.result

@@ -26,9 +26,10 @@ from noncestr.keyfiles import load
 from noncestr.running import running
 from noncestr.social_config import SocialConfig
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
-from relay_bridge.service import RelayBridge, fetch_events
+from relay_bridge.service import RelayBridge
 
 ROOT = Path(__file__).parents[2]
 # Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.

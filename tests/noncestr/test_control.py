@@ -14,7 +14,7 @@ from noncestr.control import CONTROL, Control, Desk, ask
 from noncestr.edges import NOTHING, Drained
 from noncestr.errors import NoncestrError
 from noncestr.orders import LaneReport
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.errors import EdgeError
 from stratum_edge.status import SessionRow
 

@@ -17,7 +17,7 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip19 import parse_pubkey
 from nips.pool import kinds
 from nips.pool.payout import Payout, parse_payout
-from relay_bridge.service import fetch_events
+from relay_bridge.adapters.fetch import fetch_events
 
 ROOT = Path(__file__).parents[2]
 # Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.

@@ -8,8 +8,8 @@ import pytest
 from nips.keys import SecretKey
 from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent
 from noncestr.feed import BridgeFeed, Delivery
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.ports import Held
-from relay_bridge.service import EndOfStored
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key feed").digest())
 

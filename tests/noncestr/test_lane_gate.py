@@ -14,7 +14,7 @@ from nips.nip01 import Filter, UnsignedEvent, VerifiedEvent
 from nips.pool.kinds import RECEIPT, TERMS
 from noncestr.feed import Delivery
 from noncestr.lane_gate import GatedFeed
-from relay_bridge.service import EndOfStored
+from relay_bridge.adapters.subscription import EndOfStored
 
 POOL, EDGE, OTHER = (SecretKey(hashlib.sha256(f"noncestr test key gate {n}".encode()).digest()) for n in range(3))
 END = EndOfStored(("ws://a",), {}, True)

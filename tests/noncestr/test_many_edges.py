@@ -30,7 +30,7 @@ from nips.pool.statement import Statement, parse_statement
 from nips.pool.terms import parse_terms
 from noncestr.control import ask
 from noncestr.keyfiles import load_or_create
-from relay_bridge.service import fetch_events
+from relay_bridge.adapters.fetch import fetch_events
 
 ROOT = Path(__file__).parents[2]
 CUTS = int(os.environ.get("NONCESTR_CUTS", "0"))

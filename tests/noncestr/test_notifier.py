@@ -20,9 +20,10 @@ from noncestr.notice_post import MAX_ATTEMPTS, STALE_NOTICE_MS
 from noncestr.notifier import CODE_LENGTH, TESTS_PER_HOUR, new_code
 from noncestr.running import running
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
-from relay_bridge.service import RelayBridge, fetch_events
+from relay_bridge.service import RelayBridge
 from zapper.adapters.relay_reader import RelayReader
 from zapper.adapters.relay_writer import RelayWriter
 

@@ -34,7 +34,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.withdrawal import WithdrawalBody, build_withdrawal
-from relay_bridge.service import fetch_events
+from relay_bridge.adapters.fetch import fetch_events
 from tests.noncestr.test_demo_ecash import PATIENCE, ROOT, Up
 from tests.relay_bridge.conftest import installed_npm
 from tests.zapper.test_nutshell import HERE as ZAPPER_TESTS

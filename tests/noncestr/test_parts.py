@@ -28,7 +28,8 @@ from nips.pool import kinds
 from nips.pool.payout import parse_payout
 from noncestr.keyfiles import load_or_create
 from noncestr.profiles import profile
-from relay_bridge.service import RelayBridge, fetch_events
+from relay_bridge.adapters.fetch import fetch_events
+from relay_bridge.service import RelayBridge
 
 ROOT = Path(__file__).parents[2]
 NOTE = 1

@@ -32,7 +32,8 @@ from nips.pool.settings import SettingsBody, build_settings
 from noncestr.keyfiles import load
 from noncestr.payout_chain import RpcWallet
 from noncestr.running import running
-from relay_bridge.service import RelayBridge, fetch_events
+from relay_bridge.adapters.fetch import fetch_events
+from relay_bridge.service import RelayBridge
 from tests.noncestr import test_payout_chain
 from tests.noncestr.test_payout_chain import BITCOIND, Core, mine
 

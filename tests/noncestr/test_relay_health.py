@@ -4,7 +4,7 @@ import pytest
 
 from noncestr.relay_health import DEAD_MS, down_ms, relay_health
 from relay_bridge.roles import Role
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 
 NOW = 1_700_000_000_000
 

@@ -29,10 +29,10 @@ from nips.pool.statement import parse_statement
 from nips.pool.terms import parse_terms
 from noncestr.keyfiles import load_or_create
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
 from relay_bridge.ports import Outcome
-from relay_bridge.service import fetch_events
 
 ROOT = Path(__file__).parents[2]
 # Generous: CI's machine has two cores and other work. Waiting ends as soon as what is awaited is there.

@@ -12,9 +12,10 @@ from nips.nip01 import make_filter, parse_event, parse_filter
 from nips.pool import kinds
 from relay_bridge import backoff, outbox
 from relay_bridge.adapters import reading, refill, subscription
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.chains import Place
 from relay_bridge.messages import event_frame, event_json
-from relay_bridge.service import EndOfStored, RelayBridge
+from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
 WAIT = 60

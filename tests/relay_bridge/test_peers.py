@@ -12,8 +12,9 @@ import pytest
 from nips.nip01 import VerifiedEvent, make_filter
 from nips.pool import kinds
 from relay_bridge.adapters import refill
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.chains import Place
-from relay_bridge.service import EndOfStored, RelayBridge
+from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
 PEERS = ["ours", "rust-nostr", "npm", *(["strfry"] if "NONCESTR_STRFRY" in os.environ else [])]

@@ -9,9 +9,10 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip11 import RelayInformation
 from relay_bridge.adapters import repair
 from relay_bridge.adapters import subscription as subscription_module
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.chains import Fork, Gap, Place
 from relay_bridge.messages import event_frame, event_json
-from relay_bridge.service import EndOfStored, RelayBridge
+from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
 WAIT = 60

@@ -9,9 +9,10 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip11 import RelayInformation
 from relay_bridge.adapters import catchup
 from relay_bridge.adapters.arrival_store import ArrivalStore, forget_reader
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.chains import Place
 from relay_bridge.ports import Held
-from relay_bridge.service import EndOfStored, RelayBridge
+from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
 # Generous: waiting ends as soon as what is awaited is there.

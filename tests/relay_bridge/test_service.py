@@ -12,11 +12,13 @@ import pytest
 
 from nips.nip01 import Event, make_filter, parse_event, parse_filter, verify
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
+from relay_bridge.adapters.subscription import EndOfStored
 from relay_bridge.errors import BridgeNotRunning, RelayUnavailable
 from relay_bridge.messages import event_frame, event_json
 from relay_bridge.policy import OpenPolicy
-from relay_bridge.service import EndOfStored, RelayBridge, fetch_events
+from relay_bridge.service import RelayBridge
 
 pytestmark = pytest.mark.anyio
 WAIT = 60
@@ -349,25 +351,6 @@ async def test_a_relay_that_never_answers(tmp_path: Path, scripted, relay, runni
         await bridge.publish(sign())
         assert await bridge.flush(WAIT)
         assert await bridge.fetch([make_filter()], timeout_s=0.3) == [sign()]
-        result = await fetch_events([url], [make_filter()], timeout_s=0.2)
-        assert (result.relays[0].reached, result.relays[0].complete) == (True, False)
-        assert "silent" in result.relays[0].error
-
-
-async def test_a_relay_that_sends_without_end(tmp_path: Path, scripted, sign) -> None:
-    """More than the page that was asked for: it is left."""
-    events = [event_json(sign(at=at)) for at in range(1_600)]
-
-    async def flood(socket) -> None:
-        sub_id = json.loads(await socket.recv())[1]
-        for text in events:
-            await socket.send(event_frame(sub_id, text))
-        await socket.wait_closed()
-
-    async with scripted(flood) as url:
-        result = await fetch_events([url], [make_filter()], timeout_s=5)
-        assert "sent more than the 500 events" in result.relays[0].error
-        assert not result.relays[0].complete
 
 
 async def test_closed_requests_are_reported(tmp_path: Path, scripted, running) -> None:

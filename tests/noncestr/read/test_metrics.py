@@ -7,7 +7,7 @@ import pytest
 from nips.nip19 import encode_npub
 from noncestr.metrics import MAX_OUTCOMES, Facts, PayoutCount, metrics
 from noncestr.orders import LaneReport
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.status import EdgeStatus
 from zapper.config import ZapperStatus
 

@@ -8,7 +8,7 @@ from accounting.paging import Page, Place
 from noncestr.metrics import PayoutCount
 from noncestr.orders import LaneReport
 from noncestr.read_api import MAX_LIVE, Parts, ReadApi
-from relay_bridge.service import RelayStatus
+from relay_bridge.status import RelayStatus
 from stratum_edge.status import EdgeStatus
 from zapper.config import ZapperStatus
 

@@ -10,27 +10,25 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskStatus
 
 from nips.keys import Signer
-from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from nips.pool.lanes import implementation
 from nips.pool.terms import Terms
-from stratum_edge.adapters.connection import Connection
 from stratum_edge.adapters.deliveries import FIRST_RETRY_S, LAST_RETRY_S, Deliveries
 from stratum_edge.adapters.doors import unbound
 from stratum_edge.adapters.journal_file import JournalFile
+from stratum_edge.adapters.reception import Reception
 from stratum_edge.adapters.stratum_server import StratumServer
 from stratum_edge.config import EdgeConfig, PortConfig
 from stratum_edge.desk import Desk, House
-from stratum_edge.errors import LaneFinished, NameRefused, SourceUnavailable
+from stratum_edge.errors import LaneFinished, SourceUnavailable
 from stratum_edge.extranonce import Seats
 from stratum_edge.jobs import LiveJob, Payout
 from stratum_edge.lane import Lane
 from stratum_edge.ports import Bans, Clock, Names, Payability, Privacy, Publisher, Template, TemplateSource, TermsSource
 from stratum_edge.snapshot import edge_status, session_row
-from stratum_edge.states import State
 from stratum_edge.status import Counts, EdgeStatus, SessionRow
 
 log = logging.getLogger(__name__)
@@ -98,8 +96,7 @@ class Edge:
         self._journal_dir = journal_dir
         self._clock = clock
         self._config = config
-        self._names = names
-        self._payability = payability
+        self._reception = Reception(names, payability)
         self._privacy = privacy
         self._bans = bans
         self._listener = listener
@@ -107,7 +104,6 @@ class Edge:
         # Newer terms leave out this edge, or what a port promises: until when (Unix ms) the known ones are mined under.
         self._barred_ms: int | None = None
         self._fin = False
-        self._greeters: TaskGroup
         self._serving: anyio.CancelScope | None = None
         self._down = anyio.Event()
 
@@ -152,7 +148,7 @@ class Edge:
                     self._config.limits,
                     self._clock.now_ms,
                     self._deliveries.look,
-                    self._greet,
+                    self._reception.greet,
                     self._bans,
                     self._listener,
                 )
@@ -171,7 +167,7 @@ class Edge:
         await self._renew()
         async with anyio.create_task_group() as serving:
             # Before the first port: who comes in while the next is opened logs in as everybody does.
-            self._greeters = serving
+            self._reception.tasks = serving
             for port in self._config.ports:
                 await self._server.listen(port)
             self._serving = serving.cancel_scope
@@ -377,45 +373,6 @@ class Edge:
         while True:
             await anyio.sleep(SWEEP_S)
             await self._server.sweep()
-
-    # Logins
-
-    def _greet(self, connection: Connection) -> None:
-        """Look names up, and tell a miner that can't be paid so; each in its own time, off the share path."""
-        questions, miner = connection.session.take_news()
-        for address in questions:
-            self._greeters.start_soon(self._look_up, connection, address)
-        if miner and self._payability is not None:
-            self._greeters.start_soon(self._advise, connection, miner, self._payability)
-
-    async def _look_up(self, connection: Connection, address: str) -> None:
-        miner, refusal = "", "names at a domain can't be looked up here: log in with your npub"
-        if self._names is not None:
-            try:
-                miner = await self._names.resolve(address)
-            except NameRefused as error:
-                refusal = str(error)
-            except Exception:  # whatever a stranger's domain made of it: one login's, not the edge's end
-                log.exception("looking %s up failed", address)
-                refusal = "names can't be looked up just now: try again in a minute, or use your npub"
-        log.info("%s of %s is %s", address, connection.address, miner or f"refused: {refusal}")
-        connection.session.answer(address, miner, refusal, self._server.mono())
-        connection.send()
-        if connection.session.has_news:
-            self._greet(connection)
-
-    async def _advise(self, connection: Connection, miner: str, payability: Payability) -> None:
-        try:
-            advice = await payability.advice(miner)
-        except Exception:  # whatever a stranger's profile made of it: nobody knows, and the edge goes on
-            log.exception("whether %s can be paid is not known", encode_npub(miner))
-            return
-        if advice is None:
-            return
-        log.warning("%s mines and earns, and can't be paid yet: %s", encode_npub(miner), advice)
-        if connection.session.state is State.MINING:
-            connection.session.tell(advice)
-            connection.send()
 
     # Batches
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from nips.errors import InvalidKey
-from nips.nip19 import parse_pubkey
+from nips.nip19 import encode_npub, parse_pubkey
 from noncestr.ecash_desk import EcashDesk
 from noncestr.errors import NoncestrError
 from zapper.adapters.intent_store import SqliteIntentStore
@@ -193,4 +193,5 @@ def _plain(plan: Plan, status: ZapperStatus) -> dict[str, Any]:
         "waiting": {miner: status.why_unpaid.get(miner, reason) for miner, reason in plan.waiting.items()},
         "unpaid": dict(status.why_unpaid),
         "unknown": list(status.unknown),
+        "former_keys": [encode_npub(key) for key in status.former_keys],
     }

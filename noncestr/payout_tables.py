@@ -59,6 +59,9 @@ def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
     console.print(f"{len(found['payouts'])} payouts over {sat(total)} sat, {len(found['waiting'])} miners wait")
     for payout_id in found["unknown"]:
         console.print(f"payout {payout_id} is unknown: see `noncestr payouts resolve --help`", markup=False)
+    for npub in found["former_keys"]:
+        said = f"payouts by the zapper key before, {npub}, count as paid"
+        console.print(said, markup=False, soft_wrap=True)
     _show_rounds(console, found["rounds"])
 
 

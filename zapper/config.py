@@ -44,7 +44,8 @@ class ZapperStatus:
     `unknown`: payouts whose outcome is not known; `alerts`: of those, the ids that have been so for too long.
     `why_unpaid`: per miner, for those with something due and not paid; `dead`: per miner, why it is not tried any more.
     Of rounds, in Unix ms: `last_round_ms`, when the last one ended; `next_round_ms`, when the next one is; `undone_ms`,
-    the moment of the one that is being made, or could not be made yet, because of `held`.
+    the moment of the one that is being made, or could not be made yet, because of `held`. `former_keys`: zapper keys
+    (hex) whose payouts this one's store holds.
     """
 
     blocked: str = ""
@@ -60,3 +61,4 @@ class ZapperStatus:
     next_round_ms: int | None = None
     undone_ms: int | None = None
     held: str = ""
+    former_keys: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ Everything here is on disk or in the status when it returns; what runs side by s
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from nips.nip19 import encode_npub
 from zapper.config import ZapperConfig, ZapperStatus
 from zapper.errors import PaymentBlocked, StoreBehind
 from zapper.payer import Job
@@ -63,6 +64,9 @@ class Desk:
         except Exception as error:  # each bridge has its own; all mean that no relay answered
             self.status.blocked = f"no relay could be asked for our own payout records ({error})"
             return
+        self.status.former_keys = await self._recorder.former_keys()
+        for key in self.status.former_keys:
+            log.warning("this zapper's key is another than before: what %s has paid counts as paid", encode_npub(key))
         unfinished = await self._store.open_intents()
         for rail in {id(rail): rail for rail in self._rails.values()}.values():
             try:

@@ -242,14 +242,17 @@ class IntentStore(Protocol):
     async def set_last_round(self, done: RoundDone) -> None:
         """Remember it."""
 
-    async def chain_head(self) -> ChainHead | None:
-        """The newest payout record."""
+    async def signers(self) -> list[str]:
+        """The keys (hex) that have signed payout records, in the order of their first."""
+
+    async def chain_head(self, signer: str) -> ChainHead | None:
+        """The newest payout record of that key (hex)."""
 
     async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
-        """The signed record of a settled payout, or of its return, as the next of the chain. Raises Conflict."""
+        """The signed record of a settled payout, or of its return, as the next of its signer's. Raises Conflict."""
 
     async def unpublished(self) -> list[VerifiedEvent]:
-        """Payout records not yet handed to the relays, by seq."""
+        """Payout records not yet handed to the relays, oldest first."""
 
     async def mark_published(self, event_id: str) -> None:
         """The relay bridge has taken this record over."""

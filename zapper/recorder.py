@@ -61,7 +61,7 @@ class Recorder:
         if rail is None:
             raise Conflict(f"payout {intent.payout_id} went by {intent.method}, which is not configured any more")
         async with self._one_at_a_time:
-            head = await self._store.chain_head()
+            head = await self._store.chain_head(self._signer.pubkey)
             now_s = self._clock() // 1000
             seq, unsigned = payout_record(self._config.pool, intent, rail.proof(intent), head, now_s=now_s)
             await self._store.append_record(intent.payout_id, seq, self._signer.sign(unsigned))
@@ -108,11 +108,17 @@ class Recorder:
         return replace(intent, receipt=receipt)
 
     async def compare(self) -> None:
-        """Hold our own records on the relays against the store: one older than they are must not pay.
+        """Hold the records on the relays against the store, those of the keys the zapper had before too: a store older
+        than they are must not pay.
 
         Raises StoreBehind; an Exception of the feed's own when no relay answered.
         """
         tags = {"a": [str(self._config.pool)]}
-        wanted = make_filter(authors=[self._signer.pubkey], kinds=[PAYOUT], tags=tags, limit=COMPARED_RECORDS)
-        events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
-        check_chain(events, await self._store.chain_head())
+        for signer in dict.fromkeys((self._signer.pubkey, *await self._store.signers())):
+            wanted = make_filter(authors=[signer], kinds=[PAYOUT], tags=tags, limit=COMPARED_RECORDS)
+            events = await self._feed.fetch([wanted], timeout_s=self._config.fetch_timeout_s)
+            check_chain(events, await self._store.chain_head(signer))
+
+    async def former_keys(self) -> tuple[str, ...]:
+        """Keys (hex) other than ours that this store's payouts were recorded by."""
+        return tuple(key for key in await self._store.signers() if key != self._signer.pubkey)

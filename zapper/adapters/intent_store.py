@@ -237,13 +237,19 @@ class SqliteIntentStore:
         async with transaction(self._db, self._lock):
             await self._db.execute("INSERT OR REPLACE INTO last_round VALUES (1, ?, ?, ?)", astuple(done))
 
-    async def chain_head(self) -> ChainHead | None:
-        """The newest payout record."""
-        rows = await self._rows("SELECT seq, event_id, created_at FROM records ORDER BY seq DESC LIMIT 1")
+    async def signers(self) -> list[str]:
+        """The keys (hex) that have signed payout records, in the order of their first."""
+        return [row[0] for row in await self._rows("SELECT signer FROM records GROUP BY signer ORDER BY min(rowid)")]
+
+    async def chain_head(self, signer: str) -> ChainHead | None:
+        """The newest payout record of that key (hex)."""
+        rows = await self._rows(
+            "SELECT seq, event_id, created_at FROM records WHERE signer = ? ORDER BY seq DESC LIMIT 1", signer
+        )
         return ChainHead(Head(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
 
     async def append_record(self, payout_id: str, seq: int, event: VerifiedEvent) -> None:
-        """The signed record of a settled payout, or of its return, as the next of the chain. Raises Conflict."""
+        """The signed record of a settled payout, or of its return, as the next of its signer's. Raises Conflict."""
         async with transaction(self._db, self._lock):
             async with self._db.execute(
                 "SELECT state, (SELECT count(*) FROM records WHERE records.payout_id = intents.payout_id)"
@@ -255,22 +261,24 @@ class SqliteIntentStore:
                 raise Conflict(f"payout {payout_id} is not settled: it gets no record")
             if found[1] > (found[0] == State.RETURNED.value):
                 raise Conflict(f"payout {payout_id} has its record")
-            async with self._db.execute("SELECT COALESCE(MAX(seq), -1) + 1 FROM records") as cursor:
+            async with self._db.execute(
+                "SELECT COALESCE(MAX(seq), -1) + 1 FROM records WHERE signer = ?", (event.pubkey,)
+            ) as cursor:
                 following = await cursor.fetchone()
             if following is None or following[0] != seq:
                 raise Conflict(f"record {seq} does not follow the chain")
             try:
                 await self._db.execute(
-                    "INSERT INTO records (seq, payout_id, reversal, event_id, created_at, event)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (seq, payout_id, found[1], event.id, event.created_at, encode_event(event)),
+                    "INSERT INTO records (signer, seq, payout_id, reversal, event_id, created_at, event)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (event.pubkey, seq, payout_id, found[1], event.id, event.created_at, encode_event(event)),
                 )
             except sqlite3.IntegrityError as error:
                 raise Conflict(f"payout {payout_id} has its record: {error}") from None
 
     async def unpublished(self) -> list[VerifiedEvent]:
-        """Payout records not yet handed to the relays, by seq."""
-        rows = await self._rows("SELECT event FROM records WHERE published = 0 ORDER BY seq")
+        """Payout records not yet handed to the relays, oldest first."""
+        rows = await self._rows("SELECT event FROM records WHERE published = 0 ORDER BY rowid")
         return [verify(decode_event(row[0])) for row in rows]
 
     async def mark_published(self, event_id: str) -> None:

@@ -49,7 +49,7 @@ async def test_a_file_of_the_first_version_keeps_all_it_holds(tmp_path: Path) ->
             assert (unknown.method, unknown.reference, unknown.state) == ("lnurl", "h2", State.UNKNOWN)
             assert await store.holds("aa") == {"p1": 5000}
             assert await store.payee("aa") == Payee("aa", 2, 77, "no route")
-            head = await store.chain_head()
+            head = await store.chain_head(RECORD.pubkey)
             assert head is not None
             assert head.head == (0, RECORD.id)
             assert (await store.unrecorded(), await store.unpublished()) == ([], [])

@@ -53,7 +53,7 @@ async def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
         assert await store.holds("aa" * 32) == {"p1": 5000}
         assert await store.payee("aa" * 32) == Payee("aa" * 32, 2, 77, "no route")
         assert await store.payee("bb" * 32) is None
-        assert await store.chain_head() == ChainHead(Head(0, event(0).id), 100)
+        assert await store.chain_head(KEY.pubkey) == ChainHead(Head(0, event(0).id), 100)
         assert await store.unpublished() == [event(0)]
         await store.mark_published(event(0).id)
         assert await store.unpublished() == []

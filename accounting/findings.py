@@ -158,7 +158,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.STATEMENT_NOT_RECOMPUTED: (MISSING, "A statement cannot be recomputed, since part of the log is missing."),
     Code.STATEMENT_SCHEME: (
         NOT_CHECKED,
-        "A statement's scheme, or its loyalty bonus, is not computed by this version.",
+        "A statement's scheme is not computed by this version.",
     ),
     Code.REWARD_TWICE: (CONTRADICTED, "Two statements that stand split one reward."),
     Code.COUNTED_TWICE: (CONTRADICTED, "Two statements of an offer that stand count the same shares."),

@@ -229,11 +229,18 @@ class Statements:
             found.append(finding(Code.STATEMENT_SPLIT, text, statement.id))
         if isinstance(statement.reward, PeriodReward):
             return [*found, *self._judge_period(statement, statement.reward, held)]
-        return [*found, *self._judge_block(statement, held)]
+        return [*found, *self._judge_block(statement, held, chain)]
 
     def _lacks_settings(self, statement: Statement, chain: Chain[Any]) -> bool:
         """Whether settings that it names may stand in a place before it of which nothing was read."""
         if all(self.has_settings(statement.signer, settings) for _, settings, _ in statement.donations):
+            return False
+        return self._lacks_before(statement, chain)
+
+    @staticmethod
+    def _lacks_before(statement: Statement, chain: Chain[Any]) -> bool:
+        """Whether nothing was read of some place before it in its chain."""
+        if chain.broken is None:
             return False
         return any(chain.accepted_id(place) is None for place in range(statement.link.seq))
 
@@ -249,7 +256,7 @@ class Statements:
         by_period = isinstance(statement.reward, PeriodReward)
         return offer is not None and holds(offer.scheme) and by_period == bool(offer.period_s)
 
-    def _judge_block(self, statement: Statement, held: Held) -> list[Finding]:
+    def _judge_block(self, statement: Statement, held: Held, chain: Chain[Any]) -> list[Finding]:
         found: list[Finding] = []
         block = self.mining.blocks.get(statement.reward.block)
         if block is None:
@@ -278,6 +285,13 @@ class Statements:
         if wrong is None:
             text = "part of the work that it may count is missing"
             return [*found, finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id)]
+        if block.pays_loyalty and self._lacks_before(statement, chain):
+            # Hidden attestations are no fault of the pool's.
+            differs = [text for code, text in wrong if code is Code.STATEMENT_SPLIT]
+            wrong = [each for each in wrong if each[0] is not Code.STATEMENT_SPLIT]
+            for each in differs:
+                text = f"a part of the chain before it is missing, and attestations with it perhaps: {each}"
+                found.append(finding(Code.STATEMENT_NOT_RECOMPUTED, text, statement.id))
         return found + [finding(code, text, statement.id, block.block.id) for code, text in wrong]
 
     def _judge_place(self, statement: Statement, *names: str) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ import {
   work,
 } from "./event.ts";
 import type { JsonObject } from "./json.ts";
+import type { Attested } from "./loyalty.ts";
+import { WORKER } from "./receipt.ts";
 import { type StatementPart, readHeads, readStatementPart } from "./statement.ts";
 import { type SummaryPart, readSummaryPart } from "./summary.ts";
 import { readLane } from "./terms.ts";
@@ -19,6 +21,8 @@ const MAX_PPM = 1_000_000;
 /** How many attestations a part holds, and the most bytes of each. */
 const MAX_ATTESTATIONS = 20;
 const MAX_ATTESTATION = 1_500;
+/** The most characters of a model's or firmware's name. */
+const MAX_NAME = 64;
 
 /** A miner's settings that a statement rests on. */
 export interface SettingsPart {
@@ -30,12 +34,13 @@ export interface SettingsPart {
   readonly donationPpm: number;
 }
 
-/** Attestations that a bonus rests on, which is not computed here: read for their form alone. */
+/** Attestations that a bonus rests on. */
 export interface AttestationPart {
   readonly event: NostrEvent;
   readonly address: Address;
   readonly link: Link;
   readonly of: "attestations";
+  readonly attestations: readonly Attested[];
 }
 
 export type Part = StatementPart | SummaryPart | SettingsPart | AttestationPart;
@@ -62,16 +67,25 @@ function readSettingsPart(event: NostrEvent, fields: JsonObject): SettingsPart {
   return { event, address, link: readLink(event), of: "settings", settings, donationPpm };
 }
 
-function checkAttestation(attestation: NostrEvent, pool: Address): void {
+function readAttestation(attestation: NostrEvent, pool: Address): Attested {
   must(attestation.kind === KIND.ATTESTATION, "no attestation");
   must(utf8(eventText(attestation)).length <= MAX_ATTESTATION, "an attestation too large");
   must(hasGoodId(attestation) && hasGoodSignature(attestation), "an attestation that nobody signed");
   const address = readAddress(attestation);
   must(address.pool === pool.pool && address.network === pool.network, "an attestation for another pool");
   const said = readContent(attestation);
-  for (const name of ["worker", "model", "firmware"]) text(said[name], name);
-  must(work(said["nominal_hs"], "nominal_hs") > 0n, "no hashrate");
+  const [worker, model, firmware] = [text(said["worker"], "worker"), text(said["model"], "model"), text(said["firmware"], "firmware")];
+  must(WORKER.test(worker), "not a worker's name");
+  must(model !== "" && isLine(model) && isLine(firmware), "model or firmware is no short line");
+  const nominalHs = work(said["nominal_hs"], "nominal_hs");
+  must(nominalHs > 0n, "no hashrate");
   hexBytes(said["block"], "block", 32);
+  return { id: attestation.id, miner: attestation.pubkey, worker, model, nominalHs, second: attestation.created_at };
+}
+
+/** One line of at most 64 characters. */
+function isLine(value: string): boolean {
+  return [...value].length <= MAX_NAME && !/[\x00-\x1f\x7f]/.test(value);
 }
 
 function readAttestationPart(event: NostrEvent, fields: JsonObject): AttestationPart {
@@ -79,8 +93,7 @@ function readAttestationPart(event: NostrEvent, fields: JsonObject): Attestation
   const held = list(fields["attestations"], "attestations").map((value) => readEvent(object(value, "an attestation")));
   must(held.length > 0 && held.length <= MAX_ATTESTATIONS, "no attestations, or too many");
   must(held.every((each, i) => i === 0 || (held[i - 1] as NostrEvent).id < each.id), "attestations are not sorted");
-  for (const each of held) checkAttestation(each, address);
-  return { event, address, link: readLink(event), of: "attestations" };
+  return { event, address, link: readLink(event), of: "attestations", attestations: held.map((each) => readAttestation(each, address)) };
 }
 
 export function readPart(event: NostrEvent): Part {

@@ -13,7 +13,8 @@ const MAX_WINDOW_MS = 2 ** 32 - 1;
 const MAX_JOBS = 256;
 const MAX_SESSIONS = 65536;
 const MAX_STATUS = 5;
-const WORKER = /^(?:[A-Za-z0-9._-]{0,32}|#[0-9a-f]{8})$/;
+/** A worker's name, or a pseudonym of it. */
+export const WORKER = /^(?:[A-Za-z0-9._-]{0,32}|#[0-9a-f]{8})$/;
 
 export interface Session {
   readonly miner: number;

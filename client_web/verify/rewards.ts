@@ -1,6 +1,7 @@
 // Statements recomputed, and the statuses that follow (SPEC.md, "Splits", "4214 reward statement" and "4216 reward status").
 
 import type { Accounts, WholeStatement } from "./accounts.ts";
+import type { Attendance } from "./attendance.ts";
 import { Blocks } from "./blocks.ts";
 import type { Lane } from "./chains.ts";
 import type { Status } from "./claims.ts";
@@ -9,10 +10,13 @@ import type { Code, Findings } from "./findings.ts";
 import { Held, inTime } from "./held.ts";
 import type { Log } from "./intake.ts";
 import type { JudgedJob } from "./jobs.ts";
+import { REACH_MS, bonuses, standingsOf } from "./loyalty.ts";
 import { Overlaps } from "./overlaps.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Shares } from "./shares.ts";
-import { type Split, type SplitRow, splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf } from "./split.ts";
+import {
+  type Split, type SplitRow, feeOf, payBonuses, splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf,
+} from "./split.ts";
 import type { BlockReward, PeriodReward, Statement } from "./statement.ts";
 import { workFromBits } from "./targets.ts";
 import type { Offer, Terms } from "./terms.ts";
@@ -25,6 +29,8 @@ export interface RecomputedRow {
   readonly miner: string;
   readonly work: string;
   readonly msat: number;
+  /** How much of it comes out of the fee. */
+  readonly bonus: number;
   /** What the statement says. */
   readonly told: number;
 }
@@ -49,6 +55,8 @@ interface Ask {
   readonly split: (cuts: ReadonlyMap<string, number>) => Split;
   readonly grossMsat: bigint | null;
   readonly donateTo: string | null;
+  /** Whose bonus is paid out of the fee; null without one. */
+  readonly loyal: Offer | null;
 }
 
 function noValue(): bigint {
@@ -62,6 +70,7 @@ export class Rewards {
   private readonly log: Log;
   private readonly terms: Terms[];
   private readonly donations: DonationsTold;
+  private readonly attendance: Attendance;
   private readonly lanes: Map<string, Lane>;
   private readonly shares: Shares;
   private readonly findings: Findings;
@@ -71,13 +80,14 @@ export class Rewards {
 
   constructor(
     log: Log, terms: Terms[], lanes: Map<string, Lane>, batches: ReadonlyMap<string, Receipt>, shares: Shares,
-    donations: DonationsTold, findings: Findings,
+    donations: DonationsTold, attendance: Attendance, findings: Findings,
   ) {
     this.log = log;
     this.terms = terms;
     this.lanes = lanes;
     this.shares = shares;
     this.donations = donations;
+    this.attendance = attendance;
     this.findings = findings;
     this.blocks = new Blocks(log, batches, shares, findings);
     this.windows = new Windows(lanes, shares);
@@ -137,9 +147,10 @@ export class Rewards {
     }
     const offer = terms?.offers.get(job.offer) as Offer;
     const held = offer.scheme === "prop" ? this.held.before(statement) : new Map<string, never>();
-    const window: Window = { offer: job.offer, endMs: solution.t, height: job.height, held, value: noValue };
+    const plain: Window = { offer: job.offer, endMs: solution.t, height: job.height, held, value: noValue };
+    const window = offer.loyalty === null ? plain : { ...plain, worker: (row: number) => this.attendance.workerOf(row) };
     const split = (cuts: ReadonlyMap<string, number>): Split => {
-      const alone = { t: solution.t, miner: solution.miner, work: workFromBits(solution.shareBits) };
+      const alone = { t: solution.t, miner: solution.miner, work: workFromBits(solution.shareBits), worker: "" };
       if (offer.scheme === "solo") return splitAlone(alone, offer.feePpm, solution.t, grossMsat);
       // Paid by period: the pool carries the luck.
       if (offer.periodS !== null) return splitAlone(null, 1_000_000, solution.t, grossMsat);
@@ -147,11 +158,7 @@ export class Rewards {
       if (offer.scheme === "prop") return splitAll(newest, offer.feePpm, solution.t, grossMsat);
       return splitPplns(newest, offer, job.nbits, solution.t, grossMsat);
     };
-    if (offer.hasLoyalty) {
-      say("statement-scheme", "its offer's loyalty bonus is not computed by this version");
-      return null;
-    }
-    return { window, split, grossMsat, donateTo: (terms as Terms).donateTo };
+    return { window, split, grossMsat, donateTo: (terms as Terms).donateTo, loyal: offer.loyalty === null ? null : offer };
   }
 
   /** What a period's statement is to pay; null if that can't be told. */
@@ -182,7 +189,7 @@ export class Rewards {
     const { held, value } = { held: this.held.before(statement), value: this.valueOf };
     const window: Window = { offer: statement.offer, endMs: toMs, height: null, held, value };
     const split = (cuts: ReadonlyMap<string, number>) => splitPeriod(this.windows.newestFirst(window, cuts), toMs);
-    return { window, split, grossMsat: null, donateTo: terms.donateTo };
+    return { window, split, grossMsat: null, donateTo: terms.donateTo, loyal: null };
   }
 
   private readonly valueOf = (judged: JudgedJob, work: bigint): bigint => {
@@ -208,7 +215,9 @@ export class Rewards {
     if ([...this.lanes.keys()].some((name) => !statement.heads.has(name))) {
       // How far back the window looks is of all lanes: one with work that counts is never left out.
       const { fromMs } = ask.split(this.windows.allCuts(window.endMs));
-      this.windows.checkLanes(statement, window, fromMs, heads, say);
+      const reachMs = ask.loyal === null ? fromMs : Math.min(fromMs, window.endMs - REACH_MS);
+      // To a bonus all work counts, of whatever offer.
+      this.windows.checkLanes(statement, window.endMs, ask.loyal === null ? window.offer : null, reachMs, heads, say);
     }
     const split = ask.split(heads);
     const absent = [...statement.heads].filter(([lane, head]) => !this.windows.knows(lane, head));
@@ -216,7 +225,9 @@ export class Rewards {
       say("missing-batch", "a batch among its heads is on no relay asked", absent.map(([, head]) => head.id));
     }
     // What is missing matters if it may hold work that this window would have counted.
-    const blind = new Set([...this.windows.blind(heads, window, split.reachMs), ...absent.map(([lane]) => lane)]);
+    const blind = new Set([...this.windows.blind(heads, window.held, split.reachMs), ...absent.map(([lane]) => lane)]);
+    // What one statement held another's bonus looks at all the same.
+    if (ask.loyal !== null) for (const lane of this.windows.blind(heads, new Map(), window.endMs - REACH_MS)) blind.add(lane);
     if (blind.size > 0) {
       say("statement-not-recomputed", `part of ${[...blind].join(", ")} is missing`);
       return null;
@@ -237,11 +248,16 @@ export class Rewards {
       say("statement-not-recomputed", "settings that a donation rests on are on no relay asked");
       return null;
     }
-    const rows = typeof moved === "string" ? split.rows : moved;
     if (typeof moved === "string") say("statement-split", moved);
+    const left = typeof moved === "string" ? split.rows : moved;
+    const { rows, feeMsat } = payBonuses(split, left, this.bonuses(statement, split, ask, heads));
     const text = (all: readonly (SplitRow | Statement["rows"][number])[]) =>
-      all.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
-    if (typeof moved !== "string" && (text(rows) !== text(statement.rows) || BigInt(statement.feeMsat) !== split.feeMsat)) {
+      all.map((row) => `${row.miner} ${row.work} ${row.msat} ${row.bonus}`).join();
+    if (typeof moved !== "string" && (text(rows) !== text(statement.rows) || BigInt(statement.feeMsat) !== feeMsat)) {
+      if (ask.loyal !== null && this.attendance.mayLack(statement)) {
+        say("statement-not-recomputed", "attestations that its bonus rests on may be on no relay asked");
+        return null;
+      }
       say("statement-split", "its rows or fee are not what the shares and terms give");
     }
     const byMiner = new Map(statement.rows.map((row) => [row.miner, row.msat]));
@@ -249,8 +265,17 @@ export class Rewards {
       miner: row.miner,
       work: String(row.work),
       msat: Number(row.msat),
+      bonus: Number(row.bonus),
       told: byMiner.get(row.miner) ?? 0,
     }));
+  }
+
+  /** By miner: what comes out of the fee. */
+  private bonuses(statement: Statement, split: Split, { loyal, window }: Ask, heads: ReadonlyMap<string, number>): Map<string, bigint> {
+    if (loyal === null || loyal.loyalty === null) return new Map();
+    const worked = this.attendance.worked(heads, window.endMs);
+    const standings = standingsOf(loyal.loyalty, worked, this.attendance.before(statement));
+    return bonuses(feeOf(split.grossMsat, loyal.feePpm), loyal.loyalty, split.workers, standings);
   }
 
   private checkStatuses(statuses: Status[]): void {

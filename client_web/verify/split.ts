@@ -1,5 +1,6 @@
 // Splits (SPEC.md, "Splits"): a reward's rows as a pure function of the shares, in integers.
 
+import type { WorkerPart } from "./loyalty.ts";
 import { workFromBits } from "./targets.ts";
 import type { Offer } from "./terms.ts";
 
@@ -12,6 +13,8 @@ export interface SplitRow {
   readonly miner: string;
   readonly work: bigint;
   readonly msat: bigint;
+  /** How much of it comes out of the fee. */
+  readonly bonus: bigint;
 }
 
 export interface Split {
@@ -21,6 +24,8 @@ export interface Split {
   readonly feeMsat: bigint;
   /** By miner, sorted. */
   readonly rows: readonly SplitRow[];
+  /** The work counted of each worker, where it was asked for. */
+  readonly workers: readonly WorkerPart[];
   /** The window looks no further back than here: older shares, known or not, change nothing. */
   readonly reachMs: number;
 }
@@ -29,6 +34,8 @@ export interface Counted {
   readonly t: number;
   readonly miner: string;
   readonly work: bigint;
+  /** null where nobody asks for it. */
+  readonly worker: string | null;
 }
 
 /** A share with its worth in msat / 2^64. */
@@ -42,14 +49,46 @@ export function windowWork(offer: Offer, nbits: number): bigint {
   return aimed > offer.windowMinWork ? aimed : offer.windowMinWork;
 }
 
+/** The fee by the terms, without what rounding leaves. */
+export function feeOf(grossMsat: bigint, feePpm: number): bigint {
+  return (grossMsat * BigInt(feePpm)) / PPM;
+}
+
+/** The work that counts, by miner and by worker. */
+class Works {
+  readonly byMiner = new Map<string, bigint>();
+  private readonly byWorker = new Map<string, bigint>();
+
+  add({ miner, worker }: Counted, work: bigint): void {
+    this.byMiner.set(miner, (this.byMiner.get(miner) ?? 0n) + work);
+    if (worker === null) return;
+    const name = `${miner} ${worker}`;
+    this.byWorker.set(name, (this.byWorker.get(name) ?? 0n) + work);
+  }
+
+  workers(): WorkerPart[] {
+    return [...this.byWorker].map(([name, work]) => ({ miner: name.slice(0, 64), worker: name.slice(65), work }));
+  }
+}
+
 /** The pot by work; what rounding leaves is the pool's. */
-function divide(works: Map<string, bigint>, feePpm: number, grossMsat: bigint, fromMs: number, reachMs: number): Split {
-  const work = [...works.values()].reduce((sum, each) => sum + each, 0n);
-  const pot = grossMsat - (grossMsat * BigInt(feePpm)) / PPM;
-  const rows = [...works].map(([miner, own]) => ({ miner, work: own, msat: (pot * own) / work }));
+function divide(works: Works, feePpm: number, grossMsat: bigint, fromMs: number, reachMs: number): Split {
+  const work = [...works.byMiner.values()].reduce((sum, each) => sum + each, 0n);
+  const pot = grossMsat - feeOf(grossMsat, feePpm);
+  const rows = [...works.byMiner].map(([miner, own]) => ({ miner, work: own, msat: (pot * own) / work, bonus: 0n }));
   rows.sort((a, b) => (a.miner < b.miner ? -1 : 1));
   const paid = rows.reduce((sum, row) => sum + row.msat, 0n);
-  return { fromMs, work, grossMsat, feeMsat: grossMsat - paid, rows, reachMs };
+  return { fromMs, work, grossMsat, feeMsat: grossMsat - paid, rows, workers: works.workers(), reachMs };
+}
+
+/** A split, its donations moved, after the bonuses out of its fee. */
+export function payBonuses(split: Split, rows: readonly SplitRow[], bonuses: ReadonlyMap<string, bigint>): Split {
+  const paid = [...bonuses.values()].reduce((sum, bonus) => sum + bonus, 0n);
+  const more = rows.map((row) => {
+    const bonus = bonuses.get(row.miner) ?? 0n;
+    return { ...row, msat: row.msat + bonus, bonus };
+  });
+  return { ...split, rows: more, feeMsat: split.feeMsat - paid };
 }
 
 /**
@@ -59,15 +98,15 @@ function divide(works: Map<string, bigint>, feePpm: number, grossMsat: bigint, f
 export function splitPplns(newestFirst: Iterable<Counted>, offer: Offer, nbits: number, endMs: number, grossMsat: bigint): Split {
   let left = windowWork(offer, nbits);
   let fromMs = endMs;
-  const works = new Map<string, bigint>();
+  const works = new Works();
   const oldestMs = offer.windowMaxMs === 0 ? -Infinity : endMs - offer.windowMaxMs;
   if (left > 0n) {
-    for (const { t, miner, work } of newestFirst) {
-      if (t < oldestMs) break;
-      const counts = work < left ? work : left;
-      works.set(miner, (works.get(miner) ?? 0n) + counts);
+    for (const share of newestFirst) {
+      if (share.t < oldestMs) break;
+      const counts = share.work < left ? share.work : left;
+      works.add(share, counts);
       left -= counts;
-      fromMs = t;
+      fromMs = share.t;
       if (left === 0n) break;
     }
   }
@@ -76,18 +115,19 @@ export function splitPplns(newestFirst: Iterable<Counted>, offer: Offer, nbits: 
 
 /** Split a reward over all shares given, newest first: `prop`, of what no earlier statement holds. */
 export function splitAll(newestFirst: Iterable<Counted>, feePpm: number, endMs: number, grossMsat: bigint): Split {
-  const works = new Map<string, bigint>();
+  const works = new Works();
   let fromMs = endMs;
-  for (const { t, miner, work } of newestFirst) {
-    works.set(miner, (works.get(miner) ?? 0n) + work);
-    fromMs = t;
+  for (const share of newestFirst) {
+    works.add(share, share.work);
+    fromMs = share.t;
   }
   return divide(works, feePpm, grossMsat, fromMs, -Infinity);
 }
 
 /** A block's reward for its own share, or for nobody, where miners are paid by period. */
 export function splitAlone(share: Counted | null, feePpm: number, endMs: number, grossMsat: bigint): Split {
-  const works = share === null ? new Map<string, bigint>() : new Map([[share.miner, share.work]]);
+  const works = new Works();
+  if (share !== null) works.add(share, share.work);
   return divide(works, feePpm, grossMsat, endMs, Infinity);
 }
 
@@ -100,10 +140,11 @@ export function splitPeriod(newestFirst: Iterable<Priced>, endMs: number): Split
     sums.set(miner, { work: sum.work + work, value: sum.value + value });
     fromMs = t;
   }
-  const rows = [...sums].map(([miner, { work, value }]) => ({ miner, work, msat: value >> FRACTION_BITS }));
+  const rows = [...sums].map(([miner, { work, value }]) => ({ miner, work, msat: value >> FRACTION_BITS, bonus: 0n }));
   rows.sort((a, b) => (a.miner < b.miner ? -1 : 1));
   const grossMsat = rows.reduce((sum, row) => sum + row.msat, 0n);
-  return { fromMs, work: rows.reduce((sum, row) => sum + row.work, 0n), grossMsat, feeMsat: 0n, rows, reachMs: -Infinity };
+  const work = rows.reduce((sum, row) => sum + row.work, 0n);
+  return { fromMs, work, grossMsat, feeMsat: 0n, rows, workers: [], reachMs: -Infinity };
 }
 
 /** A share's worth in msat / 2^64. */

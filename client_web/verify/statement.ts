@@ -20,6 +20,8 @@ export interface Row {
   readonly miner: string;
   readonly work: bigint;
   readonly msat: number;
+  /** How much of it comes out of the fee. */
+  readonly bonus: number;
 }
 
 export interface Donation {
@@ -104,8 +106,8 @@ function readRows(event: NostrEvent, fields: JsonObject): { rows: Row[]; donatio
     const row = list(value, "a row");
     must(row.length === 2 || row.length === 3, "a row is not of two or three");
     const msat = integer(row[1], "a row's msat");
-    if (row.length === 3) integer(row[2], "a row's bonus", 1, msat);
-    return { miner: miners[i] as string, work: work(row[0], "a row's work"), msat };
+    const bonus = row.length === 3 ? integer(row[2], "a row's bonus", 1, msat) : 0;
+    return { miner: miners[i] as string, work: work(row[0], "a row's work"), msat, bonus };
   });
   must(rows.length === miners.length, "not a row for each miner");
   let before = -1;

@@ -13,6 +13,16 @@ export const ROLES = ["edge", "accounting", "zapper"] as const;
 export type Role = (typeof ROLES)[number];
 export const MAX_LANE = 65535;
 
+/** How a bonus is computed. */
+export interface Loyalty {
+  /** The most of the fee that it takes. */
+  readonly partPpm: number;
+  readonly fullHours: number;
+  readonly fullDays: number;
+  /** By model: hashes a second, and what its work counts in thousandths. */
+  readonly hardware: ReadonlyMap<string, { readonly hashrate: bigint; readonly factor: number }>;
+}
+
 export interface Offer {
   readonly scheme: string;
   readonly feePpm: number;
@@ -21,8 +31,8 @@ export interface Offer {
   readonly windowMaxMs: number;
   /** How long a period lasts, in seconds; null for what is not paid by period. */
   readonly periodS: number | null;
-  /** Whether a bonus is paid out of the fee, which this version does not compute. */
-  readonly hasLoyalty: boolean;
+  /** The bonus that is paid out of the fee; null without one. */
+  readonly loyalty: Loyalty | null;
 }
 
 /** The last event of a chain that counts; number -1 and no id before its first. */
@@ -58,16 +68,20 @@ function isChain(name: string): boolean {
   return ["terms", "accounting", "payouts"].includes(name) || (/^(?:0|[1-9][0-9]{0,4})$/.test(name) && Number(name) <= MAX_LANE);
 }
 
-/** The bonus column of an offer, read for its form alone. */
-function checkLoyalty(loyalty: ReturnType<typeof object>): void {
-  integer(loyalty["part_ppm"], "part_ppm", 0, 250_000);
-  integer(loyalty["full_hours"], "full_hours", 1, 720);
-  integer(loyalty["full_days"], "full_days", 1, 30);
-  for (const pair of Object.values(object(loyalty["hardware"], "hardware"))) {
+function readLoyalty(loyalty: ReturnType<typeof object>): Loyalty {
+  const hardware = Object.entries(object(loyalty["hardware"], "hardware")).map(([name, pair]) => {
     const model = list(pair, "a model");
-    must(model.length === 2 && work(model[0], "a model's hashrate") > 0n, "a model is not [hashrate, factor]");
-    integer(model[1], "a model's factor", 1000, 1500);
-  }
+    must(model.length === 2, "a model is not [hashrate, factor]");
+    const hashrate = work(model[0], "a model's hashrate");
+    must(hashrate > 0n, "a model without a hashrate");
+    return [name, { hashrate, factor: integer(model[1], "a model's factor", 1000, 1500) }] as const;
+  });
+  return {
+    partPpm: integer(loyalty["part_ppm"], "part_ppm", 0, 250_000),
+    fullHours: integer(loyalty["full_hours"], "full_hours", 1, 720),
+    fullDays: integer(loyalty["full_days"], "full_days", 1, 30),
+    hardware: new Map(hardware),
+  };
 }
 
 function readOffer(name: string, value: ReturnType<typeof object>): Offer {
@@ -76,7 +90,6 @@ function readOffer(name: string, value: ReturnType<typeof object>): Offer {
   const byPeriod = scheme === "pps" || scheme === "fpps";
   must(byPeriod === "period_s" in value, "period_s stands with pps and fpps, and only there");
   must(!(byPeriod && "loyalty" in value), "no loyalty with pps and fpps");
-  if ("loyalty" in value) checkLoyalty(object(value["loyalty"], "loyalty"));
   return {
     scheme,
     feePpm: integer(value["fee_ppm"], "fee_ppm", 0, 1_000_000),
@@ -84,7 +97,7 @@ function readOffer(name: string, value: ReturnType<typeof object>): Offer {
     windowMinWork: work(value["window_min_work"], "window_min_work"),
     windowMaxMs: integer(value["window_max_ms"], "window_max_ms"),
     periodS: byPeriod ? integer(value["period_s"], "period_s", 60, 86_400) : null,
-    hasLoyalty: "loyalty" in value,
+    loyalty: "loyalty" in value ? readLoyalty(object(value["loyalty"], "loyalty")) : null,
   };
 }
 

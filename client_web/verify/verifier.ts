@@ -1,6 +1,7 @@
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
 import { readAccounts } from "./accounts.ts";
+import { Attendance } from "./attendance.ts";
 import { type Chain, Ends, checkKeysClosed, checkLanesClosed, followChain, followLanes } from "./chains.ts";
 import type { Payout } from "./claims.ts";
 import { DonationsTold } from "./donations.ts";
@@ -117,7 +118,7 @@ export class Verifier {
     shares.judge(progress);
     const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));
     const donations = new DonationsTold(told.flatMap((chain) => chain.events), incomplete);
-    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
+    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, new Attendance(shares, told), findings);
     rewards.judge(accounts, nowMs);
     new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
     const payouts = new Payouts(log, terms, this.mintKeys, findings);

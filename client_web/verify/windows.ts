@@ -22,6 +22,8 @@ export interface Window {
   readonly held: ReadonlyMap<string, Hold>;
   /** A share's worth, where that matters. */
   readonly value: (job: JudgedJob, work: bigint) => bigint;
+  /** The worker of a share, by its row, where a bonus asks for it. */
+  readonly worker?: (row: number) => string;
 }
 
 export class Windows {
@@ -70,10 +72,11 @@ export class Windows {
 
   /**
    * Lanes left out: right if they had ended before the window or had not begun by the reward. One that appeared after the
-   * statement counts in the next; one that was there is counted here.
+   * statement counts in the next; one that was there is counted here. `offer`: whose work matters, null for any's.
    */
-  checkLanes(statement: Statement, window: Window, reachMs: number, cuts: Map<string, number>, say: Say): void {
-    const { endMs, offer } = window;
+  checkLanes(
+    statement: Statement, endMs: number, offer: string | null, reachMs: number, cuts: Map<string, number>, say: Say,
+  ): void {
     for (const [name, lane] of this.lanes) {
       if (statement.heads.has(name)) continue;
       const [first, last] = [lane.events[0], lane.events[lane.events.length - 1]];
@@ -89,15 +92,18 @@ export class Windows {
     }
   }
 
-  /** Whether a lane has good credited shares of an offer up to a time. */
-  private hasWork(lane: Lane, offer: string, endMs: number): boolean {
+  /** Whether a lane has good credited shares of an offer, or of any, up to a time. */
+  private hasWork(lane: Lane, offer: string | null, endMs: number): boolean {
     const { table, lanes, offers } = this.shares;
     const number = lanes.indexOf(lane);
-    return this.inOrder(offers.indexOf(offer)).some((row) => table.lane[row] === number && (table.t[row] as number) <= endMs);
+    const asked = offer === null ? [...offers.keys()] : [offers.indexOf(offer)];
+    return asked.some((each) =>
+      this.inOrder(each).some((row) => table.lane[row] === number && (table.t[row] as number) <= endMs),
+    );
   }
 
   /** The lanes of which something is missing that may have held work of this window. */
-  blind(cuts: ReadonlyMap<string, number>, { held }: Window, reachMs: number): string[] {
+  blind(cuts: ReadonlyMap<string, number>, held: Window["held"], reachMs: number): string[] {
     return [...cuts.keys()].filter((lane) => {
       const until = this.shares.unknownUntil.get(lane) ?? -Infinity;
       return until > Math.max(reachMs, held.get(lane)?.untilMs ?? -Infinity);
@@ -105,7 +111,7 @@ export class Windows {
   }
 
   /** S, the newest first, less what is held. */
-  *newestFirst({ offer, endMs, height, held, value }: Window, cuts: ReadonlyMap<string, number>): Generator<Priced> {
+  *newestFirst({ offer, endMs, height, held, value, worker }: Window, cuts: ReadonlyMap<string, number>): Generator<Priced> {
     const { table, miners, lanes, offers, used } = this.shares;
     const rows = this.inOrder(offers.indexOf(offer));
     const names = lanes.map((lane) => `${lane.edge}/${lane.lane}`);
@@ -127,7 +133,8 @@ export class Windows {
       if (hold !== undefined && seq <= hold.seq && t <= hold.untilMs) continue;
       const work = workFromBits(table.bits[row] as number);
       const job = used[table.job[row] as number] as JudgedJob;
-      yield { t, miner: miners[table.miner[row] as number] as string, work, value: value(job, work) };
+      const miner = miners[table.miner[row] as number] as string;
+      yield { t, miner, work, value: value(job, work), worker: worker === undefined ? null : worker(row) };
     }
   }
 

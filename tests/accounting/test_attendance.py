@@ -127,3 +127,10 @@ def test_what_lacks_of_the_last_month_makes_it_unknown() -> None:
     report = audit(log.all("batch 0/1"), [], log.pool, now_ms=log.t0 + 10**9)
     assert Code.STATEMENT_NOT_RECOMPUTED in {found.code for found in report.findings}
     assert Code.STATEMENT_SPLIT not in {found.code for found in report.findings}
+
+
+def test_a_hidden_attestation_is_no_fault_of_the_pools() -> None:
+    log = tell_loyal()
+    report = audit(log.all("attested 0"), [], log.pool, now_ms=log.t0 + 10**9)
+    found = {each.code for each in report.findings} - {Code.CHAIN_FACTS, Code.SUMMARY_OVERDUE}
+    assert found == {Code.GAP, Code.STATEMENT_NOT_RECOMPUTED}

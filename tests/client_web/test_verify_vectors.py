@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"
 # What the check reads of the vectors; a file that is not named here is about something else.
 READ = (
-    "archive", "binding", "block", "coinbase", "ecash", "job", "merkle", "nip01", "nip19", "payout", "receipt",
-    "share_record", "split", "statement", "summary", "summary_part", "targets", "terms",
+    "archive", "attestation_part", "binding", "block", "coinbase", "ecash", "job", "loyalty", "merkle", "nip01",
+    "nip19", "payout", "receipt", "share_record", "split", "statement", "summary", "summary_part", "targets", "terms",
 )  # fmt: skip
 NOT_READ = {("archive", "lines")}
 MODULES = {"ts": ROOT / "client_web" / "verify", "js": ROOT / "client_web" / "static" / "verify"}
@@ -46,7 +46,8 @@ def test_the_vectors_are_many() -> None:
     """The counts above are of the files; that these are not empty is told here."""
     counts = expected()
     floor = {
-        "binding": 14, "block": 24, "coinbase": 32, "ecash": 160, "job": 33, "merkle": 9, "nip01": 36, "nip19": 20,
-        "payout": 26, "receipt": 43, "share_record": 9, "split": 14, "statement": 28, "targets": 47, "terms": 31,
+        "attestation_part": 33, "binding": 14, "block": 24, "coinbase": 32, "ecash": 160, "job": 33, "loyalty": 40,
+        "merkle": 9, "nip01": 36, "nip19": 20, "payout": 26, "receipt": 43, "share_record": 9, "split": 14,
+        "statement": 28, "targets": 47, "terms": 31,
     }  # fmt: skip
     assert {name: sum(counts[name].values()) >= least for name, least in floor.items()} == dict.fromkeys(floor, True)

@@ -5,8 +5,8 @@ import { readFileSync, readdirSync } from "node:fs";
 
 const [, , sources, extension, vectors] = process.argv;
 const load = (name) => import(`${sources}/${name}.${extension}`);
-const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, statement, summary, bech32, hasher, split, ecash, mints] = await Promise.all(
-  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "statement", "summary", "bech32", "hasher", "split", "ecash", "mints"].map(load),
+const [bytes, event, json, curve, sha, targets, coinbase, terms, job, receipt, claims, lasting, statement, summary, bech32, hasher, split, ecash, mints, loyalty] = await Promise.all(
+  ["bytes", "event", "json", "curve", "sha256", "targets", "coinbase", "terms", "job", "receipt", "claims", "lasting", "statement", "summary", "bech32", "hasher", "split", "ecash", "mints", "loyalty"].map(load),
 );
 const { fromHex, toHex } = bytes;
 
@@ -45,6 +45,7 @@ const readers = {
   payout: claims.readPayout,
   summary: summary.readSummary,
   summary_part: lasting.readPart,
+  attestation_part: lasting.readPart,
   archive: lasting.readArchive,
 };
 
@@ -107,6 +108,34 @@ function checkSplit(vector) {
     String(ours.work) === vector.work &&
     Number(ours.feeMsat) === vector.fee_msat &&
     same(ours.rows.map((row) => [row.miner, row.work, Number(row.msat)]), vector.rows)
+  );
+}
+
+function checkBonuses(vector) {
+  const rules = {
+    partPpm: vector.part_ppm,
+    fullHours: vector.full_hours,
+    fullDays: vector.full_days,
+    hardware: new Map(Object.entries(vector.hardware).map(([name, [hashrate, factor]]) => [name, { hashrate: BigInt(hashrate), factor }])),
+  };
+  const worked = new loyalty.Worked(vector.end_ms);
+  const rows = (texts) => texts.map((text) => text.split(" "));
+  for (const [t, miner, worker, work] of rows(vector.shares)) {
+    if (Number(t) <= vector.end_ms) worked.add(Math.floor(Number(t) / loyalty.HOUR_MS), miner, worker, BigInt(work));
+  }
+  const attested = rows(vector.attestations).map(([id, miner, worker, model, nominal, second]) => (
+    { id, miner, worker, model, nominalHs: BigInt(nominal), second: Number(second) }
+  ));
+  const standings = loyalty.standingsOf(rules, worked, attested);
+  const parts = rows(vector.counted).map(([miner, worker, work]) => ({ miner, worker, work: BigInt(work) }));
+  const paid = loyalty.bonuses(split.feeOf(BigInt(vector.gross_msat), vector.fee_ppm), rules, parts, standings);
+  const sorted = (map) => Object.fromEntries([...map].sort());
+  const hardware = rows(vector.models).map(([miner, worker, model]) => [`${miner} ${worker}`, vector.hardware[model]?.[1] ?? 1000]);
+  return (
+    same(sorted(standings.hours), vector.hours) &&
+    same(sorted(standings.days), vector.days) &&
+    same(sorted(standings.hardware), sorted(hardware)) &&
+    same(sorted([...paid].map(([miner, msat]) => [miner, Number(msat)])), vector.bonuses)
   );
 }
 
@@ -185,6 +214,7 @@ const checks = {
     invalid: (v) => refused(() => receipt.readColumn(v.base64)),
   },
   split: { cases: checkSplit },
+  loyalty: { cases: checkBonuses },
   targets: {
     cases: (v) => targets.bitsFromDifficulty(v.difficulty) === bits(v.share_bits) && String(targets.workFromBits(bits(v.share_bits))) === v.work,
     bits: (v) =>

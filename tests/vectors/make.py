@@ -17,7 +17,7 @@ from nips.pool.coinbase import build_coinb1, build_coinb2, parse_outputs, push_h
 from nips.pool.hashing import display, merkle_fold, parse_header, sha256d
 from nips.pool.receipt import parse_receipt
 from nips.pool.targets import share_bits_from_difficulty, target_from_bits, work_from_bits
-from tests.vectors import ecash_file, lasting_events, pool_events, published
+from tests.vectors import ecash_file, lasting_events, loyalty_file, pool_events, published
 from tests.vectors.example_log import ExampleLog, key
 from tests.vectors.pool_events import TEST_KEYS, Json, wire
 
@@ -304,6 +304,7 @@ FILES: dict[str, Callable[[ExampleLog], Json]] = {
     "archive": lasting_events.archive,
     "merkle": merkle,
     "ecash": ecash_file.ecash,
+    "loyalty": loyalty_file.loyalty,
 }
 
 

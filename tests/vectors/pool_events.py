@@ -388,6 +388,16 @@ def attestation_part(log: ExampleLog) -> Json:
     made.set("attestations", ["11" * 32], "an id alone")
     made.set("attestations", [{**held[0], "sig": "00" * 64}], "an attestation with another signature")
     made.set("attestations", [{**held[0], "content": "{}"}], "an attestation with another content")
+    for reason, wrong in (
+        ("an attestation of what is no worker's name", replace(body, worker="my axe")),
+        ("an attestation without a model", replace(body, model="")),
+        ("an attestation whose model is too long", replace(body, model="x" * 65)),
+        ("an attestation whose firmware is two lines", replace(body, firmware="2.4.0\n2.4.1")),
+        ("an attestation without a hashrate", replace(body, nominal_hs=0)),
+        ("an attestation whose block is no id", replace(body, block="00" * 31)),
+    ):
+        signed = key(4).sign(build_attestation(POOL, wrong, 1_767_225_630))
+        made.set("attestations", [json.loads(encode_event(signed))], reason)
     return _event_file("4218, attestations that a bonus rests on", [event], made)
 
 

@@ -42,7 +42,7 @@ export function moveDonations(
     if (row === undefined || miner === donateTo) return "a donation by nobody, or to the giver";
     if (BigInt(msat) !== (row.msat * BigInt(held.donationPpm)) / PPM) return "a donation of another part of its row";
     row.msat -= BigInt(msat);
-    const chest = moved.get(donateTo) ?? { miner: donateTo, work: 0n, msat: 0n };
+    const chest = moved.get(donateTo) ?? { miner: donateTo, work: 0n, msat: 0n, bonus: 0n };
     chest.msat += BigInt(msat);
     moved.set(donateTo, chest);
   }

@@ -53,7 +53,7 @@ export const CODES = {
   "statement-window": ["contradicted", "A statement's window is not what the shares give."],
   "statement-split": ["contradicted", "A statement's rows or fee are not what the shares and terms give."],
   "statement-not-recomputed": ["missing", "A statement cannot be recomputed, since part of the log is missing."],
-  "statement-scheme": ["not checked", "A statement's scheme, or its loyalty bonus, is not computed by this version."],
+  "statement-scheme": ["not checked", "A statement's scheme is not computed by this version."],
   "offer-scheme": ["contradicted", "Terms change the scheme of an offer that earlier terms name."],
   "reward-twice": ["contradicted", "Two statements that stand split one reward."],
   "counted-twice": ["contradicted", "Two statements of an offer that stand count the same shares."],

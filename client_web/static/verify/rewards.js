@@ -8,9 +8,12 @@ import { moveDonations } from "./donations.js";
 
 import { Held, inTime } from "./held.js";
 
+import { REACH_MS, bonuses, standingsOf } from "./loyalty.js";
 import { Overlaps } from "./overlaps.js";
 
-import { splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf } from "./split.js";
+import {
+                             feeOf, payBonuses, splitAll, splitAlone, splitPeriod, splitPplns, subsidyMsat, valueOf,
+} from "./split.js";
 
 import { workFromBits } from "./targets.js";
 
@@ -37,6 +40,7 @@ export class Rewards {
                    log ;
                    terms ;
                    donations ;
+                   attendance ;
                    lanes ;
                    shares ;
                    findings ;
@@ -46,13 +50,14 @@ export class Rewards {
 
   constructor(
     log , terms , lanes , batches , shares ,
-    donations , findings ,
+    donations , attendance , findings ,
   ) {
     this.log = log;
     this.terms = terms;
     this.lanes = lanes;
     this.shares = shares;
     this.donations = donations;
+    this.attendance = attendance;
     this.findings = findings;
     this.blocks = new Blocks(log, batches, shares, findings);
     this.windows = new Windows(lanes, shares);
@@ -112,9 +117,10 @@ export class Rewards {
     }
     const offer = terms?.offers.get(job.offer) ;
     const held = offer.scheme === "prop" ? this.held.before(statement) : new Map ();
-    const window = { offer: job.offer, endMs: solution.t, height: job.height, held, value: noValue };
+    const plain = { offer: job.offer, endMs: solution.t, height: job.height, held, value: noValue };
+    const window = offer.loyalty === null ? plain : { ...plain, worker: (row ) => this.attendance.workerOf(row) };
     const split = (cuts ) => {
-      const alone = { t: solution.t, miner: solution.miner, work: workFromBits(solution.shareBits) };
+      const alone = { t: solution.t, miner: solution.miner, work: workFromBits(solution.shareBits), worker: "" };
       if (offer.scheme === "solo") return splitAlone(alone, offer.feePpm, solution.t, grossMsat);
       // Paid by period: the pool carries the luck.
       if (offer.periodS !== null) return splitAlone(null, 1_000_000, solution.t, grossMsat);
@@ -122,11 +128,7 @@ export class Rewards {
       if (offer.scheme === "prop") return splitAll(newest, offer.feePpm, solution.t, grossMsat);
       return splitPplns(newest, offer, job.nbits, solution.t, grossMsat);
     };
-    if (offer.hasLoyalty) {
-      say("statement-scheme", "its offer's loyalty bonus is not computed by this version");
-      return null;
-    }
-    return { window, split, grossMsat, donateTo: (terms ).donateTo };
+    return { window, split, grossMsat, donateTo: (terms ).donateTo, loyal: offer.loyalty === null ? null : offer };
   }
 
   /** What a period's statement is to pay; null if that can't be told. */
@@ -157,7 +159,7 @@ export class Rewards {
     const { held, value } = { held: this.held.before(statement), value: this.valueOf };
     const window = { offer: statement.offer, endMs: toMs, height: null, held, value };
     const split = (cuts ) => splitPeriod(this.windows.newestFirst(window, cuts), toMs);
-    return { window, split, grossMsat: null, donateTo: terms.donateTo };
+    return { window, split, grossMsat: null, donateTo: terms.donateTo, loyal: null };
   }
 
                    valueOf = (judged , work ) => {
@@ -183,7 +185,9 @@ export class Rewards {
     if ([...this.lanes.keys()].some((name) => !statement.heads.has(name))) {
       // How far back the window looks is of all lanes: one with work that counts is never left out.
       const { fromMs } = ask.split(this.windows.allCuts(window.endMs));
-      this.windows.checkLanes(statement, window, fromMs, heads, say);
+      const reachMs = ask.loyal === null ? fromMs : Math.min(fromMs, window.endMs - REACH_MS);
+      // To a bonus all work counts, of whatever offer.
+      this.windows.checkLanes(statement, window.endMs, ask.loyal === null ? window.offer : null, reachMs, heads, say);
     }
     const split = ask.split(heads);
     const absent = [...statement.heads].filter(([lane, head]) => !this.windows.knows(lane, head));
@@ -191,7 +195,9 @@ export class Rewards {
       say("missing-batch", "a batch among its heads is on no relay asked", absent.map(([, head]) => head.id));
     }
     // What is missing matters if it may hold work that this window would have counted.
-    const blind = new Set([...this.windows.blind(heads, window, split.reachMs), ...absent.map(([lane]) => lane)]);
+    const blind = new Set([...this.windows.blind(heads, window.held, split.reachMs), ...absent.map(([lane]) => lane)]);
+    // What one statement held another's bonus looks at all the same.
+    if (ask.loyal !== null) for (const lane of this.windows.blind(heads, new Map(), window.endMs - REACH_MS)) blind.add(lane);
     if (blind.size > 0) {
       say("statement-not-recomputed", `part of ${[...blind].join(", ")} is missing`);
       return null;
@@ -212,11 +218,16 @@ export class Rewards {
       say("statement-not-recomputed", "settings that a donation rests on are on no relay asked");
       return null;
     }
-    const rows = typeof moved === "string" ? split.rows : moved;
     if (typeof moved === "string") say("statement-split", moved);
+    const left = typeof moved === "string" ? split.rows : moved;
+    const { rows, feeMsat } = payBonuses(split, left, this.bonuses(statement, split, ask, heads));
     const text = (all ) =>
-      all.map((row) => `${row.miner} ${row.work} ${row.msat}`).join();
-    if (typeof moved !== "string" && (text(rows) !== text(statement.rows) || BigInt(statement.feeMsat) !== split.feeMsat)) {
+      all.map((row) => `${row.miner} ${row.work} ${row.msat} ${row.bonus}`).join();
+    if (typeof moved !== "string" && (text(rows) !== text(statement.rows) || BigInt(statement.feeMsat) !== feeMsat)) {
+      if (ask.loyal !== null && this.attendance.mayLack(statement)) {
+        say("statement-not-recomputed", "attestations that its bonus rests on may be on no relay asked");
+        return null;
+      }
       say("statement-split", "its rows or fee are not what the shares and terms give");
     }
     const byMiner = new Map(statement.rows.map((row) => [row.miner, row.msat]));
@@ -224,8 +235,17 @@ export class Rewards {
       miner: row.miner,
       work: String(row.work),
       msat: Number(row.msat),
+      bonus: Number(row.bonus),
       told: byMiner.get(row.miner) ?? 0,
     }));
+  }
+
+  /** By miner: what comes out of the fee. */
+          bonuses(statement , split , { loyal, window } , heads ) {
+    if (loyal === null || loyal.loyalty === null) return new Map();
+    const worked = this.attendance.worked(heads, window.endMs);
+    const standings = standingsOf(loyal.loyalty, worked, this.attendance.before(statement));
+    return bonuses(feeOf(split.grossMsat, loyal.feePpm), loyal.loyalty, split.workers, standings);
   }
 
           checkStatuses(statuses ) {

@@ -15,6 +15,8 @@ export const ROLES = ["edge", "accounting", "zapper"] ;
 
 export const MAX_LANE = 65535;
 
+/** How a bonus is computed. */
+
 /** The last event of a chain that counts; number -1 and no id before its first. */
 
 /** A chain's name: "terms", "accounting", "payouts" or a lane. */
@@ -22,16 +24,20 @@ function isChain(name ) {
   return ["terms", "accounting", "payouts"].includes(name) || (/^(?:0|[1-9][0-9]{0,4})$/.test(name) && Number(name) <= MAX_LANE);
 }
 
-/** The bonus column of an offer, read for its form alone. */
-function checkLoyalty(loyalty ) {
-  integer(loyalty["part_ppm"], "part_ppm", 0, 250_000);
-  integer(loyalty["full_hours"], "full_hours", 1, 720);
-  integer(loyalty["full_days"], "full_days", 1, 30);
-  for (const pair of Object.values(object(loyalty["hardware"], "hardware"))) {
+function readLoyalty(loyalty ) {
+  const hardware = Object.entries(object(loyalty["hardware"], "hardware")).map(([name, pair]) => {
     const model = list(pair, "a model");
-    must(model.length === 2 && work(model[0], "a model's hashrate") > 0n, "a model is not [hashrate, factor]");
-    integer(model[1], "a model's factor", 1000, 1500);
-  }
+    must(model.length === 2, "a model is not [hashrate, factor]");
+    const hashrate = work(model[0], "a model's hashrate");
+    must(hashrate > 0n, "a model without a hashrate");
+    return [name, { hashrate, factor: integer(model[1], "a model's factor", 1000, 1500) }] ;
+  });
+  return {
+    partPpm: integer(loyalty["part_ppm"], "part_ppm", 0, 250_000),
+    fullHours: integer(loyalty["full_hours"], "full_hours", 1, 720),
+    fullDays: integer(loyalty["full_days"], "full_days", 1, 30),
+    hardware: new Map(hardware),
+  };
 }
 
 function readOffer(name , value ) {
@@ -40,7 +46,6 @@ function readOffer(name , value ) {
   const byPeriod = scheme === "pps" || scheme === "fpps";
   must(byPeriod === "period_s" in value, "period_s stands with pps and fpps, and only there");
   must(!(byPeriod && "loyalty" in value), "no loyalty with pps and fpps");
-  if ("loyalty" in value) checkLoyalty(object(value["loyalty"], "loyalty"));
   return {
     scheme,
     feePpm: integer(value["fee_ppm"], "fee_ppm", 0, 1_000_000),
@@ -48,7 +53,7 @@ function readOffer(name , value ) {
     windowMinWork: work(value["window_min_work"], "window_min_work"),
     windowMaxMs: integer(value["window_max_ms"], "window_max_ms"),
     periodS: byPeriod ? integer(value["period_s"], "period_s", 60, 86_400) : null,
-    hasLoyalty: "loyalty" in value,
+    loyalty: "loyalty" in value ? readLoyalty(object(value["loyalty"], "loyalty")) : null,
   };
 }
 

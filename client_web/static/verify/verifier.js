@@ -3,6 +3,7 @@
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
 import { readAccounts } from "./accounts.js";
+import { Attendance } from "./attendance.js";
 import { Ends, checkKeysClosed, checkLanesClosed, followChain, followLanes } from "./chains.js";
 
 import { DonationsTold } from "./donations.js";
@@ -79,7 +80,7 @@ export class Verifier {
     shares.judge(progress);
     const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));
     const donations = new DonationsTold(told.flatMap((chain) => chain.events), incomplete);
-    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, findings);
+    const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, new Attendance(shares, told), findings);
     rewards.judge(accounts, nowMs);
     new Summaries(lanes, terms, shares, findings).judge(accounts.summaries, nowMs);
     const payouts = new Payouts(log, terms, this.mintKeys, findings);

@@ -52,10 +52,11 @@ export class Windows {
 
   /**
    * Lanes left out: right if they had ended before the window or had not begun by the reward. One that appeared after the
-   * statement counts in the next; one that was there is counted here.
+   * statement counts in the next; one that was there is counted here. `offer`: whose work matters, null for any's.
    */
-  checkLanes(statement , window , reachMs , cuts , say ) {
-    const { endMs, offer } = window;
+  checkLanes(
+    statement , endMs , offer , reachMs , cuts , say ,
+  ) {
     for (const [name, lane] of this.lanes) {
       if (statement.heads.has(name)) continue;
       const [first, last] = [lane.events[0], lane.events[lane.events.length - 1]];
@@ -71,15 +72,18 @@ export class Windows {
     }
   }
 
-  /** Whether a lane has good credited shares of an offer up to a time. */
+  /** Whether a lane has good credited shares of an offer, or of any, up to a time. */
           hasWork(lane , offer , endMs ) {
     const { table, lanes, offers } = this.shares;
     const number = lanes.indexOf(lane);
-    return this.inOrder(offers.indexOf(offer)).some((row) => table.lane[row] === number && (table.t[row] ) <= endMs);
+    const asked = offer === null ? [...offers.keys()] : [offers.indexOf(offer)];
+    return asked.some((each) =>
+      this.inOrder(each).some((row) => table.lane[row] === number && (table.t[row] ) <= endMs),
+    );
   }
 
   /** The lanes of which something is missing that may have held work of this window. */
-  blind(cuts , { held } , reachMs ) {
+  blind(cuts , held , reachMs ) {
     return [...cuts.keys()].filter((lane) => {
       const until = this.shares.unknownUntil.get(lane) ?? -Infinity;
       return until > Math.max(reachMs, held.get(lane)?.untilMs ?? -Infinity);
@@ -87,7 +91,7 @@ export class Windows {
   }
 
   /** S, the newest first, less what is held. */
-  *newestFirst({ offer, endMs, height, held, value } , cuts ) {
+  *newestFirst({ offer, endMs, height, held, value, worker } , cuts ) {
     const { table, miners, lanes, offers, used } = this.shares;
     const rows = this.inOrder(offers.indexOf(offer));
     const names = lanes.map((lane) => `${lane.edge}/${lane.lane}`);
@@ -109,7 +113,8 @@ export class Windows {
       if (hold !== undefined && seq <= hold.seq && t <= hold.untilMs) continue;
       const work = workFromBits(table.bits[row] );
       const job = used[table.job[row] ] ;
-      yield { t, miner: miners[table.miner[row] ] , work, value: value(job, work) };
+      const miner = miners[table.miner[row] ] ;
+      yield { t, miner, work, value: value(job, work), worker: worker === undefined ? null : worker(row) };
     }
   }
 

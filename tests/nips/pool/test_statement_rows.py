@@ -124,5 +124,5 @@ def test_vectors(check_vectors, log):  # type: ignore[no-untyped-def]
     assert (plain.part, also.part, also.donations) == (0, 1, (Donation(1, "11" * 32, 7),))
     (held,) = check_vectors("settings_part", parse_settings_part, 1, 21)
     assert held.settings.body.donation_ppm == 15_000
-    (attested,) = check_vectors("attestation_part", parse_attestation_part, 1, 26)
+    (attested,) = check_vectors("attestation_part", parse_attestation_part, 1, 32)
     assert [told.body.model for told in attested.attestations] == ["Bitaxe Gamma"] * 2

@@ -1,0 +1,137 @@
+// The loyalty bonus out of a pool's fee, in integers (SPEC.md, "Other schemes"): who was there, with what, and what it earns.
+
+import type { Loyalty } from "./terms.ts";
+
+export const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const DAY_S = 86_400;
+const DAYS = 30;
+/** So far back begins the first of the last 30 days that are over, at most: nothing before is looked at. */
+export const REACH_MS = (DAYS + 1) * DAY_MS;
+const PPM = 1_000_000n;
+const MILLI = 1000;
+const MAX_UPTIME = 2 * MILLI;
+const MAX_ATTESTED = 1500;
+/** M is a product of three thousandths. */
+const ONE = BigInt(MILLI) ** 3n;
+const MAX_FACTOR = 3n * ONE;
+/** A model's hashrate is borne out by a measured one within a quarter of it, above or below. */
+const TOLERANCE = 4n;
+
+/** An attestation (4222) that stands in the log. */
+export interface Attested {
+  readonly id: string;
+  readonly miner: string;
+  readonly worker: string;
+  readonly model: string;
+  readonly nominalHs: bigint;
+  readonly second: number;
+}
+
+/** Work of a worker that a statement counts. */
+export interface WorkerPart {
+  readonly miner: string;
+  readonly worker: string;
+  readonly work: bigint;
+}
+
+/** What miners did in the hours and days that count at a time. */
+export class Worked {
+  readonly endMs: number;
+  /** By miner: the hours, in UTC since 1970, with a good share. */
+  readonly hours = new Map<string, Set<number>>();
+  private readonly days = new Map<string, bigint>();
+  private readonly firstDay: number;
+
+  constructor(endMs: number) {
+    this.endMs = endMs;
+    this.firstDay = Math.floor(endMs / DAY_MS) - DAYS;
+  }
+
+  /** The first hour of which anything is asked. */
+  get firstHour(): number {
+    return this.firstDay * 24;
+  }
+
+  /** Whether a day, in UTC since 1970, is one of the last 30 that are over. */
+  countsDay(day: number): boolean {
+    return day >= this.firstDay && day < this.firstDay + DAYS;
+  }
+
+  /** Good shares of a worker in an hour; others are passed over. */
+  add(hour: number, miner: string, worker: string, work: bigint): void {
+    if (hour * HOUR_MS > this.endMs - DAYS * DAY_MS && hour * HOUR_MS <= this.endMs) {
+      const hours = this.hours.get(miner);
+      if (hours === undefined) this.hours.set(miner, new Set([hour]));
+      else hours.add(hour);
+    }
+    const day = Math.floor(hour / 24);
+    if (!this.countsDay(day)) return;
+    const place = `${miner} ${worker} ${day}`;
+    this.days.set(place, (this.days.get(place) ?? 0n) + work);
+  }
+
+  /** A worker's hashrate of a day, in hashes a second. */
+  measured(miner: string, worker: string, day: number): bigint {
+    return (this.days.get(`${miner} ${worker} ${day}`) ?? 0n) / BigInt(DAY_S);
+  }
+}
+
+/** What weighs the work of a statement: hours and days by miner; H in thousandths by "<miner> <worker>", where it is known. */
+export interface Standings {
+  readonly hours: ReadonlyMap<string, number>;
+  readonly days: ReadonlyMap<string, number>;
+  readonly hardware: ReadonlyMap<string, number>;
+}
+
+function bearsOut(measured: bigint, nominal: bigint): boolean {
+  const off = measured > nominal ? measured - nominal : nominal - measured;
+  return TOLERANCE * off <= nominal;
+}
+
+/** What the work done, and attestations in a chain, give. */
+export function standingsOf(rules: Loyalty, worked: Worked, attested: Iterable<Attested>): Standings {
+  const days = new Map<string, Set<number>>();
+  const newest = new Map<string, Attested>();
+  for (const each of attested) {
+    const { miner, worker, model, second } = each;
+    const day = Math.floor(second / DAY_S);
+    const nominal = rules.hardware.get(model)?.hashrate ?? each.nominalHs;
+    if (!worked.countsDay(day) || !bearsOut(worked.measured(miner, worker, day), nominal)) continue;
+    days.set(miner, (days.get(miner) ?? new Set()).add(day));
+    const known = newest.get(`${miner} ${worker}`);
+    const isNewer = known === undefined || known.second < second || (known.second === second && each.id < known.id);
+    if (isNewer) newest.set(`${miner} ${worker}`, each);
+  }
+  const counted = (sets: ReadonlyMap<string, Set<number>>) => new Map([...sets].map(([miner, set]) => [miner, set.size]));
+  // It was borne out by the hashrate of its model, if the terms know that.
+  const hardware = new Map([...newest].map(([name, { model }]) => [name, rules.hardware.get(model)?.factor ?? MILLI]));
+  return { hours: counted(worked.hours), days: counted(days), hardware };
+}
+
+/** M in 10^-9, capped. */
+function factor(rules: Loyalty, hours: number, days: number, hardware: number): bigint {
+  const uptime = MILLI + Math.floor(((MAX_UPTIME - MILLI) * Math.min(hours, rules.fullHours)) / rules.fullHours);
+  const attested = MILLI + Math.floor(((MAX_ATTESTED - MILLI) * Math.min(days, rules.fullDays)) / rules.fullDays);
+  const product = BigInt(hardware) * BigInt(uptime) * BigInt(attested);
+  return product < MAX_FACTOR ? product : MAX_FACTOR;
+}
+
+/** By miner: the bonus in msat, where there is any; of a reward whose fee by the terms is `feeMsat`. */
+export function bonuses(feeMsat: bigint, rules: Loyalty, parts: Iterable<WorkerPart>, standings: Standings): Map<string, bigint> {
+  const pot = (feeMsat * BigInt(rules.partPpm)) / PPM;
+  const weights = new Map<string, bigint>();
+  for (const { miner, worker, work } of parts) {
+    const { hours, days, hardware } = standings;
+    const m = factor(rules, hours.get(miner) ?? 0, days.get(miner) ?? 0, hardware.get(`${miner} ${worker}`) ?? MILLI);
+    weights.set(miner, (weights.get(miner) ?? 0n) + work * (m - ONE));
+  }
+  const total = [...weights.values()].reduce((sum, weight) => sum + weight, 0n);
+  const paid = new Map<string, bigint>();
+  if (total === 0n) return paid;
+  for (const [miner, weight] of weights) {
+    const msat = (pot * weight) / total;
+    if (msat > 0n) paid.set(miner, msat);
+  }
+  return paid;
+}

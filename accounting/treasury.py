@@ -10,33 +10,60 @@ from typing import Any
 
 from accounting.ledger import Ledger
 from nips.nip01 import MAX_SAFE_INTEGER
+from nips.nip19 import encode_npub
+from nips.pool.funds import MAX_PLACES, Place
 
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
 # A wallet that was silent for longer than this is not counted with: what it had may be gone.
-STALE_MS = 3 * 3_600_000
+STALE_MS = 3 * HOUR_MS
+# Holders elsewhere report every ten minutes, if only to say that they are there: of one that missed three nobody knows.
+SILENT_MS = 30 * MINUTE_MS
 # A kind of funds in the hourly summary: few words, so that series can be drawn of them.
 MAX_HOLDINGS = 8
+# What those beyond are, together.
+OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What one place of the pool's money holds. `msat`: as it was last told, None before; `ms`: when (Unix ms);
-    `error`: why it told nothing since, "" if it did.
+    `error`: why it told nothing since, "" if it did; `source`: the holder elsewhere whose word it is (hex key), "" for
+    this process; `heard_ms`: the date of its report (Unix ms).
     """
 
     name: str
     msat: int | None = None
     ms: int = 0
     error: str = ""
+    source: str = ""
+    heard_ms: int = 0
 
     def known(self, now_ms: int) -> int | None:
         """What can be counted with now."""
-        return None if self.msat is None or now_ms > self.ms + STALE_MS else self.msat
+        if self.msat is None or now_ms > self.ms + STALE_MS:
+            return None
+        return None if self.source and now_ms > self.heard_ms + SILENT_MS else self.msat
+
+    def silence(self, now_ms: int) -> str | None:
+        """Why it can't be counted with, for a person; None if it can."""
+        if self.known(now_ms) is not None:
+            return None
+        who = f"{self.name} of {encode_npub(self.source)}" if self.source else self.name
+        since = self.heard_ms if self.source and now_ms > self.heard_ms + SILENT_MS else self.ms
+        if not since:
+            return f"{who} has never told what it holds"
+        return f"{who} has not told what it holds for {(now_ms - since) // MINUTE_MS} minutes"
 
 
 @dataclass(frozen=True, slots=True)
 class Treasury:
     """How it stands at `ms` (Unix ms). `owed_msat`: matured and not paid; `pending_msat`: in rewards that still mature,
     covered by these rewards; `advanced_msat`: what miners were paid beyond what matured, as after a deep orphan.
+
+    Funds are the sum of all places or not known: a part of them never stands for the whole, whether it covers the
+    debts or not, and what is old counts neither as it was nor as nothing.
     """
 
     ms: int
@@ -80,11 +107,31 @@ def below_owed(treasury: Treasury) -> str | None:
         return None
     spare = treasury.spare_msat
     if spare is None:
-        silent = ", ".join(each.name for each in treasury.holdings if each.known(treasury.ms) is None)
-        return f"what the pool has is not known: {silent} does not tell"
+        return f"what the pool has is not known: {'; '.join(text for _, text in silences(treasury))}"
     if spare < 0:
         return f"the pool owes {treasury.owed_msat // 1000} sat and has {-spare // 1000} sat less than that"
     return None
+
+
+def silences(treasury: Treasury) -> list[tuple[Holding, str]]:
+    """The places that can't be counted with, whatever is owed, each with a sentence for a person."""
+    found = ((each, each.silence(treasury.ms)) for each in treasury.holdings)
+    return [(each, sentence) for each, sentence in found if sentence is not None]
+
+
+def to_places(holdings: Sequence[Holding], now_ms: int) -> tuple[Place, ...]:
+    """What this process holds, as it reports it; places beyond what a report names are one, as old as the oldest.
+
+    `now_ms`: the report's date, which nothing in it may be ahead of, as after the clock was set back.
+    """
+    shown = list(holdings) if len(holdings) <= MAX_PLACES else list(holdings[: MAX_PLACES - 1])
+    rest = holdings[len(shown) :]
+    places = [Place(each.name, each.msat, min(each.ms, now_ms)) if each.ms else Place(each.name) for each in shown]
+    if rest:
+        sums = [each.msat for each in rest if each.msat is not None]
+        oldest_ms = min(now_ms, *(each.ms for each in rest))
+        places.append(Place(OTHER, sum(sums), oldest_ms) if len(sums) == len(rest) else Place(OTHER))
+    return tuple(places)
 
 
 def to_summary(treasury: Treasury) -> Mapping[str, Any] | None:
@@ -93,8 +140,12 @@ def to_summary(treasury: Treasury) -> Mapping[str, Any] | None:
     if funds is None or max(funds, treasury.owed_msat, treasury.pending_msat) > MAX_SAFE_INTEGER:
         return None
     held: dict[str, int] = {}
-    for holding in treasury.holdings[:MAX_HOLDINGS]:
-        held[holding.name] = held.get(holding.name, 0) + (holding.known(treasury.ms) or 0)
+    names = list(dict.fromkeys(each.name for each in treasury.holdings))
+    # The sum of `held` is the funds, whatever number of places there is.
+    shown = names if len(names) <= MAX_HOLDINGS else names[: MAX_HOLDINGS - 1]
+    for holding in treasury.holdings:
+        name = holding.name if holding.name in shown else OTHER
+        held[name] = held.get(name, 0) + (holding.known(treasury.ms) or 0)
     return {
         "ms": treasury.ms,
         "owed_msat": treasury.owed_msat,
@@ -115,7 +166,16 @@ def to_json(treasury: Treasury) -> dict[str, Any]:
         "spare_msat": treasury.spare_msat,
         "alert": below_owed(treasury),
         "holdings": [
-            {"name": each.name, "msat": each.msat, "told_ms": each.ms, "error": each.error}
+            {
+                "name": each.name,
+                "source": encode_npub(each.source) if each.source else None,
+                "msat": each.msat,
+                "told_ms": each.ms,
+                "heard_ms": each.heard_ms if each.source else each.ms,
+                "age_ms": max(0, treasury.ms - each.ms) if each.ms else None,
+                "silence": each.silence(treasury.ms),
+                "error": each.error,
+            }
             for each in treasury.holdings
         ],
     }

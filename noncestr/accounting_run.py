@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from accounting.service import Accounting, AccountingConfig
 from nips.pool.address import PoolAddress
+from noncestr.accounting_watch import watch_pool
 from noncestr.config import Config
+from noncestr.control import CONTROL, serve_services
 from noncestr.errors import NoncestrError
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
@@ -16,6 +19,8 @@ from noncestr.lifetime import run_until_signal
 from noncestr.outpost import Outpost, Say, reach_chain
 from noncestr.running import looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
+from noncestr.treasury import Treasurer
+from noncestr.treasury_parts import open_part_funds, start_part_treasury
 
 
 async def no_reload(_config: Config) -> NoReturn:
@@ -38,6 +43,7 @@ async def run_accounting(
 
     async def serve(stack: AsyncExitStack) -> None:
         assert outpost.signer is not None
+        treasurer = Treasurer(outpost.clock.now_ms)
         settings = SettingsFollower(data, pool.pubkey, outpost.feed, outpost.clock.now_ms)
         await stack.enter_async_context(running(settings.run))
         accounting = Accounting(
@@ -50,9 +56,16 @@ async def run_accounting(
             clock=outpost.clock,
             config=AccountingConfig(),
             settings=settings,
+            treasury=treasurer.summary,
         )
         settings.serve(accounting.knows, accounting.heed_settings)
         await stack.enter_async_context(running(accounting.run))
+        funds = await open_part_funds(stack, config, "accounting", say)
+        await start_part_treasury(stack, treasurer, funds, outpost, accounting, reports=bool(funds))
+        await watch_pool(stack, outpost, accounting, treasurer)
+        if config.edge.control:
+            services = {"treasury": treasurer.told}
+            await stack.enter_async_context(running(partial(serve_services, data / CONTROL, services)))
         calm()
         await stack.enter_async_context(looping(collect_calmly))
         say("accounting: it reads the log and signs statements")

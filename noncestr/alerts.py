@@ -67,8 +67,7 @@ def _money(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
     if zapper["alerts"]:
         ids = ", ".join(zapper["alerts"][:SHOWN])
         yield Alert("unknown", f"{len(zapper['alerts'])} payouts have been unknown for too long: {ids}")
-    if facts.treasury is not None and facts.treasury["alert"]:
-        yield Alert("treasury", f"Treasury: {facts.treasury['alert']}", settles=True)
+    yield from _treasury(facts.treasury)
     oldest = facts.oldest_payout_ms
     if oldest is not None and facts.now_ms - oldest > limits.payout_ms:
         yield Alert("oldest", f"A payout has been under way for {(facts.now_ms - oldest) // HOUR_MS} hours")
@@ -76,6 +75,20 @@ def _money(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
     if dead:
         some = "; ".join(f"{miner[:12]}: {reason}" for miner, reason in sorted(dead.items())[:SHOWN])
         yield Alert("dead", f"{len(dead)} miners can't be paid ({some})")
+
+
+def _treasury(told: Mapping[str, Any] | None) -> Iterable[Alert]:
+    """Less than is owed; and each place that does not tell, whatever is owed."""
+    if told is None:
+        return
+    silent = [place for place in told["holdings"] if place["silence"] is not None]
+    elsewhere = [place for place in silent if place["source"] is not None]
+    # What is not known because of holders elsewhere is said of each of them, once.
+    if told["alert"] and (len(elsewhere) < len(silent) or not silent):
+        yield Alert("treasury", f"Treasury: {told['alert']}", settles=True)
+    for place in elsewhere:
+        key = f"funds {place['name']} {place['source']}"
+        yield Alert(key, f"Funds that are not counted: {place['silence']}", settles=True)
 
 
 def _books(facts: Facts) -> Iterable[Alert]:

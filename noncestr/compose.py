@@ -13,6 +13,7 @@ from accounting.lanes import LaneKey
 from accounting.service import Accounting, AccountingConfig
 from client_web.adapters.relay_proxy import RelayProxy
 from client_web.site import RELAY_PATH, Site
+from nips.keys import AtHand
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from noncestr.alert_parts import make_watch
@@ -55,7 +56,7 @@ from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
 from noncestr.termskeeper import TermsKeeper
 from noncestr.treasury import Treasurer
-from noncestr.treasury_parts import open_funds
+from noncestr.treasury_parts import open_funds, start_treasury
 from noncestr.watermarks import Watermarks
 from noncestr.web_parts import open_read_api, start_web
 from relay_bridge.service import RelayBridge
@@ -195,10 +196,21 @@ class Pool:
             await enter(looping(self._lanes.watch))
             miners = self._paying.demo_miners(bridge) if self.demo else None
             await self._paying.start(stack, bridge, accounting, miners, self._up.wait)
-            treasurer.keep(accounting)
-            for funds in (*self._paying.funds, *await enter(open_funds(self.config))):
-                treasurer.add(funds)
-            await enter(running(treasurer.run))
+            await start_treasury(
+                stack,
+                treasurer,
+                (*self._paying.funds, *await enter(open_funds(self.config))),
+                config=self.config,
+                data=self.data,
+                pool=self.address,
+                bridge=bridge,
+                terms=terms.current,
+                own=self._own_keys,
+                books=accounting,
+                clock=self.clock,
+                # A page on another host is told what is held here.
+                signer=AtHand(self.keys.zapper),
+            )
             notifier = await make_notifier(
                 stack,
                 self.config,

@@ -27,6 +27,10 @@ CONTROL: Final = "control.sock"
 ANSWER_S: Final = 30.0
 
 
+# What a process answers, by name.
+Service = Callable[..., Awaitable[Any]]
+
+
 class Relays(Protocol):
     """The relay bridge, as far as this goes."""
 

@@ -33,6 +33,7 @@ from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
 from noncestr.terms_follower import TermsFollower
+from noncestr.treasury_parts import report_edge_funds
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.nip05_names import open_names
 from stratum_edge.config import EdgeConfig
@@ -181,6 +182,7 @@ class LoneEdge:
             stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk
         )
         await enter(looping(account_for_closed, around, bridge, closed))
+        await report_edge_funds(stack, self._outpost)
         await self._outpost.publish_profile()
         calm()
         await enter(looping(collect_calmly))

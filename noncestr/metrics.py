@@ -174,10 +174,16 @@ def _treasury(facts: Facts) -> Iterable[Family]:
         return
     yield _gauge("treasury_owed_msat", "Matured and not paid yet, in millisatoshi.", "msat").add(told["owed_msat"])
     funds = _gauge("treasury_funds_msat", "What each place of the pool's money told last.", "msat")
+    age = _gauge("treasury_age_seconds", "How long ago each place told it, by the clocks of both.", "seconds")
+    silent = _gauge("treasury_silent", "1 for a place that can't be counted with: it never told, or too long ago.")
     for holding in told["holdings"]:
+        where = {"place": holding["name"], "source": holding["source"] or ""}
         if holding["msat"] is not None:
-            funds.add(holding["msat"], place=holding["name"])
-    yield funds
+            funds.add(holding["msat"], **where)
+        if holding["age_ms"] is not None:
+            age.add(holding["age_ms"] / 1000, **where)
+        silent.add(int(holding["silence"] is not None), **where)
+    yield from (funds, age, silent)
     if told["spare_msat"] is not None:
         yield _gauge("treasury_spare_msat", "Funds less what is owed; below 0 nothing covers a debt.", "msat").add(
             told["spare_msat"]

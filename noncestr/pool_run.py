@@ -24,7 +24,7 @@ from noncestr.chains import open_source
 from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
-from noncestr.control import CONTROL, Desk, serve_desk
+from noncestr.control import CONTROL, Desk, Service, serve_desk
 from noncestr.edge_parts import CHAIN_SOCKET
 from noncestr.embedded_relay import EmbeddedRelay, start_relay
 from noncestr.errors import NoncestrError
@@ -44,6 +44,8 @@ from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, further_edges, key_at_hand, load_signer
 from noncestr.remote_key import RemoteKey
 from noncestr.running import looping, only_one, running
+from noncestr.treasury import Treasurer
+from noncestr.treasury_parts import start_treasury
 from noncestr.watermarks import Watermarks
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
@@ -199,10 +201,25 @@ class LonePool:
         )
         await stack.enter_async_context(running(citizen.run))
         await stack.enter_async_context(looping(lanes.watch))
+        treasurer = Treasurer(self._clock.now_ms)
+        await start_treasury(
+            stack,
+            treasurer,
+            (),
+            config=self._config,
+            data=self._data,
+            pool=self._pool,
+            bridge=bridge,
+            terms=promises.terms.current,
+            own=(),
+            books=books,
+            clock=self._clock,
+        )
         if self._pool.network == REGTEST:
             await stack.enter_async_context(looping(promises.follow_hashrate, measured))
+        services: dict[str, Service] = {"close": close, "treasury": treasurer.told}
         if self._config.edge.control:
-            await stack.enter_async_context(running(serve_desk, self._data / CONTROL, Desk(dict, {"close": close})))
+            await stack.enter_async_context(running(serve_desk, self._data / CONTROL, Desk(dict, services)))
 
     async def _start_relay(self, stack: AsyncExitStack) -> EmbeddedRelay | None:
         if self._place is None:

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
 from nips.keys import AsyncSigner
-from nips.nip01 import UnsignedEvent
+from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head
 from nips.pool.targets import work_from_bits
@@ -36,7 +36,14 @@ TARGET_SHARES: Final = 20
 Named = Sequence[tuple[str, str]]
 
 
-async def publish_signed(bridge: RelayBridge, signer: AsyncSigner, unsigned: UnsignedEvent) -> None:
+class Publisher(Protocol):
+    """The relay bridge, as far as speaking goes."""
+
+    async def publish(self, event: VerifiedEvent) -> None:
+        """Durable in the outbox when it returns."""
+
+
+async def publish_signed(bridge: Publisher, signer: AsyncSigner, unsigned: UnsignedEvent) -> None:
     """Say who we are and where; when a signer elsewhere is away, what the relays have stands."""
     try:
         event = await signer.sign(unsigned)

@@ -1,7 +1,7 @@
-"""Asks the places of the pool's money what they hold, and says how the pool stands."""
+"""Asks the places of the pool's money what they hold, hears those elsewhere, and says how the pool stands."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from anyio.abc import TaskStatus
 
 from accounting.ports import Funds
 from accounting.service import Accounting
-from accounting.treasury import Holding, Treasury, below_owed, take_stock, to_json, to_summary
+from accounting.treasury import Holding, Treasury, below_owed, silences, take_stock, to_json, to_summary
 
 log = logging.getLogger("noncestr.treasury")
 
@@ -20,6 +20,8 @@ RETRY_S: Final = 300.0
 ASK_S: Final = 2400.0
 # Places join while the pool starts; those that join later are asked from then on.
 JOIN_S: Final = 1.0
+# How often it is looked at though no place has answered, as where all of them are elsewhere: O(miners).
+WATCH_S: Final = 60.0
 
 
 class WalletFunds:
@@ -49,11 +51,16 @@ class Treasurer:
         self._places: list[Funds] = []
         self._held: list[Holding] = []
         self._accounting: Accounting | None = None
-        self._said: str | None = None
+        self._elsewhere: Callable[[], Sequence[Holding]] = list
+        self._said: frozenset[str] = frozenset()
 
     def keep(self, accounting: Accounting) -> None:
         """Whose debts these are."""
         self._accounting = accounting
+
+    def hear(self, elsewhere: Callable[[], Sequence[Holding]]) -> None:
+        """What holders on other hosts have told."""
+        self._elsewhere = elsewhere
 
     def add(self, funds: Funds) -> None:
         """One place more; two of a name are told apart by a number."""
@@ -61,10 +68,15 @@ class Treasurer:
         self._places.append(funds)
         self._held.append(Holding(funds.name if not same else f"{funds.name}-{same + 1}"))
 
+    def held(self) -> list[Holding]:
+        """What is asked here, as it was told last."""
+        return list(self._held)
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Ask until cancelled."""
         task_status.started()
         async with anyio.create_task_group() as asking:
+            asking.start_soon(self._watch)
             asked = 0
             while True:
                 for number in range(asked, len(self._places)):
@@ -89,19 +101,32 @@ class Treasurer:
             self._warn()
             await anyio.sleep(wait)
 
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(WATCH_S)
+            self._warn()
+
     def _warn(self) -> None:
         treasury = self.stock()
-        said = None if treasury is None else below_owed(treasury)
-        if said is not None and self._said is None:
-            log.error("%s", said)
-        self._said = said
+        if treasury is None:
+            return
+        said = {
+            f"{each.source} {each.name}": text for each, text in silences(treasury) if each.source or treasury.owed_msat
+        }
+        short = below_owed(treasury)
+        if short is not None and not said:
+            said["short"] = short
+        for cause, text in said.items():
+            if cause not in self._said:
+                log.error("%s", text)
+        self._said = frozenset(said)
 
     def stock(self) -> Treasury | None:
         """How the pool stands now; None before its books are read whole."""
         accounting = self._accounting
         if accounting is None or not accounting.condition().synced:
             return None
-        return take_stock(accounting.fold.ledger, self._held, self._now_ms())
+        return take_stock(accounting.fold.ledger, (*self._held, *self._elsewhere()), self._now_ms())
 
     def summary(self) -> Mapping[str, Any] | None:
         """What the next hourly summary says of it."""

@@ -13,6 +13,8 @@ from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
 
 # Exit status: it has what it owes; it has less, or nobody can tell. (2, it could not look, is a NoncestrError's.)
 SHORT: Final = 1
+# Of a holder's npub: enough to tell it from others.
+SHOWN_NPUB: Final = 16
 
 
 def treasury(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
@@ -41,13 +43,26 @@ def _sat(msat: int | None) -> str:
     return f"{'-' if msat < 0 else ''}{whole:,}.{rest:03d}"
 
 
+def _note(holding: dict[str, Any]) -> str:
+    """When it was told, by whom if not here, and what keeps it from being counted."""
+    when = datetime.fromtimestamp(holding["told_ms"] // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told = f"{when}, {_age(holding['age_ms'])} ago" if holding["told_ms"] else "never told"
+    source = f", by {holding['source'][:SHOWN_NPUB]}..." if holding["source"] else ""
+    silent = ", NOT COUNTED: too old" if holding["told_ms"] and holding["silence"] else ""
+    return f"{told}{source}{silent} {holding['error']}".strip()
+
+
+def _age(ms: int) -> str:
+    seconds = ms // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
 def table(told: dict[str, Any]) -> list[str]:
     """What the pool said, in lines."""
     rows = [("owed to miners", _sat(told["owed_msat"]), "matured and not paid yet")]
-    for holding in told["holdings"]:
-        when = datetime.fromtimestamp(holding["told_ms"] // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        note = when if holding["told_ms"] else "never told"
-        rows.append((f"funds: {holding['name']}", _sat(holding["msat"]), f"{note} {holding['error']}".strip()))
+    rows += [(f"funds: {each['name']}", _sat(each["msat"]), _note(each)) for each in told["holdings"]]
     if told["holdings"]:
         rows.append(("funds in all", _sat(told["funds_msat"]), ""))
         rows.append(("left if all were paid now", _sat(told["spare_msat"]), told["alert"] or ""))

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from noncestr.checks import edge_keys, one_of
 from noncestr.config_keys import config_key as _key
+
+# The parts that may have a node whose wallet is the pool's; all but a page have a key to report with.
+PARTS = ("accounting", "zapper", "edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +16,17 @@ class TreasuryConfig:
     wallet: str = _key("", "A wallet of the first node of [node], by name, whose balance is counted; empty for none.")
     descriptors: tuple[str, ...] = _key(
         (), "Output descriptors, as of a cold wallet: the first node counts their coins, once an hour."
+    )
+    part: str = _key(
+        "accounting",
+        "Of a pool in parts, which one asks for these, so that none is counted twice: accounting, zapper or edge.",
+        one_of(*PARTS),
+    )
+    holders: tuple[str, ...] = _key(
+        (),
+        "Whose reports of funds count besides the zappers': npubs of the pool's edges or its accounting, where such a "
+        "part asks a node (`part`).",
+        edge_keys,
     )
 
 

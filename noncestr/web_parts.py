@@ -34,7 +34,7 @@ async def _no_advice(_miner: str) -> str | None:
     return None
 
 
-def _no_edge() -> EdgeStatus:
+def no_edge() -> EdgeStatus:
     """What an edge elsewhere tells here: nothing. All it does is in the books."""
     return EdgeStatus(
         sessions=0, miners=0, workers=0, hashrate_hs=0, accepted=0, rejected={}, bad_lines=0, height=0, job="",
@@ -67,7 +67,7 @@ async def open_read_api(
     return ReadApi(
         reads,
         Parts(
-            edge=_no_edge if edge is None else edge.status,
+            edge=no_edge if edge is None else edge.status,
             reports=list if edge is None else edge.lanes,
             relays=bridge.status,
             relay_counts=relay_counts,

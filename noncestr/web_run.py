@@ -24,6 +24,8 @@ from noncestr.places import ANYWHERE, reachable
 from noncestr.promises import REGTEST
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
+from noncestr.treasury import Treasurer
+from noncestr.treasury_parts import start_part_treasury
 from noncestr.web_parts import open_read_api, start_web
 from zapper.config import ZapperStatus
 
@@ -66,6 +68,8 @@ class LoneWeb:
         settings = SettingsFollower(self._data, pool.pubkey, outpost.feed, outpost.clock.now_ms)
         await stack.enter_async_context(running(settings.run))
         books = await open_books(stack, self._data, pool, accounting, outpost.feed, settings=settings)
+        treasurer = Treasurer(outpost.clock.now_ms)
+        await start_part_treasury(stack, treasurer, (), outpost, books)
         api = await open_read_api(
             stack,
             books,
@@ -80,6 +84,7 @@ class LoneWeb:
             payability=RelayPayability(
                 outpost.bridge, outpost.relays, outpost.clock.now_ms, allow_http_loopback=pool.network == REGTEST
             ),
+            treasury=treasurer.told,
         )
         attestations = WebAttestations(pool, outpost.bridge, api.knows, outpost.clock.now_ms)
         relay = RelayProxy(outpost.relays[0])

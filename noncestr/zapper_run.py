@@ -27,6 +27,8 @@ from noncestr.outpost import Outpost, Say, Stopped
 from noncestr.payouts import open_payouts, pays
 from noncestr.places import LOOPBACK
 from noncestr.running import looping, only_one, running
+from noncestr.treasury import Treasurer
+from noncestr.treasury_parts import open_part_funds, start_part_treasury
 
 
 class LoneZapper:
@@ -101,8 +103,11 @@ class LoneZapper:
                 ecash=ecash,
             )
         )
+        held = await open_part_funds(stack, self._config, "zapper", outpost.say)
+        treasurer = Treasurer(outpost.clock.now_ms)
+        await start_part_treasury(stack, treasurer, (*payouts.funds, *held), outpost, books, reports=True)
         if self._config.edge.control:
-            services = payouts.desk(outpost.clock.now_ms).services()
+            services = {"treasury": treasurer.told, **payouts.desk(outpost.clock.now_ms).services()}
             await stack.enter_async_context(running(partial(serve_services, self._data / CONTROL, services)))
         if self._config.payouts.backend == "demo":
             outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")

@@ -322,13 +322,18 @@ class Terms(Strict):
 
 
 class Holding(Strict):
-    """A place of the pool's money. `msat`: as it told last, at `told_ms`; null before. `error`: why it told nothing
-    since.
+    """A place of the pool's money. `msat`: as it told last, at `told_ms`, `age_ms` ago; null before. `source`: the
+    holder on another host whose word it is, null for the process asked; `heard_ms`: when that holder spoke last.
+    `silence`: why the place is not counted with, null if it is; `error`: why it told nothing since.
     """
 
     name: str
+    source: Npub | None
     msat: Msat | None
     told_ms: Ms
+    heard_ms: Ms
+    age_ms: Ms | None
+    silence: str | None
     error: str
 
 

@@ -12,6 +12,7 @@ from noncestr.alerts import HOUR_MS, MINUTE_MS, SETTLE_MS, Alert, AlertLimits, F
 NOW = 1_800_000_000_000
 LIMITS = AlertLimits()
 RELAY = {"url": "wss://a", "connected": True, "backlog": 0}
+PLACE = {"name": "lnd", "source": None, "silence": None}
 WELL = Facts(
     NOW,
     {
@@ -24,9 +25,13 @@ WELL = Facts(
         },
     },
     lanes=({"lane": "npub1edge/0", "quiet_ms": 30_000},),
-    treasury={"owed_msat": 5_000, "funds_msat": 5_000, "alert": None},
+    treasury={"owed_msat": 5_000, "funds_msat": 5_000, "alert": None, "holdings": [PLACE]},
     free_bytes=2**40,
 )
+
+
+def treasury(alert, **changes):
+    return replace(WELL, treasury={"alert": alert, "holdings": [PLACE, {**PLACE, **changes}]})
 
 
 def part(name, **changes):
@@ -43,7 +48,10 @@ def test_a_pool_that_is_well():
     [
         (part("zapper", blocked="the store is behind"), "payouts", "the store is behind"),
         (part("zapper", alerts=["p1", "p2"]), "unknown", "2 payouts .* p1, p2"),
-        (replace(WELL, treasury={"alert": "the pool owes too much"}), "treasury", "Treasury: the pool owes too much"),
+        (treasury("the pool owes too much"), "treasury", "Treasury: the pool owes too much"),
+        (treasury("not known", source="npub1far", silence="it is silent"), "funds lnd npub1far", "it is silent"),
+        (treasury("not known", silence="it is silent"), "treasury", "Treasury: not known"),
+        (treasury(None, source="npub1far", silence="it is silent"), "funds lnd npub1far", "not counted: it is silent"),
         (replace(WELL, oldest_payout_ms=NOW - 7 * HOUR_MS), "oldest", "7 hours"),
         (replace(WELL, dead={"ab" * 32: "no address"}), "dead", "1 miner.*abab.*no address"),
         (part("accounting", ok=False, signing="our chain forks"), "accounting", "signing: our chain forks"),
@@ -65,6 +73,7 @@ def test_each_trouble_has_a_key_and_says_what(facts, key, text):
 
 def test_nothing_is_made_of_what_nobody_knows():
     assert conditions(replace(WELL, treasury=None), LIMITS) == []
+    assert conditions(treasury(None, silence="never told"), LIMITS) == [], "a wallet here, with nothing owed"
     assert conditions(replace(WELL, free_bytes=None), LIMITS) == []
 
 

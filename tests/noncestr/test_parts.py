@@ -179,6 +179,16 @@ class Scene:
 
         anyio.run(publish)
 
+    def treasury(self, name: str) -> dict[str, Any]:
+        """What `noncestr treasury` says on a part's host."""
+        done = subprocess.run(
+            [sys.executable, "-m", "noncestr", "treasury", "--data", str(self.folder / name), "--json"],
+            cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        told: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"funds_msat": None, "holdings": []}
+        assert done.returncode == (2 if not done.stdout else told["alert"] is not None), done.stderr
+        return told
+
     def stop(self) -> None:
         for process in self.running.values():
             process.kill()
@@ -190,6 +200,11 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(tmp_path)
     yield made
     made.stop()
+
+
+def heard(told: dict[str, Any]) -> int:
+    """When the holders spoke last, Unix ms; 0 before any was heard."""
+    return max((each["heard_ms"] for each in told["holdings"]), default=0)
 
 
 def verdict(scene: Scene) -> tuple[int, dict[str, Any]]:
@@ -218,14 +233,30 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     scene.until(scene.answers, "an answer")
     assert "Paid to you so far: " in scene.answers()[0]
 
+    # What the zapper's host holds is counted on every other.
+    zapper = encode_npub(load_or_create(scene.folder / "zapper" / "keys", "zapper").pubkey)
+    for name, source in (("accounting", zapper), ("pool", zapper), ("zapper", None)):
+        scene.until(lambda name=name: scene.treasury(name)["funds_msat"] is not None, f"funds at the {name}")
+        told = scene.treasury(name)
+        assert {(each["name"], each["source"]) for each in told["holdings"]} == {
+            ("lightning", source),
+            ("ecash", source),
+        }
+        assert sum(each["msat"] for each in told["holdings"]) == told["funds_msat"]
+
     scene.kill("edge")
     scene.start_part("edge")
     scene.more_of(kinds.BLOCK, "a block after the edge's kill")
+    scene.kill("zapper")
+    silent = heard(scene.treasury("accounting"))
     scene.kill("accounting")
     scene.start_part("accounting")
     scene.more_of(kinds.STATEMENT, "a statement after the accounting's kill")
-    scene.kill("zapper")
+    # Who speaks no more is not forgotten, and what it said is not taken for new.
+    scene.until(lambda: heard(scene.treasury("accounting")) >= silent, "the report of before the kills")
+    before = heard(scene.treasury("accounting"))
     scene.start_part("zapper")
+    scene.until(lambda: heard(scene.treasury("accounting")) > before, "a report after the zapper's kill")
     scene.more_of(kinds.PAYOUT, "a payout after the zapper's kill")
     scene.kill("pool")
     scene.start_part("pool")
@@ -238,6 +269,8 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     with urllib.request.urlopen(f"{web}/healthz") as answer:
         health = json.load(answer)
     assert health["parts"]["relays"]["each"][0]["roles"] == ["log"]
+    with urllib.request.urlopen(f"{web}/api/v1/treasury") as answer:
+        assert {each["source"] for each in json.load(answer)["holdings"]} == {zapper}
     # The page's books are those of the log, and it signs nothing.
     npub = encode_npub(scene.miner.pubkey)
 

@@ -1,11 +1,13 @@
 """The treasurer asks places of money, keeps what they told, and the table shows it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from accounting.ledger import Ledger
+from accounting.treasury import SILENT_MS, Holding
 from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head
@@ -60,7 +62,9 @@ async def test_what_a_place_told_last_stands_while_it_is_silent(caplog):
         told = await treasurer.told()
         assert told is not None
         assert (told["funds_msat"], told["spare_msat"], told["alert"]) == (5_000, 1_000, None)
-        assert told["holdings"] == [{"name": "lightning", "msat": 5_000, "told_ms": NOW, "error": "no route"}]
+        (place,) = told["holdings"]
+        assert (place["name"], place["source"], place["msat"], place["told_ms"]) == ("lightning", None, 5_000, NOW)
+        assert (place["error"], place["silence"]) == ("no route", None)
         wallet.msat = 3_000
         await wait_for(lambda: treasurer.stock().spare_msat == -1_000)
         await wait_for(lambda: "less than that" in caplog.text)
@@ -82,18 +86,54 @@ async def test_nothing_is_said_before_the_books_are_read():
     assert (told["owed_msat"], told["funds_msat"], told["alert"]) == (1, None, None)
 
 
+def place(name, msat, *, source=None, told_ms=NOW, age_ms=0, silence=None, error=""):
+    return {
+        "name": name, "msat": msat, "source": source, "told_ms": told_ms, "heard_ms": told_ms, "age_ms": age_ms,
+        "silence": silence, "error": error,
+    }  # fmt: skip
+
+
+async def test_holders_elsewhere_are_counted_and_their_silence_is_said_once(caplog, monkeypatch):
+    monkeypatch.setattr("noncestr.treasury.WATCH_S", 0.01)
+    clock = [NOW]
+    far = [Holding("lightning", 3_000, NOW, "", "ab" * 32, NOW)]
+    treasurer = Treasurer(lambda: clock[0])
+    treasurer.keep(books(4_000))  # type: ignore[arg-type] - as much of the accounting as is asked for
+    treasurer.hear(lambda: far)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(treasurer.run)
+        treasurer.add(Wallet(2_000, "node").funds)
+        await wait_for(lambda: treasurer.stock().funds_msat == 5_000)
+        assert [each.name for each in treasurer.held()] == ["node"], "what others hold is theirs to report"
+        summary = treasurer.summary()
+        assert summary is not None
+        assert summary["held"] == {"node": 2_000, "lightning": 3_000}
+        clock[0] = NOW + SILENT_MS + 1
+        await wait_for(lambda: "lightning of npub1" in caplog.text)
+        assert treasurer.summary() is None, "the sum of a part is told to nobody"
+        await wait_for(lambda: treasurer.stock().holdings[0].ms == clock[0])
+        far[0] = replace(far[0], heard_ms=clock[0], ms=clock[0])
+        await wait_for(lambda: treasurer.summary() is not None)
+        tasks.cancel_scope.cancel()
+    assert caplog.text.count("lightning of npub1") == 1
+
+
 def test_the_table_says_what_is_missing():
     told = {
         "ms": NOW, "owed_msat": 4_000_001, "pending_msat": 7, "advanced_msat": 1, "funds_msat": None,
         "spare_msat": None, "alert": "what the pool has is not known: node does not tell",
         "holdings": [
-            {"name": "lightning", "msat": 1_234_567_890, "told_ms": NOW, "error": ""},
-            {"name": "node", "msat": None, "told_ms": 0, "error": "no route"},
+            place("lightning", 1_234_567_890, source="npub1qqqqqqqqqqqqqqqq", age_ms=61_000),
+            place("old", 5, age_ms=4 * 3_600_000, silence="too old"),
+            place("node", None, told_ms=0, age_ms=None, silence="never told", error="no route"),
         ],
     }  # fmt: skip
     lines = table(told)
     assert len({line.index("4,000.001") + 9 for line in lines if "4,000.001" in line}) == 1
-    assert any("1,234,567.890  2027-01-15 08:00:00 UTC" in line for line in lines)
+    assert any(
+        line.endswith("1,234,567.890  2027-01-15 08:00:00 UTC, 61 s ago, by npub1qqqqqqqqqqq...") for line in lines
+    )
+    assert any(line.endswith("08:00:00 UTC, 4 h ago, NOT COUNTED: too old") for line in lines)
     assert any(line.startswith("funds: node") and "never told no route" in line for line in lines)
     assert any("not known: node does not tell" in line for line in lines)
     assert any("no place" in line for line in table({**told, "holdings": [], "alert": None}))

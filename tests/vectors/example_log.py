@@ -19,6 +19,7 @@ from nips.pool.binding import BoundWork
 from nips.pool.block import BlockBody, build_block
 from nips.pool.chain import FIRST, Head
 from nips.pool.coinbase import Output, build_coinb1, build_coinb2, push_data, push_height
+from nips.pool.funds import Place, build_funds
 from nips.pool.hashing import hash_value, sha256d
 from nips.pool.job import JobBody, build_job, parse_job
 from nips.pool.payout import PayoutBody, build_payout
@@ -330,6 +331,8 @@ class ExampleLog:
         self._sign("balance", ACCOUNTING, build_balance(POOL, balance, now))
         pool_stats = PoolStatistics(T0 + 40_000, {"5m": 62, "1h": 5}, 2, 2, 6, 2, 1, HEIGHT)
         self._sign("pool_statistics", ACCOUNTING, build_pool_statistics(POOL, pool_stats, T0 // 1000 + 40))
+        places = (Place("lightning", 2_000_000_000, T0 + 39_000), Place("node"))
+        self._sign("funds", ZAPPER, build_funds(POOL, places, T0 // 1000 + 40))
         work = sum(work_from_bits(self.sessions[r.session].share_bits) for r in self.records if r.session < 2)
         miner_stats = MinerStatistics(
             MINERS[0], T0 + 40_000, {"5m": 20, "1h": 1}, {"rig-1": 20}, 3, 2, work, T0 + 32_500

@@ -134,7 +134,10 @@ def model(miner_key: SecretKey, pool_key: SecretKey) -> FakeReadModel:
         "balances": [{"pubkey": miner, "npub": encode_npub(miner), "owed_msat": 1, "pending_msat": 2}],
         "totals": [{"pubkey": miner, "npub": encode_npub(miner), "earned_msat": 1, "paid_msat": 2}],
     }
-    holding = {"name": "node", "msat": 5, "told_ms": NOW, "error": ""}
+    holding = {
+        "name": "node", "source": None, "msat": 5, "told_ms": NOW, "heard_ms": NOW, "age_ms": 0, "silence": None,
+        "error": "",
+    }  # fmt: skip
     fake.stock = {
         "ms": NOW, "owed_msat": 3, "pending_msat": 4, "advanced_msat": 0, "funds_msat": 5, "spare_msat": 2,
         "alert": None, "holdings": [holding],

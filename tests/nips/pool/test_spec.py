@@ -12,7 +12,7 @@ from tests.vectors.make import BLOCK, FILES, HERE, SPEC, examples, fill, render
 SHOWN = {
     "keys", "terms_content", "terms", "empty_receipt", "job_content", "job", "share", "receipt", "records", "record",
     "block", "split", "statement_content", "statement", "status", "payout", "announcement", "balance",
-    "pool_statistics", "miner_statistics", "summary_content", "summary", "archive_content", "archive",
+    "pool_statistics", "funds", "miner_statistics", "summary_content", "summary", "archive_content", "archive",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_the_examples_verify():
     """Every event shown has its id and signature, and its content shown at length is its content."""
     found = {match[1]: (match[2], match[3]) for match in BLOCK.finditer(SPEC.read_text())}
     events = {name: text for name, (form, text) in found.items() if form == "json" and not name.endswith("_content")}
-    assert len(events) == 14
+    assert len(events) == 15
     for name, text in events.items():
         event = verify(decode_event(text))
         assert encode_event(event).decode() == text

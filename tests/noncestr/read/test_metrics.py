@@ -55,12 +55,20 @@ def read(read_openmetrics):
     return samples
 
 
+NODE = (("place", "node"), ("source", ""))
+
+
 def test_debts_and_funds_are_told_by_place(read) -> None:
-    holdings = [{"name": "node", "msat": 700}, {"name": "cold", "msat": None}]
+    holdings = [
+        {"name": "node", "source": None, "msat": 700, "age_ms": 1500, "silence": None},
+        {"name": "cold", "source": "npub1far", "msat": None, "age_ms": None, "silence": "it never told"},
+    ]
     told = {"owed_msat": 500, "spare_msat": None, "alert": "not known", "holdings": holdings}
     found = read(treasury=told)
     assert found["noncestr_treasury_owed_msat"] == {(): 500}
-    assert found["noncestr_treasury_funds_msat"] == {(("place", "node"),): 700}
+    assert found["noncestr_treasury_funds_msat"] == {NODE: 700}
+    assert found["noncestr_treasury_age_seconds"] == {NODE: 1.5}
+    assert found["noncestr_treasury_silent"] == {NODE: 0, (("place", "cold"), ("source", "npub1far")): 1}
     assert found["noncestr_treasury_alert"] == {(): 1}
     assert "noncestr_treasury_spare_msat" not in found
     assert read(treasury={**told, "spare_msat": -5})["noncestr_treasury_spare_msat"] == {(): -5}

@@ -18,7 +18,7 @@ from nips.pool.chain import FIRST
 from nips.pool.funds import Place, parse_funds
 from nips.pool.kinds import STATISTICS
 from nips.pool.terms import Offer, TermsBody, build_terms, parse_terms
-from noncestr.config import load_config
+from noncestr.config_file import load_config
 from noncestr.errors import ConfigError
 from noncestr.keyfiles import load_or_create
 from noncestr.outpost import Outpost

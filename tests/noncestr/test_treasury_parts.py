@@ -25,9 +25,9 @@ from noncestr.outpost import Outpost
 from noncestr.treasury import Treasurer
 from noncestr.treasury_parts import holder_keys, open_part_funds, report_edge_funds, start_part_treasury
 from relay_bridge.adapters.event_store import SqliteEventStore
+from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import PoolPolicy
-from relay_bridge.service import fetch_events
 
 pytestmark = pytest.mark.anyio
 POOL_KEY = SecretKey(bytes([9]) * 32)

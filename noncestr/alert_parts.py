@@ -39,7 +39,7 @@ def make_watch(
 
     async def facts() -> Mapping[str, Any]:
         found = await payout_facts(counts, zapper().dead)
-        return {**found, "node_lost_ms": round(edge().node_lost_s * 1000)}
+        return {**found, "unsigned": zapper().unsigned, "node_lost_ms": round(edge().node_lost_s * 1000)}
 
     return AlertWatch(
         config.pool.name,

@@ -20,11 +20,13 @@ SHOWN: Final = 5
 @dataclass(frozen=True, slots=True)
 class AlertLimits:
     """From where on something is a trouble. `backlog`: events that a relay has not answered; `payout_ms`: how long a
-    payout may be under way; `disk_bytes`: free on the data folder's disk; `node_ms`: without an answer of any node.
+    payout may be under way; `signature_ms`: how long one may wait for the operator's signature; `disk_bytes`: free on
+    the data folder's disk; `node_ms`: without an answer of any node.
     """
 
     backlog: int = 10_000
     payout_ms: int = 6 * HOUR_MS
+    signature_ms: int = HOUR_MS
     disk_bytes: int = 2 * 2**30
     node_ms: int = 2 * MINUTE_MS
     lane_ms: int = 10 * MINUTE_MS
@@ -33,7 +35,8 @@ class AlertLimits:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open
-    payout was begun (Unix ms), None without one; `dead`: miners that can't be paid and why.
+    payout was begun (Unix ms), None without one; `dead`: miners that can't be paid and why;
+    `unsigned`: since when (Unix ms) which payouts wait for the operator's signature.
     """
 
     now_ms: int
@@ -41,6 +44,7 @@ class Facts:
     lanes: Sequence[Mapping[str, Any]] = ()
     oldest_payout_ms: int | None = None
     dead: Mapping[str, str] | None = None
+    unsigned: Sequence[tuple[int, str]] = ()
     treasury: Mapping[str, Any] | None = None
     free_bytes: int | None = None
     node_lost_ms: int = 0
@@ -68,6 +72,8 @@ def _money(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
         ids = ", ".join(zapper["alerts"][:SHOWN])
         yield Alert("unknown", f"{len(zapper['alerts'])} payouts have been unknown for too long: {ids}")
     yield from _treasury(facts.treasury)
+    if facts.unsigned and facts.now_ms - min(facts.unsigned)[0] > limits.signature_ms:
+        yield Alert("unsigned", f"{len(facts.unsigned)} payouts wait for your signature: noncestr payouts psbt list")
     oldest = facts.oldest_payout_ms
     if oldest is not None and facts.now_ms - oldest > limits.payout_ms:
         yield Alert("oldest", f"A payout has been under way for {(facts.now_ms - oldest) // HOUR_MS} hours")

@@ -50,6 +50,7 @@ from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
 from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_others, refuse_revoked
+from noncestr.psbt_desk import psbt_services
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
@@ -171,7 +172,12 @@ class Pool:
             treasurer = Treasurer(self.clock.now_ms)
             desk = Desk(
                 lambda: {"watermarks": self._marks()},
-                {"close": self._close, "treasury": treasurer.told, **served(self._paying.desk)},
+                {
+                    "close": self._close,
+                    "treasury": treasurer.told,
+                    **served(self._paying.desk),
+                    **psbt_services(self._paying.psbts),
+                },
             )
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)

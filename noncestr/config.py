@@ -218,6 +218,11 @@ class PayoutsConfig:
     max_fee_sat: int = _key(5, "... or in sat, whichever is more.", between(0, 10_000_000))
     onchain_sat: int = _key(100_000, "The least that goes on chain, in sat.", between(1000, 10**12))
     onchain_wallet: str = _key("", 'The wallet of the first node of [node] that pays on chain; "": nobody is paid so.')
+    sign: str = _key(
+        "wallet",
+        "Who signs batches on chain: wallet, if it can; or operator: `noncestr payouts psbt`.",
+        one_of("wallet", "operator"),
+    )
     idle_days: int = _key(
         90,
         "Balances under the minimum are paid all the same after so many days without earnings; 0: never.",

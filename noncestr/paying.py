@@ -17,6 +17,7 @@ from noncestr.payout_desk import PayoutDesk
 from noncestr.payouts import Payouts, open_payouts, pays
 from noncestr.places import ANYWHERE, Places
 from noncestr.promises import Keys
+from noncestr.psbt_desk import PsbtDesk
 from noncestr.treasury import WalletFunds
 from relay_bridge.service import RelayBridge
 from zapper.config import ZapperStatus
@@ -103,6 +104,10 @@ class Paying:
     def desk(self) -> PayoutDesk | None:
         """Where an operator asks about payouts."""
         return None if self._payouts is None else self._payouts.desk(self._clock.now_ms)
+
+    def psbts(self) -> PsbtDesk | None:
+        """Where an operator signs batches on chain."""
+        return None if self._payouts is None else self._payouts.psbts()
 
     async def payees(self) -> list[Payee]:
         """Whose last payouts failed, longest first."""

@@ -13,7 +13,8 @@ import anyio
 from noncestr.chain_config import NodeConfig
 from noncestr.chains import node_addresses
 from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc, NodeRefused
-from zapper.onchain_rail import NodeRefusal, OnchainRail
+from zapper.node_wallet import ChainBook, NodeRefusal
+from zapper.onchain_rail import OnchainRail
 
 # Less than the zapper's patience with a question (fetch_timeout_s); choosing among many coins takes seconds.
 CALL_S = 9.0
@@ -37,12 +38,17 @@ class RpcWallet:
 
 
 @asynccontextmanager
-async def open_onchain(node: NodeConfig, wallet: str) -> AsyncIterator[OnchainRail]:
-    """The rail of that wallet while the block runs."""
+async def open_onchain(
+    node: NodeConfig, wallet: str, book: ChainBook, *, by_operator: bool
+) -> AsyncIterator[tuple[OnchainRail, RpcWallet]]:
+    """The rail of that wallet, and the wallet, while the block runs. `by_operator`: never signs itself."""
     [address, *_] = node_addresses(node)
     url = f"{address.url.rstrip('/')}/wallet/{quote(wallet, safe='')}"
     rpc = BitcoinRpc(url, address.auth, ssl.create_default_context())
     try:
-        yield OnchainRail(RpcWallet(rpc), one_at_a_time=anyio.Lock(), name=f"the node wallet {wallet}")
+        rpc_wallet = RpcWallet(rpc)
+        name = f"the node wallet {wallet}"
+        rail = OnchainRail(rpc_wallet, book=book, one_at_a_time=anyio.Lock(), name=name, by_operator=by_operator)
+        yield rail, rpc_wallet
     finally:
         await rpc.close()

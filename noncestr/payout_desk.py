@@ -169,9 +169,10 @@ def _miner(which: str) -> str | None:
 
 def _row(intent: Intent) -> dict[str, Any]:
     """What an operator may paste anywhere. The payload of ecash stays here: a mint restores from it (NUT-09), and a
-    token without a lock is whoever's that does.
+    token without a lock is whoever's that does. So does a PSBT: `payouts psbt show` writes down that it was seen.
     """
-    payload = None if intent.method in _ECASH else intent.payload
+    hidden = intent.method in _ECASH or intent.state in (State.AWAITING, State.FAILED)
+    payload = None if hidden else intent.payload
     return {**asdict(intent), "state": intent.state.value, "payload": payload}
 
 
@@ -194,4 +195,5 @@ def _plain(plan: Plan, status: ZapperStatus) -> dict[str, Any]:
         "unpaid": dict(status.why_unpaid),
         "unknown": list(status.unknown),
         "former_keys": [encode_npub(key) for key in status.former_keys],
+        "unsigned": len(status.unsigned),
     }

@@ -62,6 +62,8 @@ def show_plan(found: Mapping[str, Any], *, paid: bool) -> None:
     for npub in found["former_keys"]:
         said = f"payouts by the zapper key before, {npub}, count as paid"
         console.print(said, markup=False, soft_wrap=True)
+    if found["unsigned"]:
+        console.print(f"{found['unsigned']} payouts wait for your signature: see `noncestr payouts psbt list`")
     _show_rounds(console, found["rounds"])
 
 

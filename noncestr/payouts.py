@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
 from accounting.service import Accounting
 from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
@@ -24,6 +26,7 @@ from noncestr.payout_chain import open_onchain
 from noncestr.payout_config import WALLETS
 from noncestr.payout_desk import PayoutDesk
 from noncestr.payout_policy import payout_limits
+from noncestr.psbt_desk import PsbtDesk
 from noncestr.running import running
 from noncestr.treasury import WalletFunds
 from relay_bridge.service import RelayBridge
@@ -36,6 +39,7 @@ from zapper.lightning_rails import InvoiceRail, LnurlRail
 from zapper.ports import LightningBackend
 from zapper.rails import Rail
 from zapper.service import Zapper
+from zapper.signing import Signing
 
 # The intent store's name in the data folder.
 STORE = "payouts.sqlite"
@@ -52,12 +56,17 @@ class Payouts:
 
     zapper: Zapper
     store: SqliteIntentStore
+    signing: Signing
     funds: tuple[WalletFunds, ...] = ()
     ecash: EcashDesk | None = None
 
     def desk(self, now_ms: Callable[[], int]) -> PayoutDesk:
         """Where an operator asks about them."""
         return PayoutDesk(self.store, now_ms, self.zapper, ecash=self.ecash)
+
+    def psbts(self) -> PsbtDesk:
+        """Where an operator signs."""
+        return PsbtDesk(self.signing, self.zapper)
 
 
 @asynccontextmanager
@@ -104,8 +113,16 @@ async def open_payouts(
             **await _lightning(stack, backend, signer, pool.network, relays, clock, near, config.payouts.tor_proxy),
             **ecash.rails,
         }
+        wallet_rpc, release = None, None
         if config.payouts.onchain_wallet:
-            rails["onchain"] = await enter(open_onchain(config.node, config.payouts.onchain_wallet))
+            by_operator = config.payouts.sign == "operator"
+            rail, wallet_rpc = await enter(
+                open_onchain(config.node, config.payouts.onchain_wallet, store.chain, by_operator=by_operator)
+            )
+            rails["onchain"], release = rail, rail.release
+        signing = Signing(
+            store, store.chain, clock=clock.now_ms, one_at_a_time=anyio.Lock(), wallet=wallet_rpc, release=release
+        )
         zapper = Zapper(
             ZapperConfig(
                 pool=pool,
@@ -127,7 +144,7 @@ async def open_payouts(
         )
         await enter(running(zapper.run))
         places = places_of(config.payouts.backend, backend, ecash)
-        yield Payouts(zapper, store, places, EcashDesk(data, clock.now_ms, ecash))
+        yield Payouts(zapper, store, signing, places, EcashDesk(data, clock.now_ms, ecash))
 
 
 def places_of(name: str, backend: LightningBackend, ecash: Ecash) -> tuple[WalletFunds, ...]:

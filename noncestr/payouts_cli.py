@@ -1,63 +1,33 @@
 """`noncestr payouts`: what would be paid, what was, and what an operator can do about the rest."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 import msgspec
 import typer
 
 from noncestr.errors import NoncestrError
-from noncestr.options import BACKEND_OPTIONS, DataOption, JsonOption
+from noncestr.options import DataOption, JsonOption
+from noncestr.payout_answers import answer
+from noncestr.psbt_cli import psbt_app
 
 payouts_app = typer.Typer(help="Payouts: dry run, a round now, history, retries, unknown ones.", no_args_is_help=True)
+payouts_app.add_typer(psbt_app, name="psbt")
 
 # A round waits for slow payees and their receipts.
 ROUND_S = 600.0
 
 
-def _answer(data: Path, name: str, *args: Any, timeout_s: float = 60.0) -> Any:
-    """From the pool that runs on the folder, else from the folder itself, which nobody else then has."""
-    from noncestr.clock import WallClock  # the heavy imports are for the commands that need them
-    from noncestr.control import CONTROL, ask
-    from noncestr.ecash_desk import EcashDesk
-    from noncestr.payout_desk import PayoutDesk
-    from noncestr.payouts import STORE
-    from noncestr.running import only_one
-    from zapper.adapters.intent_store import open_intent_store
-
-    async def answer() -> Any:
-        try:
-            with only_one(data):
-                if not (data / STORE).exists():
-                    raise NoncestrError(f"{data} has no payouts yet")
-                async with open_intent_store(data / STORE) as store:
-                    serve: Callable[..., Awaitable[Any]]
-                    clock = WallClock()
-                    desk = PayoutDesk(store, clock.now_ms, ecash=EcashDesk(data, clock.now_ms))
-                    serve = desk.services()[name]
-                    return await serve(*args)
-        except NoncestrError:
-            if not (data / CONTROL).exists():
-                raise
-        return await ask(data, name, *args, timeout_s=timeout_s)
-
-    if not data.is_dir():
-        raise NoncestrError(f"{data} is no folder of a pool")
-    return anyio.run(answer, backend_options=BACKEND_OPTIONS)
-
-
 @payouts_app.command("plan")
 def plan(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
     """A dry run: who would be paid how much now, and why others would not. Pays nothing."""
-    _show_plan(_answer(data, "payouts_plan"), as_json, paid=False)
+    _show_plan(answer(data, "payouts_plan"), as_json, paid=False)
 
 
 @payouts_app.command("run")
 def run(data: DataOption = Path("data"), as_json: JsonOption = False) -> None:
     """Pay a round now, besides the schedule's."""
-    _show_plan(_answer(data, "payouts_run", timeout_s=ROUND_S), as_json, paid=True)
+    _show_plan(answer(data, "payouts_run", timeout_s=ROUND_S), as_json, paid=True)
 
 
 @payouts_app.command("show")
@@ -68,7 +38,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show payouts, and who can't be paid and why (dead letters too)."""
-    found = _answer(data, "payouts_show", which, limit)
+    found = answer(data, "payouts_show", which, limit)
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return
@@ -85,7 +55,7 @@ def retry(
     """Try payees that failed, dead letters too, again in the next round."""
     from noncestr.payout_tables import short
 
-    retried = _answer(data, "payouts_retry", npub)["retried"]
+    retried = answer(data, "payouts_retry", npub)["retried"]
     typer.echo(
         "\n".join(f"{short(miner)} is tried again in the next round" for miner in retried) or "nobody has failed"
     )
@@ -111,7 +81,7 @@ def resolve(
     if preimage and never_paid:
         raise NoncestrError("give one of --preimage and --never-paid")
     # A mint is asked, and what it has signed is brought to relays.
-    row = _answer(data, "payouts_resolve", payout, preimage, never_paid, timeout_s=ROUND_S)
+    row = answer(data, "payouts_resolve", payout, preimage, never_paid, timeout_s=ROUND_S)
     if as_json:
         typer.echo(msgspec.json.encode(row))
         return

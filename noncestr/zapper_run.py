@@ -107,7 +107,11 @@ class LoneZapper:
         treasurer = Treasurer(outpost.clock.now_ms)
         await start_part_treasury(stack, treasurer, (*payouts.funds, *held), outpost, books, reports=True)
         if self._config.edge.control:
-            services = {"treasury": treasurer.told, **payouts.desk(outpost.clock.now_ms).services()}
+            services = {
+                "treasury": treasurer.told,
+                **payouts.desk(outpost.clock.now_ms).services(),
+                **payouts.psbts().services(),
+            }
             await stack.enter_async_context(running(partial(serve_services, self._data / CONTROL, services)))
         if self._config.payouts.backend == "demo":
             outpost.say(f"demo wallet: {lightning.host}:{lightning.port}")

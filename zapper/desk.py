@@ -22,6 +22,7 @@ log = logging.getLogger("zapper")
 
 OPEN_REASONS = {
     State.INTENT: "a payout is under way",
+    State.AWAITING: "a payment waits for the operator's signature",
     State.INVOICED: "a payout is under way",
     State.SENDING: "a payout is under way",
     State.UNKNOWN: "the outcome of a payment is not known yet; the wallet is asked about it",
@@ -150,6 +151,8 @@ class Desk:
             case State.INTENT:
                 # Nothing to send was stored, so nothing was sent.
                 await self._teller.fail(intent, Step.REJECT, "interrupted before it was prepared")
+            case State.AWAITING:
+                await self.conclude(await self._teller.look_for_signature(intent))
             case State.INVOICED:
                 await self.conclude(await self._teller.send(intent))
             case State.SENDING | State.UNKNOWN:
@@ -175,10 +178,13 @@ class Desk:
 
     async def look_around(self) -> None:
         """What the status shows of payouts that wait for an answer, and of payees given up."""
-        unknown = [intent for intent in await self._store.open_intents() if intent.state is State.UNKNOWN]
+        under_way = await self._store.open_intents()
+        unknown = [intent for intent in under_way if intent.state is State.UNKNOWN]
         late_ms = self._clock() - self._config.unknown_alert_s * 1000
         self.status.unknown = tuple(intent.payout_id for intent in unknown)
         self.status.alerts = tuple(intent.payout_id for intent in unknown if intent.step_ms < late_ms)
         for payout_id in self.status.alerts:
             log.error("payout %s has been unknown for too long: look into the wallet", payout_id)
+        awaiting = [intent for intent in under_way if intent.state is State.AWAITING]
+        self.status.unsigned = tuple(sorted((intent.step_ms, intent.payout_id) for intent in awaiting))
         self.status.dead = {payee.miner: payee.reason for payee in await self._store.payees() if payee.dead_ms}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 
 from nips.errors import NipError
@@ -12,7 +13,7 @@ from zapper.inquiry import Inquiry
 from zapper.payout import Intent, State, Step
 from zapper.plan import Planned
 from zapper.ports import IntentStore, Owed
-from zapper.rails import BatchRail, Order, Rail
+from zapper.rails import BatchRail, Order, Prepared, Rail, Unsigned
 from zapper.said import counting, moves_of, news_of
 from zapper.teller import Teller
 from zapper.wishes import Wish, settings_of, wishes_of
@@ -21,6 +22,9 @@ log = logging.getLogger("zapper")
 
 # What preparing a payout fails with when it is the miner's, its provider's or a server's doing.
 NotPrepared = (PaymentBlocked, HttpFailed, NipError, Conflict)
+
+# Why nobody else goes on chain for now.
+SIGNING = "an earlier batch waits for the operator's signature"
 
 
 class NotYet(Exception):
@@ -41,8 +45,12 @@ class Job:
         return " ".join(sorted({wish.named_by.id for wish in self.wishes}))
 
 
+def _step(prepared: Prepared) -> Step:
+    return Step.ASK if isinstance(prepared, Unsigned) else Step.INVOICE
+
+
 class Payer:
-    """`clock` gives Unix ms, `new_id` a payout id never given before."""
+    """`clock` gives Unix ms, `new_id` a payout id never given before; `one_at_a_time`: an async lock."""
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class Payer:
         inquiry: Inquiry,
         clock: Callable[[], int],
         new_id: Callable[[], str],
+        one_at_a_time: AbstractAsyncContextManager[object],
     ) -> None:
         self._config = config
         self._store = store
@@ -62,6 +71,7 @@ class Payer:
         self._inquiry = inquiry
         self._clock = clock
         self._new_id = new_id
+        self._lock = one_at_a_time
 
     async def job(self, planned: Planned, owed: Owed, *, idle: bool = False) -> Job:
         """The planned payout with the miner's ways to be paid. Raises PaymentBlocked, NotYet."""
@@ -121,10 +131,14 @@ class Payer:
         reasons: list[str] = []
         failure: Exception | None = None
         for wish in job.wishes:
+            if isinstance(self._rails[wish.method], BatchRail) and await self._waits_for_signature():
+                failure = PaymentBlocked(SIGNING)
+                reasons.append(f"{wish.method}: {SIGNING}")
+                continue
             intent = await self._intend(job, wish)
             try:
                 prepared = await self._rails[wish.method].prepare(self._order(intent, job, wish))
-                intent = await self._store.advance(intent, Step.INVOICE, self._clock(), **asdict(prepared))
+                intent = await self._store.advance(intent, _step(prepared), self._clock(), **asdict(prepared))
             except NotPrepared as error:
                 await self._teller.fail(intent, Step.REJECT, str(error))
                 failure = error
@@ -133,7 +147,7 @@ class Payer:
             except Exception:
                 await self._teller.fail(intent, Step.REJECT, "an error of the pool's own; its log tells more")
                 raise
-            return await self._teller.send(intent)
+            return await self._send(intent)
         if failure is None or len(reasons) > 1:
             raise PaymentBlocked("; ".join(reasons))
         raise failure
@@ -142,8 +156,28 @@ class Payer:
         """The payouts of one batch, each by its best way left: prepared as one; FAILED is who can't be in it, and
         left out who has another payout open or finds the day full.
 
-        Raises PaymentBlocked, HttpFailed, NipError, Conflict: nothing was sent.
+        Raises PaymentBlocked, HttpFailed, NipError, Conflict, NotYet: nothing was sent.
         """
+        async with self._lock:
+            # A person signs one batch at a time; whoever is due meanwhile goes in the next one.
+            if await self._waits_for_signature():
+                raise NotYet(SIGNING)
+            pairs = await self._prepare_together(jobs)
+        done: list[Intent] = []
+        for intent, made in pairs:
+            if isinstance(made, PaymentBlocked):
+                done.append(await self._teller.fail(intent, Step.REJECT, made.reason))
+                continue
+            stored = await self._store.get(intent.payout_id)
+            assert stored is not None
+            done.append(await self._send(stored))
+        return done
+
+    async def _waits_for_signature(self) -> bool:
+        return any(intent.state is State.AWAITING for intent in await self._store.open_intents())
+
+    async def _prepare_together(self, jobs: Sequence[Job]) -> list[tuple[Intent, Prepared | PaymentBlocked]]:
+        """The payouts of one batch as they were prepared, which is stored."""
         rail = self._rails[jobs[0].wishes[0].method]
         assert isinstance(rail, BatchRail)
         intents: list[Intent] = []
@@ -159,22 +193,20 @@ class Payer:
             if not orders:
                 return []
             pairs = list(zip(intents, await rail.prepare_all(orders), strict=True))
-            changes = [(intent, asdict(made)) for intent, made in pairs if not isinstance(made, PaymentBlocked)]
-            # All or none: a batch handed over for one pays everybody in it.
-            await self._store.advance_all(changes, Step.INVOICE, self._clock())
+            ready = [(intent, made) for intent, made in pairs if not isinstance(made, PaymentBlocked)]
+            if ready:
+                # All or none: a batch handed over for one pays everybody in it.
+                changes = [(intent, asdict(made)) for intent, made in ready]
+                await self._store.advance_all(changes, _step(ready[0][1]), self._clock())
         except NotPrepared as error:
             for intent in intents:
                 await self._teller.fail(intent, Step.REJECT, str(error))
             raise
-        done: list[Intent] = []
-        for intent, made in pairs:
-            if isinstance(made, PaymentBlocked):
-                done.append(await self._teller.fail(intent, Step.REJECT, made.reason))
-                continue
-            ready = await self._store.get(intent.payout_id)
-            assert ready is not None
-            done.append(await self._teller.send(ready))
-        return done
+        return pairs
+
+    async def _send(self, intent: Intent) -> Intent:
+        """Hand over what nobody else has to sign first."""
+        return intent if intent.state is State.AWAITING else await self._teller.send(intent)
 
     async def _intend(self, job: Job, wish: Wish) -> Intent:
         """Set the amount aside. Raises Conflict, NotYet."""

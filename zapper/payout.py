@@ -17,6 +17,7 @@ class State(Enum):
 
     DUE = "due"
     INTENT = "intent"
+    AWAITING = "awaiting"
     INVOICED = "invoiced"
     SENDING = "sending"
     SETTLED = "settled"
@@ -32,6 +33,12 @@ class Step(Enum):
     INTEND = "intend"
     # All that sending needs is stored: the provider's invoice, as asked for; a token's outputs; a transaction.
     INVOICE = "invoice"
+    # The same, but for the signature of somebody else.
+    ASK = "ask"
+    # It came back signed.
+    SIGN = "sign"
+    # Nobody will sign it any more.
+    CANCEL = "cancel"
     # The backend is about to be told to pay.
     SEND = "send"
     # It can't be prepared (the provider gave no invoice, or a wrong one): nothing was sent.
@@ -51,7 +58,10 @@ class Step(Enum):
 TABLE: dict[tuple[State, Step], State] = {
     (State.DUE, Step.INTEND): State.INTENT,
     (State.INTENT, Step.INVOICE): State.INVOICED,
+    (State.INTENT, Step.ASK): State.AWAITING,
     (State.INTENT, Step.REJECT): State.FAILED,
+    (State.AWAITING, Step.SIGN): State.INVOICED,
+    (State.AWAITING, Step.CANCEL): State.FAILED,
     (State.INVOICED, Step.SEND): State.SENDING,
     (State.INVOICED, Step.EXPIRE): State.FAILED,
     (State.SENDING, Step.PAID): State.SETTLED,
@@ -64,7 +74,7 @@ TABLE: dict[tuple[State, Step], State] = {
 # Nothing is sent out of these, and but for money that came back no step leads out of them.
 FINAL = frozenset({State.SETTLED, State.FAILED, State.RETURNED})
 # A miner with a payout in one of these gets no other.
-OPEN = frozenset({State.INTENT, State.INVOICED, State.SENDING, State.UNKNOWN})
+OPEN = frozenset({State.INTENT, State.AWAITING, State.INVOICED, State.SENDING, State.UNKNOWN})
 # Rows in these hold their amount: it is not due.
 HOLDING = OPEN | {State.SETTLED}
 

@@ -52,6 +52,11 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsigned(Prepared):
+    """Prepared, but somebody else's signature is missing: its reference is known, its payload can't be handed over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The payee took the money: it can't come back."""
 
@@ -128,6 +133,17 @@ class ReturningRail(Protocol):
         """Of a settled payout, asked from time to time until it is Kept or Returned; takes it back when it is time.
 
         Idempotent: a zapper killed before it wrote Returned down asks again.
+        """
+        ...
+
+
+@runtime_checkable
+class SigningRail(Protocol):
+    """A rail whose payouts may wait for somebody else's signature."""
+
+    async def signed(self, intent: Intent) -> str | None:
+        """Of an AWAITING payout that turns out to have been signed and sent by others: the payload with the signature,
+        to be handed over once more. Raises an Exception when that can't be told now.
         """
         ...
 

@@ -76,6 +76,7 @@ class Zapper:
             inquiry=Inquiry(feed, miners_relays, fetch_timeout_s=config.fetch_timeout_s, clock=clock),
             clock=clock,
             new_id=new_id,
+            one_at_a_time=anyio.Lock(),
         )
         self._requests = RequestReader(feed, signer.pubkey, fetch_timeout_s=config.fetch_timeout_s, clock=clock)
         self._recorder = Recorder(
@@ -159,7 +160,7 @@ class Zapper:
             payees={payee.miner: payee for payee in await self._store.payees()},
             busy=busy,
             limits=self._config.limits,
-            balance_msat=await self._balance(),
+            balance_msat=await self._teller.balance_msat(),
             now_ms=now_ms,
             idle=idle,
             sent_today_msat=await self._store.sent_since(now_ms - DAY_MS),
@@ -204,22 +205,6 @@ class Zapper:
         # One at a time: a rail that begins must not let go of what another task has just prepared.
         async with self._beginning:
             await self._desk.begin()
-
-    async def _balance(self) -> int | None:
-        """What all wallets together can spend; None unless each says."""
-        rails = list({rail.purse: rail for rail in self._rails.values()}.values())
-        total = 0
-        for rail in rails:
-            try:
-                with anyio.fail_after(self._config.fetch_timeout_s):
-                    balance = await rail.balance_msat()
-            except Exception as error:  # any backend's own errors: not knowing the balance stops nothing
-                log.warning("the balance of %s is not known: %s", rail.name, error)
-                return None
-            if balance is None:
-                return None
-            total += balance
-        return total if rails else None
 
     async def _pay_one(self, planned: Planned, owed: Owed, idle: bool, count: Callable[[Job | None], None]) -> None:
         """One payee, from the plan to the payout record; `count` hears of jobs that go in a batch. Never raises."""
@@ -273,6 +258,8 @@ class Zapper:
             if due:
                 for intent in await self._payer.pay_together(due):
                     await self._desk.conclude(intent)
+        except NotYet as error:
+            self.status.why_unpaid |= dict.fromkeys(miners, str(error))
         except NotPrepared as error:
             for job in jobs:
                 await self._desk.failed(job.planned.miner, str(error), job)
@@ -286,7 +273,7 @@ class Zapper:
     # Withdrawals
 
     async def serve_requests(self) -> None:
-        """Meet the miners' open withdrawal requests (4217), the oldest of each first.
+        """Meet the miners' open withdrawal requests (4217), the oldest of each first; those on chain in one batch.
 
         Raises what the accounting or the store raise.
         """
@@ -304,18 +291,20 @@ class Zapper:
         if not found:
             return
         rows = {owed.miner: owed for owed in await self._owed.owed() or ()}
+        batch: list[Job] = []
         async with anyio.create_task_group() as tasks:
             for miner, requests in found.items():
                 if miner in rows:
-                    tasks.start_soon(self._serve, requests, rows[miner])
+                    tasks.start_soon(self._serve, requests, rows[miner], batch)
+        await self._pay_together(batch)
 
     async def _unpaid(self) -> list[str]:
         """Who may have something due, by the ledger alone."""
         rows = await self._owed.owed() or ()
         return [owed.miner for owed in rows if owed.earned_msat > sum(owed.applied.values())]
 
-    async def _serve(self, requests: list[Request], owed: Owed) -> None:
-        """One miner's requests: the first that can be met. Never raises."""
+    async def _serve(self, requests: list[Request], owed: Owed, batch: list[Job]) -> None:
+        """One miner's requests: the first that can be met, by itself or in the batch. Never raises."""
         miner = owed.miner
         if miner in self._busy:
             return
@@ -333,11 +322,10 @@ class Zapper:
                 if job is None:
                     return
                 if self._payer.is_batched(job):
-                    intents = await self._payer.pay_together([job])
-                else:
-                    intents = [await self._payer.pay(job)]
-            for intent in intents:
-                await self._desk.conclude(intent)
+                    batch.append(job)
+                    return
+                intent = await self._payer.pay(job)
+            await self._desk.conclude(intent)
         except NotYet as error:
             self.status.why_unpaid[miner] = str(error)
         except NotPrepared as error:

@@ -12,7 +12,7 @@ from zapper.config import ZapperConfig
 from zapper.payout import Intent, State, Step
 from zapper.plan import is_surely_unpaid
 from zapper.ports import FailedPayment, IntentStore, NotFound, Paid, Payee, Pending, Refused, Unclear
-from zapper.rails import Rail
+from zapper.rails import Rail, SigningRail
 
 log = logging.getLogger("zapper")
 
@@ -41,6 +41,22 @@ class Teller:
         self._clock = clock
         self._deadline = deadline
 
+    async def balance_msat(self) -> int | None:
+        """What all wallets together can spend; None unless each says."""
+        rails = list({rail.purse: rail for rail in self._rails.values()}.values())
+        total = 0
+        for rail in rails:
+            try:
+                with self._deadline(self._config.fetch_timeout_s):
+                    balance = await rail.balance_msat()
+            except Exception as error:  # any backend's own errors: not knowing the balance stops nothing
+                log.warning("the balance of %s is not known: %s", rail.name, error)
+                return None
+            if balance is None:
+                return None
+            total += balance
+        return total if rails else None
+
     async def send(self, intent: Intent) -> Intent:
         """Hand an INVOICED payout over, once: SETTLED, FAILED or UNKNOWN; still SENDING on a slow rail.
 
@@ -53,6 +69,21 @@ class Teller:
             return await self.fail(intent, Step.EXPIRE, "the invoice expired before it was sent")
         intent = await self._store.advance(intent, Step.SEND, self._clock())
         return await self._hand_over(rail, intent)
+
+    async def look_for_signature(self, intent: Intent) -> Intent:
+        """An AWAITING payout: handed over once it turns out that it was signed and sent by others."""
+        rail = self._rails.get(intent.method)
+        if not isinstance(rail, SigningRail):
+            return intent
+        try:
+            with self._deadline(self._config.fetch_timeout_s):
+                payload = await rail.signed(intent)
+        except Exception as error:  # the rail's own: asked again later
+            log.warning("whether payout %s was signed is not known: %s", intent.payout_id, _words(error))
+            return intent
+        if payload is None:
+            return intent
+        return await self.send(await self._store.advance(intent, Step.SIGN, self._clock(), payload=payload))
 
     async def resolve(self, intent: Intent) -> Intent:
         """Ask about a payout that is UNKNOWN, or was left SENDING; only a certain answer ends it."""

@@ -41,6 +41,7 @@ def part(name, **changes):
 
 def test_a_pool_that_is_well():
     assert conditions(WELL, LIMITS) == []
+    assert conditions(replace(WELL, unsigned=((NOW - 59 * MINUTE_MS, "p1"),)), LIMITS) == []
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,11 @@ def test_a_pool_that_is_well():
         (treasury("not known", silence="it is silent"), "treasury", "Treasury: not known"),
         (treasury(None, source="npub1far", silence="it is silent"), "funds lnd npub1far", "not counted: it is silent"),
         (replace(WELL, oldest_payout_ms=NOW - 7 * HOUR_MS), "oldest", "7 hours"),
+        (
+            replace(WELL, unsigned=((NOW - 61 * MINUTE_MS, "p1"), (NOW, "p2"))),
+            "unsigned",
+            "2 payouts .* your signature",
+        ),
         (replace(WELL, dead={"ab" * 32: "no address"}), "dead", "1 miner.*abab.*no address"),
         (part("accounting", ok=False, signing="our chain forks"), "accounting", "signing: our chain forks"),
         (part("relays", ok=False), "relays", "No relay"),

@@ -16,8 +16,10 @@ from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from noncestr.payout_chain import RpcWallet
 from stratum_edge.adapters.bitcoin_rpc import BitcoinRpc, NodeAuth, NodeAway
+from tests.zapper.scripted_node import Book
 from zapper.errors import PaymentBlocked
-from zapper.onchain_rail import NodeRefusal, OnchainRail
+from zapper.node_wallet import NodeRefusal
+from zapper.onchain_rail import OnchainRail
 from zapper.payout import Intent, State
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Unclear
 from zapper.rails import Order, Prepared
@@ -112,8 +114,8 @@ async def mine(
     return found
 
 
-def rail_of(wallet: RpcWallet) -> OnchainRail:
-    return OnchainRail(wallet, one_at_a_time=anyio.Lock())
+def rail_of(wallet: RpcWallet, book: Book | None = None, *, by_operator: bool = False) -> OnchainRail:
+    return OnchainRail(wallet, book=book or Book(), one_at_a_time=anyio.Lock(), by_operator=by_operator)
 
 
 def order(number: int, address: str, sat: int = 200_000, max_fee_msat: int = 5_000_000) -> Order:
@@ -189,18 +191,6 @@ async def test_what_stands_in_the_way_leaves_no_coin_locked(core: Core, pool: Rp
     assert isinstance(await rail.prepare(order(1, one)), Prepared)
 
 
-async def test_a_wallet_without_keys_pays_nothing_and_says_so(core: Core, pool: RpcWallet) -> None:
-    await core.wallet().call("createwallet", "watch", True, True)
-    watch = core.wallet("watch")
-    told = (await pool.call("listdescriptors"))["descriptors"]
-    asked = [{**each, "timestamp": 0} for each in told]
-    assert all(each["success"] for each in await watch.call("importdescriptors", asked))
-    [one] = await payees(core, 1)
-    with pytest.raises(PaymentBlocked, match="cannot sign alone"):
-        await rail_of(watch).prepare(order(1, one))
-    assert await locked(watch) == 0
-
-
 async def test_a_node_killed_before_or_after_the_broadcast(core: Core, pool: RpcWallet) -> None:
     rail = rail_of(pool)
     [one] = await payees(core, 1)
@@ -215,8 +205,9 @@ async def test_a_node_killed_before_or_after_the_broadcast(core: Core, pool: Rpc
     core.start()
     await core.up()
     await core.wallet().call("loadwallet", "pool")
-    assert await locked(pool) == 0
-    await rail.begin([sent])
+    # The lock outlasts the node.
+    assert await locked(pool) == 1
+    await rail_of(pool).begin([sent])
     assert await locked(pool) == 1
     assert await rail.lookup(sent) == NotFound()
     assert "waits" in str(await rail.send(sent))

@@ -1,124 +1,27 @@
 """Payouts by one transaction of a node's wallet, against a scripted node that keeps Bitcoin Core's forms."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.pool.settings import SettingsBody, build_settings
+from tests.zapper.scripted_node import Book, Node, raw_of
 from zapper.errors import PaymentBlocked
-from zapper.onchain_rail import NodeRefusal, OnchainRail, bitcoin, sats
+from zapper.funding import batch_of
+from zapper.node_wallet import NodeRefusal, bitcoin, sats
+from zapper.onchain_rail import OnchainRail
 from zapper.payout import Intent, State
 from zapper.plan import PlanLimits
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Unclear
-from zapper.rails import Order, Prepared
+from zapper.rails import Order, Prepared, Unsigned
 
 pytestmark = pytest.mark.anyio
 EVENT = SecretKey(b"\x01" * 32).sign(UnsignedEvent(0, 1, (), "{}"))
-
-
-class Node:
-    """A wallet that funds, signs and remembers; blocks come when told."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.fee_sat = 600
-        self.balance_sat = 10**9
-        self.locked: set[tuple[str, int]] = set()
-        self.made: dict[str, list[dict[str, Any]]] = {}
-        self.known: dict[str, int] = {}
-        self.dropped: set[str] = set()
-        self.conflicts: dict[str, list[str]] = {}
-        self.refuse: dict[str, NodeRefusal] = {}
-        self.lies = False
-        self.complete = True
-
-    async def call(self, method: str, *params: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        self.calls.append(method)
-        if method in self.refuse:
-            raise self.refuse[method]
-        return getattr(self, f"_{method}")(*params)
-
-    def _validateaddress(self, address: str) -> Any:
-        good = address.lower().startswith("bcrt1")
-        return {"isvalid": True, "address": address.lower()} if good else {"isvalid": False, "error": "x"}
-
-    def _walletcreatefundedpsbt(self, inputs: Any, outputs: Any, locktime: int, options: Any) -> Any:
-        assert (inputs, locktime) == ([], 0)
-        assert options["lockUnspents"] is True
-        assert options["replaceable"] is False
-        spent = sum(sats(value) for output in outputs for value in output.values())
-        if spent + self.fee_sat > self.balance_sat:
-            raise NodeRefusal(-4, "Insufficient funds")
-        number = len(self.made) + 1
-        vout = [
-            {"n": n, "value": Decimal(value), "scriptPubKey": {"address": address}}
-            for n, output in enumerate(outputs)
-            for address, value in output.items()
-        ]
-        vout.append({"n": len(vout), "value": Decimal("1.5"), "scriptPubKey": {"address": "bcrt1change"}})
-        assert options["changePosition"] == len(vout) - 1
-        if self.lies:
-            vout[0]["value"] += Decimal("0.00000001")
-        self.made[f"{number:064x}"] = vout
-        self.locked.add((f"{number + 1000:064x}", 7))
-        return {"psbt": f"psbt{number}", "fee": Decimal(bitcoin(self.fee_sat)), "changepos": len(vout) - 1}
-
-    def _decodepsbt(self, psbt: str) -> Any:
-        return {"tx": {"vin": [{"txid": f"{int(psbt[4:]) + 1000:064x}", "vout": 7}]}}
-
-    def _walletprocesspsbt(self, psbt: str, sign: bool) -> Any:
-        assert sign
-        return {"psbt": psbt, "complete": self.complete}
-
-    def _finalizepsbt(self, psbt: str) -> Any:
-        return {"hex": f"raw{psbt[4:]}", "complete": self.complete}
-
-    def _decoderawtransaction(self, raw: str) -> Any:
-        txid = f"{int(raw[3:]):064x}"
-        return {"txid": txid, "vout": self.made[txid]}
-
-    def _sendrawtransaction(self, raw: str) -> str:
-        txid = f"{int(raw[3:]):064x}"
-        self.known.setdefault(txid, 0)
-        self.dropped.discard(txid)
-        return txid
-
-    def _getmempoolentry(self, txid: str) -> Any:
-        if self.known.get(txid) != 0 or txid in self.dropped:
-            raise NodeRefusal(-5, "Transaction not in mempool")
-        return {"vsize": 141}
-
-    def _gettransaction(self, txid: str, watch: bool, verbose: bool) -> Any:
-        assert watch
-        assert verbose
-        if txid not in self.known:
-            raise NodeRefusal(-5, "Invalid or non-wallet transaction id")
-        return {
-            "confirmations": self.known[txid],
-            "walletconflicts": self.conflicts.get(txid, []),
-            "decoded": {"txid": txid, "vout": self.made[txid]},
-        }
-
-    def _lockunspent(self, unlock: bool, coins: Any) -> bool:
-        for coin in coins:
-            pair = (coin["txid"], coin["vout"])
-            if unlock:
-                self.locked.discard(pair)
-            else:
-                self.locked.add(pair)
-        return True
-
-    def _listlockunspent(self) -> Any:
-        return [{"txid": txid, "vout": vout} for txid, vout in self.locked]
-
-    def _getbalances(self) -> Any:
-        return {"mine": {"trusted": Decimal(bitcoin(self.balance_sat))}}
 
 
 @pytest.fixture
@@ -127,8 +30,17 @@ def node() -> Node:
 
 
 @pytest.fixture
-def rail(node: Node) -> OnchainRail:
-    return OnchainRail(node, one_at_a_time=anyio.Lock())
+def book() -> Book:
+    return Book()
+
+
+def make_rail(node: Node, book: Book, *, by_operator: bool = False) -> OnchainRail:
+    return OnchainRail(node, book=book, one_at_a_time=anyio.Lock(), by_operator=by_operator)
+
+
+@pytest.fixture
+def rail(node: Node, book: Book) -> OnchainRail:
+    return make_rail(node, book)
 
 
 def order(number: int, sat: int = 200_000, address: str = "", max_fee_msat: int = 2_000_000) -> Order:
@@ -169,9 +81,9 @@ async def test_one_bad_address_or_a_double_stops_nobody_else(rail: OnchainRail) 
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"fee_sat": 2001}, "the limit is 2000000"),
+        ({"fee_sat": 2001}, "takes 2001000 msat a payee now, the limit is 2000000"),
         ({"balance_sat": 1000}, "Insufficient funds"),
-        ({"complete": False}, "cannot sign alone"),
+        ({"complete": False, "kind": "scripthash"}, "has no txid before it is signed"),
         ({"lies": True}, "another transaction"),
     ],
 )
@@ -229,7 +141,7 @@ async def test_what_the_node_has_dropped_goes_to_it_again(rail: OnchainRail, nod
 async def test_a_fee_bump_that_pays_the_payee_is_the_payment(rail: OnchainRail, node: Node) -> None:
     made = await rail.prepare(order(1))
     txid, bumped = f"{1:064x}", f"{9:064x}"
-    node.made[bumped] = [node.made[txid][1], {**node.made[txid][0], "n": 1}]
+    node.add(9, [node.made[txid][1], {**node.made[txid][0], "n": 1}], [(f"{1001:064x}", 7)])
     node.known |= {txid: -1, bumped: 1}
     node.conflicts[txid] = [bumped]
     assert await rail.lookup(intent(made)) == Pending()
@@ -240,7 +152,8 @@ async def test_a_fee_bump_that_pays_the_payee_is_the_payment(rail: OnchainRail, 
 async def test_coins_spent_past_the_payee_are_a_failure_once_it_is_deep(rail: OnchainRail, node: Node) -> None:
     made = await rail.prepare(order(1))
     txid, other = f"{1:064x}", f"{9:064x}"
-    node.made[other] = [{"n": 0, "value": Decimal("0.00200000"), "scriptPubKey": {"address": "bcrt1qelse"}}]
+    elsewhere = {"n": 0, "value": Decimal("0.00200000"), "scriptPubKey": {"address": "bcrt1qelse"}}
+    node.add(9, [elsewhere], [(f"{1001:064x}", 7)])
     node.known |= {txid: -1, other: 2}
     node.conflicts[txid] = [other, f"{8:064x}"]
     assert await rail.lookup(intent(made)) == Pending()
@@ -248,6 +161,110 @@ async def test_coins_spent_past_the_payee_are_a_failure_once_it_is_deep(rail: On
     assert isinstance(await rail.lookup(intent(made)), FailedPayment)
     await rail.release(intent(made, state=State.FAILED))
     assert node.locked == set()
+
+
+async def test_whose_fee_limit_is_too_low_is_left_out_and_the_others_go(rail: OnchainRail, node: Node) -> None:
+    node.fee_sat = 800
+    limits = (199_999, 266_665, 400_000, 10**6)
+    one, two, three, four = await rail.prepare_all(
+        [order(number, max_fee_msat=limit) for number, limit in enumerate(limits, 1)]
+    )
+    assert str(one) == "the chain takes 200000 msat a payee now, the limit is 199999"
+    assert str(two) == "the chain takes 266666 msat a payee now, the limit is 266665"
+    assert isinstance(three, Prepared)
+    assert isinstance(four, Prepared)
+    assert [three.reference[-2:], four.reference[-2:]] == [":0", ":1"]
+    assert batch_of(intent(three)).share_msat == 400_000
+    # Only the transaction that was made has coins.
+    assert node.locked == {(f"{1003:064x}", 7)}
+
+
+async def test_nobody_goes_when_the_fee_is_beyond_everybody(rail: OnchainRail, node: Node) -> None:
+    node.fee_sat = 1000
+    made = await rail.prepare_all([order(1, max_fee_msat=499_999), order(2, max_fee_msat=400_000)])
+    assert [str(each) for each in made] == [
+        f"the chain takes 500000 msat a payee now, the limit is {limit}" for limit in (499_999, 400_000)
+    ]
+    assert node.locked == set()
+
+
+async def test_coins_are_on_disk_before_they_are_locked_and_free_at_the_next_start(node: Node, book: Book) -> None:
+    """Killed after the lock, before the payout was stored; and before the lock."""
+    kept_at_lock: list[bool] = []
+    lock = node._lockunspent
+
+    def locking(unlock: bool, coins: Any, persistent: bool = False) -> bool:
+        if not unlock:
+            kept_at_lock.append({(each["txid"], each["vout"]) for each in coins} <= book.coins)
+        return lock(unlock, coins, persistent)
+
+    node._lockunspent = locking  # type: ignore[method-assign]  # looks at the order of the two
+    await make_rail(node, book).prepare(order(1))
+    assert kept_at_lock == [True]
+    other = (f"{99:064x}", 1)
+    node.locked.add(other)
+    await book.keep([(f"{98:064x}", 0)])
+    # The next start, with no payout to show for them; what the operator locked stays locked.
+    await make_rail(node, book).begin([])
+    assert node.locked == {other}
+    assert book.coins == set()
+
+
+async def test_a_node_that_is_away_at_the_start_lets_go_later(node: Node, book: Book) -> None:
+    killed = make_rail(node, book)
+    made = await killed.prepare(order(1))
+    await killed.prepare(order(2))
+    restarted = make_rail(node, book)
+    node.away = True
+    with pytest.raises(OSError, match="away"):
+        await restarted.begin([intent(made)])
+    node.away = False
+    await restarted.prepare(order(3))
+    assert node.locked == {(f"{1001:064x}", 7), (f"{1003:064x}", 7)}
+
+
+async def test_a_batch_that_was_not_stored_lets_go_of_its_coins(rail: OnchainRail, node: Node) -> None:
+    one, two = await rail.prepare_all([order(1), order(2)])
+    assert isinstance(one, Prepared)
+    assert isinstance(two, Prepared)
+    unstored = replace(intent(one), payload=None, reference=None, state=State.FAILED)
+    await rail.release(unstored)
+    assert node.locked == {(f"{1001:064x}", 7)}
+    await rail.release(replace(unstored, payout_id="p2"))
+    assert node.locked == set()
+
+
+async def test_what_somebody_else_signs_is_unsigned_and_its_txid_known(node: Node, book: Book) -> None:
+    node.complete = False
+    rail = make_rail(node, book)
+    one, two = await rail.prepare_all([order(1), order(2)])
+    assert isinstance(one, Unsigned)
+    assert isinstance(two, Unsigned)
+    assert [one.reference, two.reference] == [f"{1:064x}:0", f"{1:064x}:1"]
+    assert (batch_of(intent(one)).raw, batch_of(intent(one)).psbt) == ("", "psbt1")
+    assert node.locked == {(f"{1001:064x}", 7)}
+    assert await rail.signed(intent(one)) is None
+    # Signed and sent elsewhere: the wallet heard of it.
+    node.known[f"{1:064x}"] = 0
+    payload = await rail.signed(intent(one))
+    assert payload is not None
+    assert batch_of(replace(intent(one), payload=payload)).raw == raw_of(1)
+
+
+async def test_an_operator_who_signs_is_not_signed_for(node: Node, book: Book) -> None:
+    rail = make_rail(node, book, by_operator=True)
+    assert isinstance(await rail.prepare(order(1)), Unsigned)
+    assert "walletprocesspsbt" not in node.calls
+
+
+async def test_the_next_batch_spends_a_coin_of_a_cancelled_one(node: Node, book: Book) -> None:
+    coin = (f"{77:064x}", 3)
+    await book.set_spend_first(coin)
+    rail = make_rail(node, book)
+    await rail.send(intent(await rail.prepare(order(1))))
+    assert node.spends[f"{1:064x}"] == [coin]
+    await rail.prepare(order(2))
+    assert node.spends[f"{2:064x}"] == [(f"{1002:064x}", 7)]
 
 
 async def test_a_restarted_node_locks_what_is_on_its_way(rail: OnchainRail, node: Node) -> None:
@@ -267,7 +284,7 @@ def test_amounts_are_exact() -> None:
 
 async def test_from_earnings_to_confirmed_records(around: Any, node: Node) -> None:
     """Two miners in one transaction; the zapper is started anew while it waits for confirmations."""
-    around.rails["onchain"] = OnchainRail(node, one_at_a_time=anyio.Lock())
+    around.rails["onchain"] = OnchainRail(node, book=Book(), one_at_a_time=anyio.Lock())
     around.settings["limits"] = PlanLimits(minimum_msat=1000, onchain_msat=100_000_000)
     for name in ("alice", "bob"):
         around.miner(name, 250_000_000)

@@ -34,7 +34,7 @@ def test_money_is_sent_from_one_state_only() -> None:
     after = {State.SENDING}
     for _ in State:
         after |= {target for (source, _step), target in TABLE.items() if source in after}
-    assert not after & {State.INTENT, State.INVOICED, State.DUE}
+    assert not after & {State.INTENT, State.AWAITING, State.INVOICED, State.DUE}
 
 
 def test_every_state_is_reached_and_every_open_one_can_end() -> None:

@@ -158,7 +158,20 @@ ALTER TABLE records_5 RENAME TO records;
 CREATE INDEX unsent ON records (seq) WHERE published = 0;
 """
 
-STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS)
+# Payouts that wait for the operator's signature are open and hold their amount; and what the on-chain rail keeps.
+_SIGNING = """
+DROP INDEX one_open;
+DROP INDEX held;
+CREATE UNIQUE INDEX one_open ON intents (miner)
+    WHERE state IN ('intent', 'awaiting', 'invoiced', 'sending', 'unknown');
+CREATE INDEX held ON intents (miner)
+    WHERE state IN ('intent', 'awaiting', 'invoiced', 'sending', 'unknown', 'settled');
+CREATE TABLE kept_coins (txid TEXT NOT NULL, vout INTEGER NOT NULL, PRIMARY KEY (txid, vout));
+CREATE TABLE spend_first (txid TEXT NOT NULL, vout INTEGER NOT NULL, PRIMARY KEY (txid, vout));
+CREATE TABLE shown_psbts (txid TEXT PRIMARY KEY, shown_ms INTEGER NOT NULL);
+"""
+
+STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS, _SIGNING)
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:

@@ -17,6 +17,7 @@ import anyio
 
 from nips.nip01 import VerifiedEvent, decode_event, encode_event, verify
 from nips.pool.chain import Head
+from zapper.adapters.chain_book import SqliteChainBook
 from zapper.adapters.intent_schema import migrate
 from zapper.adapters.lock_file import take_lock
 from zapper.adapters.transactions import transaction
@@ -69,12 +70,13 @@ def _intent(row: Sequence[Any]) -> Intent:
 
 
 class SqliteIntentStore:
-    """See `zapper.ports.IntentStore`. Made by `open_intent_store`."""
+    """See `zapper.ports.IntentStore`. Made by `open_intent_store`. `chain`: the on-chain rail's part of the file."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._db = connection
         # One connection, one transaction at a time.
         self._lock = anyio.Lock()
+        self.chain = SqliteChainBook(connection, self._lock)
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         rows: list[Any] = []

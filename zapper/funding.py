@@ -1,0 +1,147 @@
+"""Making a batch: a transaction of the node's wallet for many payees, as a PSBT (BIP 174), whose coins stay locked.
+
+The coins are written down before they are locked, and the locks outlast the node: what a kill leaves locked is let go
+of at the next start (`OnchainRail.begin`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from zapper.errors import PaymentBlocked
+from zapper.node_wallet import ChainBook, Coin, NodeRefusal, NodeWallet, bitcoin, coins_of, outpoints, pays, sats
+from zapper.payout import Intent
+from zapper.rails import Order
+
+# Hurry costs the payees or the pool; a payout may take half a day.
+CONF_TARGET = 72
+# Each time somebody whose fee limit is too low is left out, the rest bear a little more: that ends soon, or never well.
+MAX_TRIES = 8
+# Spent by witness alone (BIP 141, BIP 341): the unsigned transaction's id is the signed one's.
+NATIVE = frozenset({"witness_v0_keyhash", "witness_v0_scripthash", "witness_v1_taproot"})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A transaction: its id in hex, its fee in sat, how many it pays, the coins it spends. `raw` in hex, "" as long as
+    somebody else has to sign `psbt` (base64; "" of a batch that the wallet signed itself).
+    """
+
+    raw: str
+    txid: str
+    fee_sat: int
+    payees: int
+    inputs: tuple[Coin, ...]
+    psbt: str = ""
+
+    @property
+    def share_msat(self) -> int:
+        """What a payee's part of the fee is: equal parts, rounded down."""
+        return self.fee_sat * 1000 // self.payees
+
+
+def batch_of(intent: Intent) -> Batch:
+    """The batch of a payout that was prepared."""
+    return msgspec.json.decode(intent.payload or "", type=Batch)
+
+
+def payload_of(batch: Batch) -> str:
+    """As the intents keep it."""
+    return msgspec.json.encode(batch).decode()
+
+
+class Funding:
+    """`by_operator`: the wallet is not asked to sign, even if it could."""
+
+    def __init__(self, wallet: NodeWallet, book: ChainBook, *, by_operator: bool) -> None:
+        self._wallet = wallet
+        self._book = book
+        self._by_operator = by_operator
+
+    async def fund(self, chosen: Mapping[str, Order]) -> tuple[Batch | None, list[Order], dict[str, PaymentBlocked]]:
+        """A batch for those of the payees (address -> order) whose fee limit allows it, these payees in the order of
+        its outputs, and why the others (by payout id) are not in it. Its coins are locked. None when nobody is in it.
+
+        Raises PaymentBlocked, NodeRefusal.
+        """
+        left, dear = dict(chosen), dict[str, PaymentBlocked]()
+        for _ in range(MAX_TRIES):
+            funded = await self._propose(left)
+            share_msat = sats(funded["fee"]) * 1000 // len(left)
+            beyond = [address for address, order in left.items() if order.max_fee_msat < share_msat]
+            if not beyond:
+                return await self._locked(funded, left), list(left.values()), dear
+            for address in beyond:
+                order = left.pop(address)
+                why = f"the chain takes {share_msat} msat a payee now, the limit is {order.max_fee_msat}"
+                dear[order.payout_id] = PaymentBlocked(why)
+            if not left:
+                return None, [], dear
+        raise PaymentBlocked("the chain takes more than most payees' limits allow")
+
+    async def _propose(self, chosen: Mapping[str, Order]) -> Mapping[str, Any]:
+        """What the wallet would make: nothing of it is locked."""
+        outputs = [{address: bitcoin(order.amount_msat // 1000)} for address, order in chosen.items()]
+        first = [coin for coin in await self._book.spend_first() if await self._is_unspent(coin)]
+        options = {
+            # The payees' outputs keep their numbers.
+            "changePosition": len(outputs),
+            "replaceable": False,
+            "conf_target": CONF_TARGET,
+            "add_inputs": True,
+        }
+        return dict(await self._wallet.call("walletcreatefundedpsbt", outpoints(first), outputs, 0, options))
+
+    async def _is_unspent(self, coin: Coin) -> bool:
+        return await self._wallet.call("gettxout", *coin, True) is not None
+
+    async def _locked(self, funded: Mapping[str, Any], chosen: Mapping[str, Order]) -> Batch:
+        decoded = await self._wallet.call("decodepsbt", funded["psbt"])
+        coins = coins_of(decoded["tx"])
+        await self._book.keep(coins)
+        try:
+            # Persistent: a batch may wait for days, through restarts of the node.
+            await self._wallet.call("lockunspent", False, outpoints(coins), True)
+            _check(decoded["tx"], chosen)
+            return await self._signed(funded, decoded, chosen)
+        except BaseException:
+            await self.let_go(coins)
+            raise
+
+    async def _signed(
+        self, funded: Mapping[str, Any], decoded: Mapping[str, Any], chosen: Mapping[str, Order]
+    ) -> Batch:
+        coins, fee_sat, psbt = coins_of(decoded["tx"]), sats(funded["fee"]), funded["psbt"]
+        if not self._by_operator:
+            psbt = (await self._wallet.call("walletprocesspsbt", psbt, True))["psbt"]
+            final = await self._wallet.call("finalizepsbt", psbt)
+            if final.get("complete") is True:
+                made = await self._wallet.call("decoderawtransaction", final["hex"])
+                _check(made, chosen)
+                return Batch(final["hex"], made["txid"], fee_sat, len(chosen), coins)
+        if not all(_is_native(spent) for spent in decoded["inputs"]):
+            raise PaymentBlocked("the pool's node wallet holds coins whose spending has no txid before it is signed")
+        return Batch("", decoded["tx"]["txid"], fee_sat, len(chosen), coins, psbt)
+
+    async def let_go(self, coins: Sequence[Coin]) -> None:
+        """They are free for the next batch."""
+        for coin in coins:
+            try:
+                await self._wallet.call("lockunspent", True, outpoints([coin]))
+            except NodeRefusal:
+                continue  # spent, or not locked any more
+        await self._book.forget(coins)
+
+
+def _check(decoded: Mapping[str, Any], chosen: Mapping[str, Order]) -> None:
+    """Output n pays payee n exactly. Raises PaymentBlocked: the wallet made something else."""
+    for vout, (address, order) in enumerate(chosen.items()):
+        if not pays(decoded["vout"][vout], address, order.amount_msat // 1000):
+            raise PaymentBlocked("the pool's node wallet made another transaction than it was asked for")
+
+
+def _is_native(spent: Mapping[str, Any]) -> bool:
+    """Of a decoded PSBT's input."""
+    return spent.get("witness_utxo", {}).get("scriptPubKey", {}).get("type") in NATIVE

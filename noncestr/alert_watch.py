@@ -5,15 +5,17 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anyio
+import msgspec
 
 from noncestr.alert_config import AlertsSection
-from noncestr.alerts import HOUR_MS, AlertLimits, Facts, Lasting, conditions, news, report
+from noncestr.alerts import HOUR_MS, Alert, AlertLimits, Facts, Lasting, Said, conditions, news, report
+from noncestr.citizen_words import counted
 from zapper.schedule import next_round_ms
 
 logger = logging.getLogger("noncestr.alerts")
@@ -23,8 +25,16 @@ LOOK_S: Final = 30.0
 MEMORY: Final = "alerts.json"
 
 
+# Lines that no service takes are kept for the next look, the newest of them.
+MAX_UNSENT: Final = 100
+# The trouble of a pool that does not answer the watch; what else lasts is not known meanwhile.
+BLIND: Final = "watch"
+
+
 class Line(Protocol):
-    """A way to the operator."""
+    """A way to the operator, or several."""
+
+    count: int
 
     async def send(self, title: str, text: str) -> list[str]:
         """The services that did not take it."""
@@ -83,26 +93,43 @@ class AlertWatch:
 
     async def look(self) -> None:
         """Look once, and tell what is new; then the report, if its time has come."""
-        found = await self._look_at()
-        said = news(
-            conditions(found, self.limits),
-            self._memory,
-            now_ms=found.now_ms,
-            repeat_ms=self._config.repeat_hours * HOUR_MS,
-        )
-        for line in said.lines:
-            logger.warning("%s", line)
-        lines = (*self._unsent, *said.lines)
-        # Kept first: a crash in between costs a message, and never sends one at every start.
-        if said.memory != self._memory:
-            await anyio.to_thread.run_sync(save_memory, self._data / MEMORY, said.memory)
-            self._memory = dict(said.memory)
-        if lines:
-            self._unsent = () if await self._send(f"{self._name}: {len(lines)} alerts", "\n".join(lines)) else lines
+        try:
+            found = await self._look_at()
+        except Exception as error:  # whatever part failed: a pool that can't be looked at is a trouble itself
+            logger.exception("the watch could not look at the pool")
+            await self._tell(self._blind(type(error).__name__))
+            return
+        await self._tell(self._news(conditions(found, self.limits), self._memory))
         if self._is_due(found.now_ms):
             self._reported_ms = found.now_ms
             lasting = [each.text for each in self._memory.values() if each.said_ms]
             await self._send(f"{self._name}: report", report(found, await self._model.pool(), lasting))
+
+    def _news(self, found: Iterable[Alert], memory: Mapping[str, Lasting]) -> Said:
+        return news(found, memory, now_ms=self._now_ms(), repeat_ms=self._config.repeat_hours * HOUR_MS)
+
+    def _blind(self, why: str) -> Said:
+        """Nothing is known but that nothing is known: no other trouble begins, or is over."""
+        others = {key: lasting for key, lasting in self._memory.items() if key != BLIND}
+        known = {key: lasting for key, lasting in self._memory.items() if key == BLIND}
+        said = self._news([Alert(BLIND, f"The pool can't be looked at ({why}): see its log", settles=True)], known)
+        return Said(said.lines, {**others, **said.memory})
+
+    async def _tell(self, said: Said) -> None:
+        for line in said.lines:
+            logger.warning("%s", line)
+        # Kept first: a crash in between costs a message, and never sends one at every start.
+        if said.memory != self._memory:
+            self._memory = dict(said.memory)
+            try:
+                await anyio.to_thread.run_sync(save_memory, self._data / MEMORY, said.memory)
+            except OSError as error:
+                # A full disk is what the operator is to hear of.
+                logger.error("what was told can't be kept in %s: %s", MEMORY, error)
+        lines = (*self._unsent, *said.lines)[-MAX_UNSENT:]
+        if lines:
+            told = await self._send(f"{self._name}: {counted(len(lines), 'alert')}", "\n".join(lines))
+            self._unsent = () if told else lines
 
     async def _look_at(self) -> Facts:
         pool = await self._model.pool()
@@ -121,22 +148,24 @@ class AlertWatch:
         return next_round_ms(self._config.report, self._reported_ms) <= now_ms
 
     async def _send(self, title: str, text: str) -> bool:
-        """Whether somebody was told: one service is enough, without any the log is."""
+        """Whether somebody was told: one service is enough, or those that work would hear all of it again with every
+        look. Without any the log is enough.
+        """
         if self._line is None:
             return True
         failed = await self._line.send(title, text)
         if failed:
             logger.error("the operator was not told by %s", ", ".join(failed))
-        return not failed
+        return len(failed) < self._line.count
 
 
 def load_memory(path: Path) -> dict[str, Lasting]:
     """What was told before; a file that cannot be read is none: then it is told once more."""
     try:
-        return {key: Lasting(**value) for key, value in json.loads(path.read_text("utf-8")).items()}
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Lasting])
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeError) as error:
         logger.warning("%s cannot be read, troubles are told anew: %s", path, error)
         return {}
 

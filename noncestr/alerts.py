@@ -52,11 +52,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A trouble. `key` stays the same while it lasts; `settles`: it is only said once it has lasted for a while."""
+    """A trouble. `key` stays the same while it lasts; `settles`: it is only said once it has lasted for a while;
+    `happened`: it does not last, so it is said once and is never over.
+    """
 
     key: str
     text: str
     settles: bool = False
+    happened: bool = False
 
 
 def conditions(facts: Facts, limits: AlertLimits) -> list[Alert]:
@@ -116,7 +119,8 @@ def _relays(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
     for what, count in sorted(relays["alarms"].items()):
         if count:
             # Each one more is news: the key carries the number.
-            yield Alert(f"{what} {count}", f"{count} {what} of chains were seen on the relays: run noncestr verify")
+            text = f"{count} {what} of chains were seen on the relays: run noncestr verify"
+            yield Alert(f"{what} {count}", text, happened=True)
 
 
 def _edge(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
@@ -135,11 +139,12 @@ def _edge(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """A trouble that lasts: since when, when it was last said (0: never), and its newest text."""
+    """A trouble that lasts: since when, when it was last said (0: never), its newest text; `happened` as in `Alert`."""
 
     since_ms: int
     said_ms: int
     text: str
+    happened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +164,13 @@ def news(found: Iterable[Alert], memory: Mapping[str, Lasting], *, now_ms: int, 
         since = now_ms if known is None else known.since_ms
         said = 0 if known is None else known.said_ms
         waits = alert.settles and now_ms - since < SETTLE_MS
-        if not waits and (said == 0 or now_ms - said >= repeat_ms):
+        again = said and not alert.happened and now_ms - said >= repeat_ms
+        if not waits and (said == 0 or again):
             lines.append(alert.text if said == 0 else f"Still, for {_span(now_ms - since)}: {alert.text}")
             said = now_ms
-        kept[alert.key] = Lasting(since, said, alert.text)
+        kept[alert.key] = Lasting(since, said, alert.text, alert.happened)
     for key, lasting in memory.items():
-        if key not in kept and lasting.said_ms:
+        if key not in kept and lasting.said_ms and not lasting.happened:
             lines.append(f"Over after {_span(now_ms - lasting.since_ms)}: {lasting.text}")
     return Said(tuple(lines), kept)
 

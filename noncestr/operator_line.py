@@ -23,7 +23,9 @@ MAX_SERVICES: Final = 20
 
 
 class OperatorLine:
-    """Sends a text to all services of a file (one apprise URL a line, # begins a comment). Its repr shows none."""
+    """Sends a text to all services of a file (one apprise URL a line, # begins a comment), `count` of them. Its repr
+    shows none.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         """Raises NoncestrError for a URL that apprise does not know, told by its scheme: the rest is a secret."""
@@ -44,6 +46,7 @@ class OperatorLine:
                         f"apprise does not understand the {urlsplit(url).scheme or '?'}:// address given"
                     )
                 self._services.append((urlsplit(url).scheme, service))
+        self.count = len(urls)
 
     async def send(self, title: str, text: str) -> list[str]:
         """Tell every service; the schemes of those that did not take it."""

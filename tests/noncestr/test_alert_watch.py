@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from noncestr.alert_config import AlertsSection
-from noncestr.alert_watch import MEMORY, AlertWatch, load_memory, payout_facts
-from noncestr.alerts import HOUR_MS
+from noncestr.alert_watch import MAX_UNSENT, MEMORY, AlertWatch, load_memory, payout_facts
+from noncestr.alerts import HOUR_MS, SETTLE_MS
 
 pytestmark = pytest.mark.anyio
 DAY = 24 * HOUR_MS
@@ -20,7 +20,8 @@ class FakePool:
     fails: bool = False
     now_ms: int = START
     sent: list[tuple[str, str]] = field(default_factory=list)
-    refusing: bool = False
+    refusing: int = 0
+    count: int = 1
 
     async def health(self):
         if self.fails:
@@ -42,7 +43,7 @@ class FakePool:
 
     async def send(self, title, text):
         self.sent.append((title, text))
-        return ["json"] if self.refusing else []
+        return ["json"] * self.refusing
 
 
 @pytest.fixture
@@ -70,23 +71,76 @@ async def test_told_once_and_over_across_a_restart(pool, watch):
     pool.blocked = "behind"
     await first.look()
     await first.look()
-    assert pool.sent == [("Example: 1 alerts", "Nothing is paid: behind")]
+    assert pool.sent == [("Example: 1 alert", "Nothing is paid: behind")]
     again = watch()
     await again.look()
     assert len(pool.sent) == 1
     pool.blocked, pool.now_ms = "", START + HOUR_MS
     await again.look()
-    assert pool.sent[1:] == [("Example: 1 alerts", "Over after 60 min: Nothing is paid: behind")]
+    assert pool.sent[1:] == [("Example: 1 alert", "Over after 60 min: Nothing is paid: behind")]
 
 
 async def test_what_was_not_taken_is_sent_with_the_next(pool, watch):
-    pool.blocked, pool.refusing = "behind", True
+    pool.blocked, pool.refusing = "behind", 1
     looking = watch()
     await looking.look()
-    pool.refusing = False
+    pool.refusing = 0
     await looking.look()
     await looking.look()
     assert [text for _, text in pool.sent] == ["Nothing is paid: behind"] * 2
+
+
+async def test_one_service_that_fails_does_not_have_the_others_told_again(pool, watch):
+    pool.blocked, pool.count, pool.refusing = "behind", 2, 1
+    looking = watch()
+    for _ in range(3):
+        await looking.look()
+    assert len(pool.sent) == 1
+    pool.blocked, pool.refusing = "", 2
+    await looking.look()
+    await looking.look()
+    assert [text for _, text in pool.sent[1:]] == ["Over after 0 min: Nothing is paid: behind"] * 2
+
+
+async def test_what_nobody_takes_does_not_grow_without_end(pool, watch):
+    pool.refusing = 1
+    looking = watch()
+    for turn in range(MAX_UNSENT + 10):
+        pool.blocked = "" if turn % 2 else "behind"
+        await looking.look()
+    text = pool.sent[-1][1]
+    assert len(text.splitlines()) == MAX_UNSENT
+    assert text.splitlines()[-1].startswith("Over")
+
+
+async def test_a_pool_that_cannot_be_looked_at_is_a_trouble(pool, watch):
+    pool.blocked = "behind"
+    looking = watch()
+    await looking.look()
+    pool.fails = True
+    await looking.look()
+    assert len(pool.sent) == 1
+    pool.now_ms += SETTLE_MS
+    await looking.look()
+    await looking.look()
+    assert pool.sent[1:] == [("Example: 1 alert", "The pool can't be looked at (RuntimeError): see its log")]
+    pool.fails = False
+    await looking.look()
+    # What lasted before lasts on: neither said again nor said to be over.
+    [(_, text)] = pool.sent[2:]
+    assert text == "Over after 5 min: The pool can't be looked at (RuntimeError): see its log"
+
+
+async def test_a_full_disk_keeps_nobody_from_being_told(pool, watch, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("noncestr.alert_watch.save_memory", full)
+    pool.blocked = "behind"
+    looking = watch()
+    await looking.look()
+    await looking.look()
+    assert [text for _, text in pool.sent] == ["Nothing is paid: behind"]
 
 
 async def test_the_report_comes_on_its_schedule(pool, watch):
@@ -119,8 +173,8 @@ async def test_without_services_the_log_tells(pool, tmp_path, caplog):
 
 
 async def test_a_memory_that_cannot_be_read(tmp_path):
-    for text in ("[]", "{", '{"a": {"b": 1}}'):
-        (tmp_path / MEMORY).write_text(text)
+    for text in ("[]", "{", '{"a": {"b": 1}}', '{"a": {"since_ms": "x", "said_ms": 1, "text": ""}}', "\udcff"):
+        (tmp_path / MEMORY).write_text(text, errors="surrogateescape")
         assert load_memory(tmp_path / MEMORY) == {}
 
 

@@ -106,6 +106,17 @@ def test_what_settles_by_itself_is_not_said():
     assert told([restart], first.memory, SETTLE_MS).lines == ("away",)
 
 
+def test_what_happened_is_said_once_and_is_never_over():
+    one, two = (Alert(f"gaps {count}", f"{count} gaps", happened=True) for count in (1, 2))
+    first = told([one], {}, 0)
+    assert first.lines == ("1 gaps",)
+    assert told([one], first.memory, 9 * HOUR_MS).lines == ()
+    second = told([two], first.memory, MINUTE_MS)
+    assert second.lines == ("2 gaps",)
+    # After a restart nothing is counted yet.
+    assert told([], second.memory, HOUR_MS).lines == ()
+
+
 @given(st.lists(st.sets(st.sampled_from("abc")), max_size=30))
 def test_every_word_has_an_end(steps):
     """Whatever comes and goes: what was said is said to be over once it is, and nothing else is."""

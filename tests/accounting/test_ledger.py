@@ -1,89 +1,15 @@
 """Double entry: whatever comes, in whatever interleaving, the books sum to zero and balances follow the events."""
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.ledger import PENDING, Ledger, Posting, Transaction, Unbalanced, replay
-from accounting.validations import (
-    AFTER_EACH,
-    WHOLE,
-    books_balance,
-    check_books,
-    check_transaction,
-    transaction_balances,
-)
-from nips.pool.address import PoolAddress
-from nips.pool.chain import Link
-from nips.pool.payout import Payout
-from nips.pool.statement import BlockReward, RewardStatus, Row, Statement, Window
-
-POOL = PoolAddress("aa" * 32, "regtest")
-MINERS = [f"{number:064x}" for number in range(1, 5)]
-
-
-def statement(number: int, rows: list[int], fee: int, gross: int | None = None, block: int | None = None) -> Statement:
-    return Statement(
-        reward=BlockReward(f"{block or number:064x}", 10, 1000, sum(rows) + fee if gross is None else gross),
-        terms="cc" * 32,
-        offer="main",
-        window=Window(0, 1, {}),
-        fee_msat=fee,
-        rows=tuple(Row(miner, 1, msat) for miner, msat in zip(MINERS, rows, strict=False)),
-        id=f"{1000 + number:064x}",
-        signer="dd" * 32,
-        pool=POOL,
-        link=Link(0, None),
-        created_at=1,
-    )
-
-
-@dataclass(frozen=True)
-class Period:
-    """What the ledger asks of a period's reward."""
-
-    found_ms: int
-    gross_msat: int
-    block: ClassVar[str] = ""
-    height: ClassVar[int] = 0
-
-    def to_json(self):
-        return {"type": "period", "to_ms": self.found_ms, "gross_msat": self.gross_msat}
-
-
-def period(number: int, rows: list[int]) -> Statement:
-    return replace(statement(500 + number, rows, 0), reward=Period(1000 * number, sum(rows)), offer="shares")
-
-
-def status(of: Statement, said: str) -> RewardStatus:
-    return RewardStatus(f"{of.id[:60]}{said[:2]:0>4}", "dd" * 32, POOL, Link(1, "ee" * 32), 2, of.id, said)
-
-
-def payout(name: str, miner: str, msat: int, fee: int = 0) -> Payout:
-    return Payout(
-        payout_id=name,
-        miner=miner,
-        amount_msat=msat,
-        network_fee_msat=fee,
-        to="ff" * 32,
-        method="cashu",
-        proof={},
-        reverses="x" if msat < 0 else None,
-        id=f"id {name}",
-        signer="dd" * 32,
-        pool=POOL,
-        link=Link(0, None),
-        created_at=3,
-    )
-
-
-def figures(ledger: Ledger, miner: str) -> tuple[int, int, int, int]:
-    balance = ledger.balance(miner, None)
-    return balance.pending_msat, balance.earned_msat, balance.paid_msat, balance.owed_msat
+from accounting.ledger import PENDING, Ledger, Unbalanced, replay
+from accounting.validations import check_books, check_transaction
+from tests.accounting.bookings import MINERS, figures, payout, period, statement, status
 
 
 def test_a_reward_goes_from_pending_to_owed_to_paid():
@@ -157,21 +83,6 @@ def test_a_split_that_is_not_its_gross_is_refused_whole():
     assert ledger.statement_of(f"{1:064x}") is None
 
 
-def test_the_validations_see_what_is_wrong():
-    ledger, split = Ledger(), statement(1, [60], 0)
-    ledger.book_statement(split)
-    ledger.accounts["fee"] = 7
-    assert any("off by 7" in text for text in check_books(ledger))
-    ledger.accounts["fee"] = 0
-    ledger.accounts["reward:pending"] = -1
-    wrong = Transaction("x", 1, "", (Posting("reward:pending", 3),))
-    assert len(check_transaction(ledger, wrong)) == 2
-    assert any("reward:pending" in text for text in check_books(ledger))
-    overpaid = Ledger()
-    overpaid.book_payout(payout("one", MINERS[0], 5), miner_bears_fee=False)
-    assert any("more than matured" in text for text in check_books(overpaid))
-
-
 def test_a_correction_after_a_payout_is_owed_less():
     """The first statement told more than the block's coinbase has, and its rows were paid before that was seen."""
     ledger, wrong = Ledger(), statement(1, [100], 0)
@@ -239,11 +150,6 @@ def test_the_books_thawed_are_the_books_that_were_kept():
         assert each.book_status(status(shares, "void")) is not None
         assert all("more than matured" in text for text in check_books(each))
     assert list(thawed.dump()) == list(ledger.dump())
-
-
-def test_the_balance_checks_run_last():
-    assert AFTER_EACH[-1] is transaction_balances
-    assert WHOLE[-1] is books_balance
 
 
 SPLITS = st.lists(

@@ -3,8 +3,6 @@
 import anyio
 import pytest
 
-from accounting.attestation_book import AttestationBook
-from accounting.schemes.loyalty import DAY_S
 from accounting.service import Accounting, AccountingConfig
 from accounting.verifier import audit
 from nips.keys import AtHand
@@ -56,17 +54,3 @@ async def test_bonuses_are_paid_by_what_miners_attested(tmp_path, eventually):
         assert (made.rows, made.fee_msat, made.window.work) == (wanted.rows, wanted.fee_msat, wanted.window.work)
     report = audit(relay.order, [], POOL, now_ms=NOW)
     assert {each.code.value for each in report.findings} <= {"chain-facts", "summary-overdue"}
-
-
-def test_the_book_takes_one_a_worker_and_day_and_lets_strangers_go_first():
-    book = AttestationBook(POOL, lambda miner: miner == KEYS.alice.pubkey, max_kept=1)
-    second = T0 // 1000 + 60
-    assert not book.take(attest(second=second - 32 * DAY_S), second * 1000)
-    assert not book.take(attest(second=second + 1_000), second * 1000)
-    assert book.take(attest(KEYS.bob), second * 1000)
-    assert book.take(attest(), second * 1000)
-    assert not book.take(attest(second=second + 1, model="other"), second * 1000)
-    days = range(second // DAY_S, second // DAY_S + 1)
-    assert [seen.event for seen in book.of({KEYS.alice.pubkey, KEYS.bob.pubkey}, days)] == [attest()]
-    book.forget(days.stop)
-    assert len(book) == 0

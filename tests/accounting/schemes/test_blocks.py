@@ -4,9 +4,8 @@ import pytest
 
 from accounting.errors import UnsupportedOffer
 from accounting.schemes import blocks, periods
-from accounting.schemes.lots import Price
 from accounting.window import Placed
-from nips.pool.terms import PERIOD_SCHEMES, SCHEMES, Offer
+from nips.pool.terms import SCHEMES, Offer
 
 SHARES = [Placed(9 - n, "e", 0, 0, 9 - n, miner, 10) for n, miner in enumerate("abbc")]
 SOLVED = blocks.Solved(10, 0x207FFFFF, "d", 7)
@@ -14,7 +13,6 @@ SOLVED = blocks.Solved(10, 0x207FFFFF, "d", 7)
 
 def test_every_scheme_of_the_terms_is_one_of_the_two_kinds() -> None:
     assert {*blocks.SCHEMES, *periods.SCHEMES} == set(SCHEMES)
-    assert periods.SCHEMES == PERIOD_SCHEMES
 
 
 @pytest.mark.parametrize(
@@ -40,24 +38,3 @@ def test_only_pplns_bounds_its_window() -> None:
 def test_a_period_scheme_splits_no_block(scheme: str) -> None:
     with pytest.raises(UnsupportedOffer, match=scheme):
         blocks.count("main", Offer(scheme), SOLVED, SHARES)
-
-
-@pytest.mark.parametrize("scheme", blocks.SCHEMES)
-def test_a_block_scheme_has_no_price(scheme: str) -> None:
-    with pytest.raises(UnsupportedOffer, match=scheme):
-        periods.price("main", Offer(scheme), "main", 1, 0x207FFFFF, 1)
-
-
-def test_prices() -> None:
-    made = [periods.price("main", Offer(scheme, 20_000), "main", 840_000, 0x1D00FFFF, 7) for scheme in ("pps", "fpps")]
-    assert made == [Price(312_500_000_000, 0x1D00FFFF, 20_000), Price(7, 0x1D00FFFF, 20_000)]
-
-
-@pytest.mark.parametrize(("now", "found"), [(7200, (3600, 7200)), (7199, (0, 3600)), (0, (-3600, 0))])
-def test_periods_touch(now: int, found: tuple[int, int]) -> None:
-    assert periods.period_of(3600, now) == found
-
-
-def test_a_period_lasts() -> None:
-    with pytest.raises(ValueError, match="at least"):
-        periods.period_of(0, 1)

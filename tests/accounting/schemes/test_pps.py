@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounting.schemes import fpps, pps
+from accounting.schemes import pps
 from accounting.schemes.lots import Price
 from nips.pool.terms import Offer
 
@@ -42,4 +42,3 @@ def test_no_height_below_zero() -> None:
 def test_prices() -> None:
     offer = Offer("pps", 40_000, period_s=3600)
     assert pps.price(offer, "main", 840_000, 0x1D00FFFF) == Price(312_500_000_000, 0x1D00FFFF, 40_000)
-    assert fpps.price(offer, 320_000_000_000, 0x1D00FFFF) == Price(320_000_000_000, 0x1D00FFFF, 40_000)

@@ -41,6 +41,7 @@ from noncestr.log_bridge import FLUSH_S, flush, log_bridge, reaches_log
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.notice_parts import make_notifier
+from noncestr.notice_texts import Speaker
 from noncestr.payability import RelayPayability
 from noncestr.paying import Paying
 from noncestr.payout_desk import served
@@ -217,25 +218,30 @@ class Pool:
                 # A page on another host is told what is held here.
                 signer=AtHand(self.keys.zapper),
             )
+            presence = self._presence()
             notifier = await make_notifier(
                 stack,
                 self.config,
                 self.data,
-                presence=self._presence(),
-                keys=self.keys,
-                relays=self.relays,
+                speaker=Speaker(presence.name, presence.pool, presence.relays[0]),
+                # The zapper's profile names the pool: a message from it is no stranger's.
+                voice=self.keys.pool_at_hand or self.keys.zapper,
+                reader=self.keys.zapper,
+                signer=self.keys.accounting.pubkey,
+                relays=(*self.relays, *presence.relays),
                 bridge=bridge,
                 accounting=accounting,
-                chain=chain,
+                chain=ChainHeights(chain),
                 settings=settings,
                 payees=self._paying,
+                heartbeat_s=self.config.terms.heartbeat_seconds,
                 clock=self.clock,
             )
             await enter(running(notifier.run))
             citizen = make_citizen(
                 self.config.social,
                 self.data,
-                who=who_speaks(self._presence(), self.keys.pool, self.keys.wallet.pubkey),
+                who=who_speaks(presence, self.keys.pool, self.keys.wallet.pubkey),
                 signer=self.keys.accounting.pubkey,
                 bridge=bridge,
                 accounting=accounting,

@@ -7,6 +7,7 @@ from accounting.ports import ChainView, EventFeed
 from accounting.reading import reading
 from accounting.service import Accounting
 from nips.pool.address import PoolAddress
+from nips.pool.hashing import display
 from noncestr.clock import WallClock
 from noncestr.running import running
 from noncestr.settings_follower import SettingsFollower
@@ -32,6 +33,17 @@ class LogHeight:
             return 0
         job = mining.read_jobs.get(max(mining.newest_job.values())[1])
         return 0 if job is None else job.height - 1
+
+
+class LogBlocks:
+    """Whether blocks are in the chain, by the log: an edge that makes jobs on top of one has it from its own node."""
+
+    def __init__(self, books: Accounting) -> None:
+        self._books = books
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """1 for a block that a job of the pool builds on, else 0, which is no word."""
+        return 1 if display(block_hash) in self._books.fold.log.mining.heights else 0
 
 
 def books_path(data: Path, accounting: str) -> Path:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 from accounting.service import Accounting
+from nips.keys import SecretKey
 from nips.nip65 import normal_relay_url
-from noncestr.citizen_books import AccountingBooks
+from noncestr.citizen_books import AccountingBooks, Chain
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.feed import BridgeFeed
-from noncestr.joints import ChainHeights
+from noncestr.lone_books import LogBlocks
 from noncestr.notice_books import NoticeBooks, Payees
 from noncestr.notice_lines import MessageLine, NtfyLine, read_mail
 from noncestr.notice_news import NoticeLimits
@@ -18,14 +20,16 @@ from noncestr.notice_ports import Line
 from noncestr.notice_texts import Speaker
 from noncestr.notice_wishes import EMAIL, NTFY
 from noncestr.notifier import STALE_MS, Notifier
-from noncestr.presence import Presence
-from noncestr.promises import Keys
+from noncestr.outpost import Outpost
 from noncestr.settings_follower import SettingsFollower
 from relay_bridge.service import RelayBridge
-from stratum_edge.ports import TemplateSource
 from zapper.adapters.http_client import open_http_client
 from zapper.adapters.relay_reader import RelayReader
 from zapper.adapters.relay_writer import RelayWriter
+
+SECOND_MS: Final = 1000
+# A log that lacks so many is not fresh: what it does not show may have been all the same.
+MISSED_HEARTBEATS: Final = 3
 
 
 async def make_notifier(
@@ -33,17 +37,23 @@ async def make_notifier(
     config: Config,
     data: Path,
     *,
-    presence: Presence,
-    keys: Keys,
+    speaker: Speaker,
+    voice: SecretKey,
+    reader: SecretKey,
+    signer: str,
     relays: Sequence[str],
     bridge: RelayBridge,
     accounting: Accounting,
-    chain: TemplateSource,
+    chain: Chain,
     settings: SettingsFollower,
     payees: Payees,
+    heartbeat_s: int,
     clock: WallClock,
 ) -> Notifier:
-    """The notices of a pool whose parts run in one process. Raises NoncestrError for a bad file of the mail service."""
+    """The notices of a pool, told where the zapper runs. `voice`: the key that messages are from; `reader`: the
+    zapper's, to which private parts are encrypted; `signer`: the accounting's (hex); `relays`: the pool's, by every
+    name they have. Raises NoncestrError for a bad file of the mail service.
+    """
     section = config.notices
     lines: dict[str, Line] = {}
     if section.mail:
@@ -51,19 +61,49 @@ async def make_notifier(
     if section.ntfy:
         lines[NTFY] = NtfyLine(await stack.enter_async_context(open_http_client()))
     feed = BridgeFeed(bridge)
-    books = AccountingBooks(accounting, keys.accounting.pubkey, feed, ChainHeights(chain), lambda _: "")
-    own = [normal_relay_url(url) for url in (*relays, *presence.relays)]
+    books = AccountingBooks(accounting, signer, feed, chain, lambda _: "")
+    own = [normal_relay_url(url) for url in relays]
     return Notifier(
-        Speaker(presence.name, presence.pool, presence.relays[0]),
+        speaker,
         NoticeLimits(section.per_day, section.per_day_all, section.messages, frozenset(lines)),
         NoticeBooks(accounting, books, settings, payees),
-        # The zapper's profile names the pool: a message from it is no stranger's.
-        voice=keys.pool_at_hand or keys.zapper,
-        reader=keys.zapper,
+        voice=voice,
+        reader=reader,
         feed=feed,
         messages=MessageLine(feed, RelayReader(), RelayWriter(feed, own), own),
         lines=lines,
         clock=clock,
         data=data,
-        stale_ms=max(STALE_MS, 3000 * config.terms.heartbeat_seconds),
+        stale_ms=max(STALE_MS, MISSED_HEARTBEATS * heartbeat_s * SECOND_MS),
+    )
+
+
+async def make_lone_notifier(
+    stack: AsyncExitStack,
+    outpost: Outpost,
+    books: Accounting,
+    accounting: str,
+    settings: SettingsFollower,
+    payees: Payees,
+) -> Notifier:
+    """The notices of a pool whose zapper is a process of its own, out of books it folds (`accounting`: whose, by hex
+    key). They are from the zapper, as its profile tells. Raises as `make_notifier`, LookupError before any terms.
+    """
+    assert outpost.key is not None
+    return await make_notifier(
+        stack,
+        outpost.config,
+        outpost.data,
+        speaker=Speaker(outpost.config.pool.name, outpost.pool, outpost.relays[0]),
+        voice=outpost.key,
+        reader=outpost.key,
+        signer=accounting,
+        relays=outpost.relays,
+        bridge=outpost.bridge,
+        accounting=books,
+        chain=LogBlocks(books),
+        settings=settings,
+        payees=payees,
+        heartbeat_s=outpost.terms.current().body.limits.heartbeat_seconds,
+        clock=outpost.clock,
     )

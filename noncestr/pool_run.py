@@ -198,6 +198,7 @@ class LonePool:
             # Why a payout waits is known where the zapper runs.
             why_unpaid=lambda _: "",
             clock=self._clock,
+            test=_no_test,
         )
         await stack.enter_async_context(running(citizen.run))
         await stack.enter_async_context(looping(lanes.watch))
@@ -249,6 +250,11 @@ class LonePool:
         if self._place is not None and self._place.moved:
             self._say(f"port {self._place.asked} is busy: the relay port is {self._place.port}")
         self._say(f"relay:     {self._relays[0]}")
+
+
+async def _no_test(_miner: str) -> str:
+    """What the word test is answered: the process that tells miners reads no messages."""
+    return "Notices are sent by the pool's zapper, which reads no messages: ask the operator for a test."
 
 
 async def run_lone_pool(config: Config, data: Path, *, say: Say, reread: Callable[[], Config]) -> None:

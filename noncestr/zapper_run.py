@@ -1,7 +1,8 @@
 """`noncestr zapper run`: the zapper of a pool on a host of its own. What is owed it reads from the log, as anybody can.
 
 It folds the log with the accounting's own code, signing none of it: so the accounting's host, which signs statements,
-can not have it pay what the shares do not bear out.
+can not have it pay what the shares do not bear out. It also tells miners what they asked to be told: of all parts it
+alone can read the private parts of their settings.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +24,12 @@ from noncestr.garbage import calm, collect_calmly
 from noncestr.keyfiles import load_or_create
 from noncestr.lifetime import run_until_signal
 from noncestr.lone_books import open_books
+from noncestr.notice_parts import make_lone_notifier
 from noncestr.outpost import Outpost, Say, Stopped
 from noncestr.payouts import open_payouts, pays
 from noncestr.places import LOOPBACK
 from noncestr.running import looping, only_one, running
+from noncestr.settings_follower import SettingsFollower
 from noncestr.treasury import Treasurer
 from noncestr.treasury_parts import open_part_funds, start_part_treasury
 
@@ -75,7 +78,9 @@ class LoneZapper:
     async def _pay(self, stack: AsyncExitStack, accounting: str, lightning: Bound) -> None:
         outpost = self._outpost
         assert outpost.key is not None
-        books = await open_books(stack, self._data, outpost.pool, accounting, outpost.feed)
+        settings = SettingsFollower(self._data, outpost.pool.pubkey, outpost.feed, outpost.clock.now_ms)
+        await stack.enter_async_context(running(settings.run))
+        books = await open_books(stack, self._data, outpost.pool, accounting, outpost.feed, settings=settings)
         ecash = await stack.enter_async_context(
             ecash_payouts(
                 config=self._config,
@@ -106,6 +111,8 @@ class LoneZapper:
         held = await open_part_funds(stack, self._config, "zapper", outpost.say)
         treasurer = Treasurer(outpost.clock.now_ms)
         await start_part_treasury(stack, treasurer, (*payouts.funds, *held), outpost, books, reports=True)
+        notifier = await make_lone_notifier(stack, outpost, books, accounting, settings, payouts.store)
+        await stack.enter_async_context(running(notifier.run))
         if self._config.edge.control:
             services = {
                 "treasury": treasurer.told,

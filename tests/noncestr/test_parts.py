@@ -26,6 +26,7 @@ from nips.nip38 import USER_STATUS
 from nips.nip59 import GIFT_WRAP
 from nips.pool import kinds
 from nips.pool.payout import parse_payout
+from nips.pool.settings import SettingsBody, build_settings
 from noncestr.keyfiles import load_or_create
 from noncestr.profiles import profile
 from relay_bridge.adapters.fetch import fetch_events
@@ -46,6 +47,8 @@ FAST = {
     "NONCESTR_TERMS_HEARTBEAT_SECONDS": "1",
     "NONCESTR_TERMS_MATURITY_BLOCKS": "2",
     "NONCESTR_PAYOUTS_INTERVAL_SECONDS": "1",
+    # A payout and a block every second or two.
+    "NONCESTR_NOTICES_PER_DAY": "1000",
 }
 Events = list[VerifiedEvent]
 
@@ -66,6 +69,7 @@ class Scene:
             f'[pool]\naccounting = "{encode_npub(keys["accounting"])}"\nzapper = "{encode_npub(keys["zapper"])}"\n'
             f'[edge]\nkeys = ["{encode_npub(keys["edge"])}"]\n'
         )
+        self.zapper = encode_npub(keys["zapper"])
         self.miner = load_or_create(folder / "miner", "key")
         self.npub = encode_npub(load_or_create(folder / "pool" / "keys", "pool").pubkey)
         self.ports = {name: str(free_port()) for name in ("relay", "stratum", "demo_lightning")}
@@ -146,6 +150,14 @@ class Scene:
 
     def answers(self) -> list[str]:
         """What the pool wrote to the miner."""
+        return [text for sender, text in self.messages() if sender == self.npub]
+
+    def notices(self, words: str = "") -> list[str]:
+        """What the zapper wrote to the miner, with these words in it."""
+        return [text for sender, text in self.messages() if sender != self.npub and words in text]
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Who wrote to the miner, the pool or its zapper, and what."""
         wraps = self.events(make_filter(kinds=[GIFT_WRAP], tags={"p": [self.miner.pubkey]}))
         opened = [
             nostr_sdk.UnwrappedGift.from_gift_wrap(
@@ -153,8 +165,12 @@ class Scene:
             )
             for wrap in wraps
         ]
-        assert all(gift.sender().to_bech32() == self.npub for gift in opened)
-        return [json.loads(gift.rumor().as_json())["content"] for gift in opened]
+        assert {gift.sender().to_bech32() for gift in opened} <= {self.npub, self.zapper}
+        return [(gift.sender().to_bech32(), json.loads(gift.rumor().as_json())["content"]) for gift in opened]
+
+    def records(self) -> set[str]:
+        """The payout records there are, by id."""
+        return {event.id for event in self.events() if event.kind == kinds.PAYOUT}
 
     def miner_keys(self) -> nostr_sdk.Keys:
         return nostr_sdk.Keys.parse(self.miner.secret_bytes().hex())
@@ -167,13 +183,24 @@ class Scene:
     def count(self, kind: int) -> int:
         return sum(event.kind == kind for event in self.events())
 
-    def publish_profile(self) -> None:
+    @property
+    def lud16(self) -> str:
+        """The miner's address at the demo wallet."""
+        return f"far@127.0.0.1:{self.ports['demo_lightning']}"
+
+    def settings(self, **body: Any) -> VerifiedEvent:
+        """Settings of the miner, now."""
+        return self.miner.sign(build_settings(parse_pubkey(self.npub), SettingsBody(**body), int(time.time())))
+
+    def publish(self, *events: VerifiedEvent) -> None:
+        """The miner's, by a bridge of its own."""
+
         async def publish() -> None:
-            bridge = RelayBridge([self.relay], outbox_path=self.folder / "profile.sqlite")
+            bridge = RelayBridge([self.relay], outbox_path=self.folder / "miner.sqlite")
             async with anyio.create_task_group() as tasks:
                 await tasks.start(bridge.run)
-                lud16 = f"far@127.0.0.1:{self.ports['demo_lightning']}"
-                await bridge.publish(profile(self.miner, int(time.time()), name="far", lud16=lud16))
+                for event in events:
+                    await bridge.publish(event)
                 assert await bridge.flush(PATIENCE)
                 tasks.cancel_scope.cancel()
 
@@ -218,13 +245,17 @@ def verdict(scene: Scene) -> tuple[int, dict[str, Any]]:
 @pytest.mark.timeout(900)
 def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     scene.start_part("pool")
-    scene.publish_profile()
+    far = profile(scene.miner, int(time.time()), name="far", lud16=scene.lud16)
+    scene.publish(far, scene.settings(notify=("paid", "block")))
     for name in ("edge", "accounting", "zapper", "web"):
         scene.start_part(name)
     stratum = scene.says("edge")[0].removeprefix("Stratum:").strip()
     user = encode_npub(scene.miner.pubkey) + ".far"
     scene.start("miner", "miner", "--url", stratum, "--max-hps", "40000", "--user", user)
     scene.until(lambda: scene.count(kinds.PAYOUT), "a payout")
+    scene.until(lambda: scene.notices("paid you") and scene.notices("You found block"), "notices")
+    # What there was before the zapper began to tell is no news.
+    before = scene.records()
 
     # The pool speaks to people, from its own reading of the log.
     said = make_filter(authors=[parse_pubkey(scene.npub)], kinds=[NOTE, USER_STATUS])
@@ -262,6 +293,22 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     scene.start_part("pool")
     scene.more_of(kinds.STATEMENT, "a statement after the pool's kill")
     scene.more_of(kinds.PAYOUT, "a payout after the pool's kill")
+
+    # The zapper tells, alone, and each thing once, whatever was killed.
+    scene.publish(scene.settings(notify=("paid", "block"), lightning=scene.lud16))
+    scene.until(lambda: scene.notices("was changed"), "the notice of a changed address")
+    told = scene.records()
+
+    def are_told() -> bool:
+        texts = "".join(scene.notices("paid you"))
+        return all(record in texts for record in told - before)
+
+    scene.until(are_told, "a notice of each payout")
+    notices = scene.notices()
+    assert len([text for text in notices if "was changed" in text]) == 1
+    assert len(set(notices)) == len(notices)
+    for record in told:
+        assert len([text for text in notices if record in text]) <= 1
 
     payouts = [parse_payout(event) for event in scene.events() if event.kind == kinds.PAYOUT]
     assert {payout.miner for payout in payouts} == {scene.miner.pubkey}

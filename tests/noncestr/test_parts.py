@@ -255,7 +255,7 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
     scene.until(lambda: scene.count(kinds.PAYOUT), "a payout")
     scene.until(lambda: scene.notices("paid you") and scene.notices("You found block"), "notices")
     # What there was before the zapper began to tell is no news.
-    before = scene.records()
+    old = scene.records()
 
     # The pool speaks to people, from its own reading of the log.
     said = make_filter(authors=[parse_pubkey(scene.npub)], kinds=[NOTE, USER_STATUS])
@@ -301,7 +301,7 @@ def test_each_part_is_killed_and_goes_on(scene: Scene) -> None:
 
     def are_told() -> bool:
         texts = "".join(scene.notices("paid you"))
-        return all(record in texts for record in told - before)
+        return all(record in texts for record in told - old)
 
     scene.until(are_told, "a notice of each payout")
     notices = scene.notices()

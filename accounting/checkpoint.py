@@ -23,6 +23,7 @@ import accounting.told
 import accounting.totals
 import nips.nip01
 import nips.pool.address
+import nips.pool.archive
 import nips.pool.attestation
 import nips.pool.attestation_part
 import nips.pool.block
@@ -69,6 +70,7 @@ CODEC = Codec(
         accounting.totals,
         nips.nip01,
         nips.pool.address,
+        nips.pool.archive,
         nips.pool.attestation,
         nips.pool.attestation_part,
         nips.pool.block,

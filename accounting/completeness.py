@@ -12,6 +12,8 @@ from accounting.mining import Solved
 from accounting.overlaps import counted_twice
 from accounting.rewards import may_leave_out, may_leave_out_of_period
 from accounting.shares import RATIO_BITS
+from nips.pool.archive import Archive
+from nips.pool.chain import Head
 from nips.pool.hashing import display, sha256d
 
 # A 4213 follows its batch at once; a minute covers a relay that is slow to take it.
@@ -43,6 +45,7 @@ def complete(log: PoolLog, now_ms: int | None, look_at: Callable[[list[Fact]], N
         _found_later,
         _heads_left_out,
         counted_twice,
+        _archives,
         _keys_left_open,
         _closed_early,
         _luck,
@@ -204,6 +207,35 @@ def _heads_left_out(log: PoolLog) -> Iterator[Finding]:
             late = first.created_at > statement.created_at
             code = Code.LATE_LANE if late else Code.STATEMENT_HEADS
             yield finding(code, f"lane {key} is not in the statement's heads", statement.id, first.id)
+
+
+def _archives(log: PoolLog) -> Iterator[Finding]:
+    """The newest event of each chain that an archive names: it is the chain's, and of the archive's time. One finding
+    an archive.
+    """
+    for name, archive in log.archives.scan():
+        chain = log.accounting.get(archive.signer)
+        if chain is not None and chain.accepted_id(archive.link.seq) == name:
+            found = (_archived(log, archive, named, head) for named, head in sorted(archive.heads.items()))
+            yield from islice((each for each in found if each is not None), 1)
+
+
+def _archived(log: PoolLog, archive: Archive, name: str, head: Head) -> Finding | None:
+    end, chain, pubkey = log.terms.end_of(name), log.chain(name), name.partition("/")[0]
+    if pubkey not in log.terms.all_keys():
+        return finding(Code.ARCHIVE, f"{name} is a chain of none of the pool's keys", archive.id)
+    if (end is not None and head.seq > end.seq) or log.terms.is_left_out(pubkey):
+        # What it names is void since, or the word of a thief.
+        return None
+    accepted = None if chain is None else chain.accepted_id(head.seq)
+    if accepted is None:
+        text = f"{name} {head.seq}, which an archive names, was not read"
+        return finding(Code.GAP, text, archive.id, head.id)
+    if accepted != head.id:
+        return finding(Code.ARCHIVE, f"{name} {head.seq} is not the event that it names", accepted, head.id, archive.id)
+    if not archive.from_s <= log.ids.get(accepted, archive.from_s) < archive.to_s:
+        return finding(Code.ARCHIVE, f"{name} {head.seq} is dated outside of its time", accepted, archive.id)
+    return None
 
 
 def _keys_left_open(log: PoolLog) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ class Code(StrEnum):
     BACKDATED = "backdated"
     LANE_CLOSED_EARLY = "lane-closed-early"
     GAP = "gap"
+    ARCHIVE = "archive"
     MISSING_TERMS = "missing-terms"
     MISSING_JOB = "missing-job"
     MISSING_BATCH = "missing-batch"
@@ -104,6 +105,10 @@ REGISTRY: dict[Code, tuple[str, str]] = {
         "The terms closed a lane that lived on, before it had been silent for its grace.",
     ),
     Code.GAP: (MISSING, "Sequence numbers of a chain are on no relay asked."),
+    Code.ARCHIVE: (
+        CONTRADICTED,
+        "An archive names as a chain's newest event one that is not the chain's of that time.",
+    ),
     Code.MISSING_TERMS: (MISSING, "Terms that are named, or the first terms, are on no relay asked."),
     Code.MISSING_JOB: (MISSING, "A receipt names a job that is on no relay asked."),
     Code.MISSING_BATCH: (MISSING, "A job, statement or summary names a batch that is on no relay asked."),

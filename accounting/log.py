@@ -6,9 +6,11 @@ read first.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from accounting.accounting_events import AccountingEvent, check_form, parse_accounting
 from accounting.books import Books
-from accounting.chains import Chain, Opaque
+from accounting.chains import Chain
 from accounting.drafts import Draft
 from accounting.ecash_proof import MintKeys
 from accounting.facts import (
@@ -36,21 +38,19 @@ from nips.nip01 import VerifiedEvent
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool import kinds
 from nips.pool.address import PoolAddress, address_of
-from nips.pool.archive import parse_archive
-from nips.pool.attestation_part import AttestationPart, parse_attestation_part
+from nips.pool.archive import Archive
+from nips.pool.attestation_part import AttestationPart
 from nips.pool.block import parse_block
-from nips.pool.chain import Head, link_of
-from nips.pool.content import UnknownVersion, decode_content
+from nips.pool.chain import Head
+from nips.pool.content import UnknownVersion
 from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.receipt import Receipt, parse_receipt, read_known_receipt
-from nips.pool.settings_part import SettingsPart, parse_settings_part
-from nips.pool.statement import RewardStatus, Statement, StatementBody, parse_statement, parse_status
-from nips.pool.statement_rows import StatementPart, parse_statement_part, part_of
-from nips.pool.summary import parse_summary, parse_summary_part
+from nips.pool.settings_part import SettingsPart
+from nips.pool.statement import RewardStatus, Statement, StatementBody
+from nips.pool.statement_rows import StatementPart
 from nips.pool.terms import Terms, parse_terms
 
-AccountingEvent = Statement | StatementPart | SettingsPart | AttestationPart | RewardStatus | Opaque
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL, kinds.SETTINGS})
 
@@ -87,6 +87,8 @@ class PoolLog:
         # Such events, by id, and the payouts that only the chain can prove, by event id.
         self.evidence: Shelf[VerifiedEvent] = shelves.open("evidence")
         self.onchain: Shelf[Payout] = shelves.open("onchain")
+        # Archives that accounting keys announced, by id.
+        self.archives: Shelf[Archive] = shelves.open("archives")
         # What mints that were asked show; set before anything is judged.
         self.mint_keys: MintKeys = NO_MINTS
         # By `<zap receipt>/<payout>`: payouts that a receipt not read so far would attest.
@@ -172,13 +174,15 @@ class PoolLog:
                 self.payouts[event.pubkey] = self.terms.new_chain(f"{event.pubkey}/payouts", self.report, self.shelves)
             self.payouts[event.pubkey].put(payout)
         elif event.kind != kinds.JOB:
-            parsed = _parse_accounting(event)
+            parsed = parse_accounting(event)
             if event.pubkey not in self.accounting:
                 name = f"{event.pubkey}/accounting"
                 self.accounting[event.pubkey] = self.terms.new_chain(name, self.report, self.shelves)
             self.accounting[event.pubkey].put(parsed)
             # Nothing of the books rests on these: they have their place whatever they say.
-            _check_form(event)
+            archive = check_form(event)
+            if archive is not None:
+                self.archives[event.id] = archive
 
     def _refuse(self, event: VerifiedEvent, error: InvalidPoolEvent) -> None:
         code = Code.UNKNOWN_VERSION if isinstance(error, UnknownVersion) else Code.MALFORMED
@@ -208,6 +212,16 @@ class PoolLog:
     def terms_by_id(self) -> dict[str, Terms]:
         """The adopted terms, in the chain's order."""
         return self.terms.by_id
+
+    def chain(self, name: str) -> "Chain[Any] | None":
+        """The chain of `<pubkey>/<chain>`; None if nothing of it was read."""
+        pubkey, _, of = name.partition("/")
+        if of == "terms":
+            return self.terms.chain if pubkey == self.pool.pubkey else None
+        if of in ("accounting", "payouts"):
+            return (self.accounting if of == "accounting" else self.payouts).get(pubkey)
+        lane = self.lanes.find(name)
+        return None if lane is None else lane.chain
 
     def terms_at(self, ms: int) -> Terms | None:
         """The newest terms dated at or before a time (Unix ms); the first if all are later."""
@@ -365,31 +379,3 @@ class PoolLog:
         self.books.grade(payout.id, payout.method, proof.grade)
         self._facts.append(PayoutSeen(payout, proof.grade))
         return proof.serves
-
-
-def _check_form(event: VerifiedEvent) -> None:
-    """Raises InvalidPoolEvent for a summary, part of one, or archive that can't be read."""
-    if event.kind == kinds.SUMMARY:
-        parse_summary(event)
-    elif event.kind == kinds.ARCHIVE:
-        parse_archive(event)
-    elif event.kind == kinds.STATEMENT_PART and decode_content(event.content).get("of") == kinds.SUMMARY:
-        parse_summary_part(event)
-
-
-def _parse_accounting(event: VerifiedEvent) -> AccountingEvent:
-    if event.kind == kinds.STATEMENT:
-        return parse_statement(event)
-    if event.kind == kinds.STATUS:
-        return parse_status(event)
-    if event.kind == kinds.STATEMENT_PART:
-        of = part_of(event)
-        if of == kinds.STATEMENT:
-            return parse_statement_part(event)
-        if of == kinds.SETTINGS:
-            return parse_settings_part(event)
-        if of == kinds.ATTESTATION:
-            return parse_attestation_part(event)
-        if of != kinds.SUMMARY:
-            raise InvalidPoolEvent(f"kind {of} has no parts")
-    return Opaque(event.id, link_of(event), event.created_at)

@@ -17,7 +17,7 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "chains": frozenset(
         {Code.FORK, Code.BROKEN_CHAIN, Code.BACKDATED, Code.GAP, Code.CLOSED_CHAIN, Code.WINDOW_GAP, Code.AFTER_FIN}
-        | {Code.LANE_CLOSED_EARLY}
+        | {Code.LANE_CLOSED_EARLY, Code.ARCHIVE}
     ),
     "jobs": frozenset(
         {Code.MISSING_TERMS, Code.MISSING_JOB, Code.MISSING_BATCH, Code.JOB_TERMS, Code.JOB_OFFER, Code.JOB_SIGNER}

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from accounting.accounting_events import AccountingEvent
 from accounting.chains import Chain
 from accounting.findings import NOT_CHECKED, Code, Finding, finding
-from accounting.log import AccountingEvent, PoolLog
+from accounting.log import PoolLog
 from accounting.summaries import Lack, SummaryBook
 from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent

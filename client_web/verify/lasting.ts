@@ -10,7 +10,7 @@ import {
 import type { JsonObject } from "./json.ts";
 import type { Attested } from "./loyalty.ts";
 import { WORKER } from "./receipt.ts";
-import { type StatementPart, readHeads, readStatementPart } from "./statement.ts";
+import { type Head, type StatementPart, readHeads, readStatementPart } from "./statement.ts";
 import { type SummaryPart, readSummaryPart } from "./summary.ts";
 import { readLane } from "./terms.ts";
 
@@ -49,6 +49,10 @@ export interface Archive {
   readonly event: NostrEvent;
   readonly address: Address;
   readonly link: Link;
+  readonly fromS: number;
+  readonly untilS: number;
+  /** By chain: its newest event. */
+  readonly archived: ReadonlyMap<string, Head>;
 }
 
 /** An event as NIP-01 writes it. */
@@ -110,7 +114,8 @@ export function readPart(event: NostrEvent): Part {
 export function readArchive(event: NostrEvent): Archive {
   must(event.kind === KIND.ARCHIVE, "another kind");
   const fields = readContent(event);
-  must(integer(fields["from_s"], "from_s") < integer(fields["to_s"], "to_s"), "it ends before it begins");
+  const [fromS, untilS] = [integer(fields["from_s"], "from_s"), integer(fields["to_s"], "to_s")];
+  must(fromS < untilS, "it ends before it begins");
   integer(fields["events"], "events");
   for (const name of ["stream", "file"]) {
     const blob = object(fields[name], name);
@@ -121,10 +126,11 @@ export function readArchive(event: NostrEvent): Archive {
   const urls = list(fields["urls"], "urls");
   must(urls.length <= MAX_URLS, "too many places");
   for (const url of urls) text(url, "a place");
-  for (const name of readHeads(fields["heads"]).keys()) {
+  const archived = readHeads(fields["heads"]);
+  for (const name of archived.keys()) {
     const [pubkey, chain, more] = name.split("/");
     must(isHex64(pubkey) && more === undefined, "not a chain's name");
     must(["terms", "accounting", "payouts"].includes(chain ?? "") || readLane(chain) >= 0, "no chain");
   }
-  return { event, address: readAddress(event), link: readLink(event) };
+  return { event, address: readAddress(event), link: readLink(event), fromS, untilS, archived };
 }

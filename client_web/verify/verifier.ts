@@ -1,6 +1,7 @@
 // The whole check: events in, a report out. Reads nothing, knows no clock but the one it is given.
 
 import { readAccounts } from "./accounts.ts";
+import { checkArchives } from "./archives.ts";
 import { Attendance } from "./attendance.ts";
 import { type Chain, Ends, checkKeysClosed, checkLanesClosed, followChain, followLanes } from "./chains.ts";
 import type { Payout } from "./claims.ts";
@@ -95,7 +96,8 @@ export class Verifier {
     const name = `34210:${this.address.pool}:${this.address.network}`;
     if (log.terms.length === 0) findings.say("form, keys and roles", "nothing-found", "no terms of this pool are on the relays asked");
 
-    const terms = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings).events;
+    const termsChain = followChain(`${this.address.pool}/terms`, log.terms, undefined, false, findings);
+    const terms = termsChain.events;
     if (terms[0] !== undefined && terms[0].link.seq > 0) findings.say("chains", "missing-terms", "the first terms are on no relay asked");
     const ends = new Ends(terms);
     checkKeysClosed(terms, log, findings);
@@ -110,7 +112,10 @@ export class Verifier {
       });
     };
     const told = follow("accounting", log.accounting);
-    const paid = follow("payouts", log.payouts).flatMap((chain) => chain.events);
+    const payments = follow("payouts", log.payouts);
+    const paid = payments.flatMap((chain) => chain.events);
+    const chains = [termsChain, ...lanes.values(), ...told, ...payments].map((chain): [string, Chain<Chained>] => [chain.name, chain]);
+    checkArchives(told.flatMap((chain) => chain.events), new Map(chains), ends, log, findings);
     const accounts = readAccounts(told, findings);
 
     const jobs = new Jobs(log, terms, lanes, findings);

@@ -7,7 +7,7 @@ from nips.errors import InvalidPoolEvent
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.alts import alt_tag
-from nips.pool.chain import Head, Link, link_of
+from nips.pool.chain import Head, Link, link_of, parse_lane
 from nips.pool.content import (
     decode_content,
     encode_content,
@@ -21,6 +21,7 @@ from nips.pool.content import (
 )
 from nips.pool.kinds import ARCHIVE
 
+_CHAINS = frozenset({"terms", "accounting", "payouts"})
 # An operator names a mirror or two; more would only fill the event.
 MAX_URLS = 16
 
@@ -87,6 +88,13 @@ def _digest(fields: dict[str, object], name: str) -> Digest:
     return Digest(parse_id(told.get("sha256"), f"the {name}'s sha256"), read_int(told, "size"))
 
 
+def _check_chain(name: str) -> None:
+    pubkey, _, chain = name.partition("/")
+    parse_id(pubkey, "a chain's key")
+    if chain not in _CHAINS:
+        parse_lane(chain)
+
+
 def parse_archive(event: VerifiedEvent) -> Archive:
     """Raises InvalidPoolEvent. Whether such a file exists, and holds what it says, is for whoever reads it."""
     require_kind(event, ARCHIVE)
@@ -95,6 +103,7 @@ def parse_archive(event: VerifiedEvent) -> Archive:
     for name, head in read_dict(fields, "heads").items():
         if type(head) is not list or len(head) != 2:
             raise InvalidPoolEvent("heads must map <pubkey>/<chain> to [seq, id]")
+        _check_chain(name)
         heads[name] = Head(read_int({"seq": head[0]}, "seq"), parse_id(head[1], "a head"))
     urls = tuple(read_str({"url": url}, "url") for url in read_list(fields, "urls"))
     if len(urls) > MAX_URLS:

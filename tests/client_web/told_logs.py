@@ -25,7 +25,7 @@ FOLLOWING = {
 Judge = Callable[[Sequence["Told"]], list[dict[str, Any]]]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Told:
     """A log as relays have it: events whose signature holds, and some whose does not."""
 

@@ -94,6 +94,7 @@ class ExampleLog:
         self._receipt("empty_receipt", empty, T0 // 1000)
         self._job()
         self._shares()
+        self._last_receipt()
         self._statement()
         self._payout()
         self._summary()
@@ -185,6 +186,12 @@ class ExampleLog:
             index=len(self.records) - 1,
         )
         self._sign("block", EDGE, build_block(POOL, self.block, self.events["receipt"].created_at))
+
+    def _last_receipt(self) -> None:
+        """The lane ends for good: so nobody waits for it, be it for an hour that is over."""
+        before = self.events["receipt"]
+        ended = ReceiptBody(0, Head(1, before.id).next(), T0 + 38_217, T0 + 40_000, (), (), (), b"", (), 0, fin=True)
+        self._receipt("last_receipt", ended, before.created_at)
 
     def _statement(self) -> None:
         """pplns by hand: the newest shares until WINDOW_MIN_WORK (8 blocks' work, 16 hashes, are less than that)."""
@@ -281,7 +288,7 @@ class ExampleLog:
             work = sum(work_from_bits(self.sessions[record.session].share_bits) for record in mine)
             refused = () if number else (Refused(23, 2),)
             rows.append(SummaryRow(MINERS[number], worker, work, len(mine), refused, bits_at_least(best)))
-        heads = {f"{EDGE.pubkey}/0": Head(1, self.events["receipt"].id)}
+        heads = {f"{EDGE.pubkey}/0": Head(2, self.events["last_receipt"].id)}
         self.summary = SummaryBody(T0, T0 + HOUR_MS, heads, tuple(rows))
         link, made = Head(1, self.events["status"].id).next(), self.events["status"].created_at + 2
         self._sign("summary", ACCOUNTING, build_summary(POOL, link, self.summary, made))
@@ -290,8 +297,8 @@ class ExampleLog:
 
     def _archive(self) -> None:
         """Everything so far as a file. What a compressor makes of it is made up: it differs from one to the next."""
-        names = ("terms", "empty_receipt", "job", "receipt", "block", "statement", "status", "payout", "summary")
-        kept = {self.events[name].id: self.events[name] for name in names}
+        names = ("terms", "empty_receipt", "job", "receipt", "block", "last_receipt", "statement", "status", "payout")
+        kept = {self.events[name].id: self.events[name] for name in (*names, "summary")}
         ordered = [kept[name] for name in canonical_order(map(stub_of, kept.values()))]
         from_s, to_s = T0 // 1000, T0 // 1000 + 86_400
         self.archive_lines = list(write_lines(ArchiveHeader(POOL, from_s, to_s), ordered))
@@ -305,7 +312,7 @@ class ExampleLog:
             file=Digest(hashlib.sha256(file).hexdigest(), len(file)),
             heads={
                 f"{POOL_KEY.pubkey}/terms": Head(0, self.events["terms"].id),
-                f"{EDGE.pubkey}/0": Head(1, self.events["receipt"].id),
+                f"{EDGE.pubkey}/0": Head(2, self.events["last_receipt"].id),
                 f"{ACCOUNTING.pubkey}/accounting": Head(2, self.events["summary"].id),
                 f"{ZAPPER.pubkey}/payouts": Head(0, self.events["payout"].id),
             },

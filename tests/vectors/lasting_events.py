@@ -65,6 +65,7 @@ def archive(log: ExampleLog) -> Json:
     made.set("file", {"sha256": "00" * 32, "size": 1}, "the x tag names another file")
     made.set("urls", [1], "a place that is no text")
     made.set("heads", {f"{EDGE.pubkey}/0": ["0", "00" * 32]}, "a number of a head as text")
+    made.set("heads", {f"{EDGE.pubkey}/edge": [0, "00" * 32]}, "a head of no chain")
     made.tag("no x tag", "x")
     file = _file("4220, archive, and the lines it announces", log.events["archive"], made)
     return {**file, "lines": [line.decode() for line in log.archive_lines]}

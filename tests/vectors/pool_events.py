@@ -167,7 +167,9 @@ def receipt(log: ExampleLog) -> Json:
     made.tag("a job twice", "e", *[tag for tag in made.event.tags if tag[0] == "e"] * 2)
     made.tag("another fin", "fin", ("fin", "0"))
     made.sign("dated before its window's end", made.event.tags, made.event.content, created_at=1767225638)
-    return _event_file("4212, share receipt", [log.events["empty_receipt"], log.events["receipt"]], made)
+    return _event_file(
+        "4212, share receipt", [log.events[name] for name in ("empty_receipt", "receipt", "last_receipt")], made
+    )
 
 
 def block(log: ExampleLog) -> Json:

@@ -17,6 +17,7 @@ export const CODES = {
   backdated: ["contradicted", "An event is dated before the one before it in its chain, or before what it rests on."],
   "lane-closed-early": ["contradicted", "The terms closed a lane that lived on, before it had been silent for its grace."],
   gap: ["missing", "Sequence numbers of a chain are on no relay asked."],
+  archive: ["contradicted", "An archive names as a chain's newest event one that is not the chain's of that time."],
   "missing-terms": ["missing", "Terms that are named, or the first terms, are on no relay asked."],
   "missing-job": ["missing", "A receipt names a job that is on no relay asked."],
   "missing-batch": ["missing", "A job, statement or summary names a batch that is on no relay asked."],

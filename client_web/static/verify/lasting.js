@@ -88,7 +88,8 @@ export function readPart(event ) {
 export function readArchive(event ) {
   must(event.kind === KIND.ARCHIVE, "another kind");
   const fields = readContent(event);
-  must(integer(fields["from_s"], "from_s") < integer(fields["to_s"], "to_s"), "it ends before it begins");
+  const [fromS, untilS] = [integer(fields["from_s"], "from_s"), integer(fields["to_s"], "to_s")];
+  must(fromS < untilS, "it ends before it begins");
   integer(fields["events"], "events");
   for (const name of ["stream", "file"]) {
     const blob = object(fields[name], name);
@@ -99,10 +100,11 @@ export function readArchive(event ) {
   const urls = list(fields["urls"], "urls");
   must(urls.length <= MAX_URLS, "too many places");
   for (const url of urls) text(url, "a place");
-  for (const name of readHeads(fields["heads"]).keys()) {
+  const archived = readHeads(fields["heads"]);
+  for (const name of archived.keys()) {
     const [pubkey, chain, more] = name.split("/");
     must(isHex64(pubkey) && more === undefined, "not a chain's name");
     must(["terms", "accounting", "payouts"].includes(chain ?? "") || readLane(chain) >= 0, "no chain");
   }
-  return { event, address: readAddress(event), link: readLink(event) };
+  return { event, address: readAddress(event), link: readLink(event), fromS, untilS, archived };
 }

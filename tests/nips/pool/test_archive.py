@@ -11,6 +11,8 @@ from tests.vectors.example_log import ACCOUNTING, POOL
 number = st.integers(0, 2**53 - 1)
 id64 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=9)
+lanes = st.integers(0, 65_535).map(str)
+chains = st.builds("{}/{}".format, id64, st.sampled_from(["terms", "accounting", "payouts"]) | lanes)
 digests = st.builds(Digest, id64, number)
 bodies = st.builds(
     ArchiveBody,
@@ -19,7 +21,7 @@ bodies = st.builds(
     number,
     digests,
     digests,
-    st.dictionaries(text, st.builds(Head, number, id64), max_size=3),
+    st.dictionaries(chains, st.builds(Head, number, id64), max_size=3),
     st.lists(text, max_size=MAX_URLS).map(tuple),
 )
 
@@ -29,8 +31,8 @@ def body_of(archive):
 
 
 def test_vectors(check_vectors, log):
-    (archive,) = check_vectors("archive", parse_archive, 1, 24)
-    assert archive.events == 9
+    (archive,) = check_vectors("archive", parse_archive, 1, 25)
+    assert archive.events == 10
     assert archive.stream.size == sum(map(len, log.archive_lines))
     assert (
         ACCOUNTING.sign(build_archive(POOL, archive.link, body_of(archive), archive.created_at))

@@ -102,7 +102,8 @@ def test_record_vectors(vectors, log):
 
 
 def test_vectors(check_vectors, log):
-    empty, receipt = check_vectors("receipt", parse_receipt, 2, 42)
+    empty, receipt, last = check_vectors("receipt", parse_receipt, 3, 42)
+    assert (last.fin, receipt.fin, last.count) == (True, False, 0)
     assert (empty.count, empty.records(), empty.link, empty.work) == (0, [], FIRST, 0)
     assert receipt.records() == log.records
     assert receipt.count == 6
@@ -111,8 +112,8 @@ def test_vectors(check_vectors, log):
     assert receipt.from_ms == empty.to_ms
     assert receipt.work == 2 * 1024 + 4 * 4096
     assert receipt.rejects == (Rejects(0, 23, 2),)
-    for made in (empty, receipt):
-        event = log.events["receipt" if made is receipt else "empty_receipt"]
+    for made, name in ((empty, "empty_receipt"), (receipt, "receipt"), (last, "last_receipt")):
+        event = log.events[name]
         assert EDGE.sign(build_receipt(made.pool, body_of(made), made.created_at)) == event
 
 

@@ -11,7 +11,7 @@ from tests.vectors.make import BLOCK, FILES, HERE, SPEC, examples, fill, render
 
 SHOWN = {
     "keys", "terms_content", "terms", "empty_receipt", "job_content", "job", "share", "receipt", "records", "record",
-    "block", "split", "statement_content", "statement", "status", "payout", "announcement", "balance",
+    "block", "last_receipt", "split", "statement_content", "statement", "status", "payout", "announcement", "balance",
     "pool_statistics", "funds", "miner_statistics", "summary_content", "summary", "archive_content", "archive",
 }  # fmt: skip
 

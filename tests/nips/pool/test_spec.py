@@ -36,7 +36,7 @@ def test_the_examples_verify():
     """Every event shown has its id and signature, and its content shown at length is its content."""
     found = {match[1]: (match[2], match[3]) for match in BLOCK.finditer(SPEC.read_text())}
     events = {name: text for name, (form, text) in found.items() if form == "json" and not name.endswith("_content")}
-    assert len(events) == 15
+    assert len(events) == 16
     for name, text in events.items():
         event = verify(decode_event(text))
         assert encode_event(event).decode() == text

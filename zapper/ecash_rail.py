@@ -30,8 +30,9 @@ from zapper.ecash import (
 )
 from zapper.ecash import ProofState as Spent
 from zapper.ecash_ports import Courier, Handed
-from zapper.errors import MintError, MintFailed, PaymentBlocked
+from zapper.errors import MintError, MintFailed, PaymentBlocked, PoolFault
 from zapper.payout import Intent
+from zapper.plan import OURS
 from zapper.ports import EventFeed, FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 from zapper.rails import Kept, Prepared, Returned, Waiting
 from zapper.treasury import Treasury
@@ -98,7 +99,7 @@ class EcashRail:
         for treasury in ours:
             if (await treasury.totals()).free >= amount:
                 return treasury
-        raise PaymentBlocked(f"the pool has too little ecash at {', '.join(treasury.url for treasury in ours)}")
+        raise PoolFault(f"{OURS}too little ecash at {', '.join(treasury.url for treasury in ours)}")
 
     async def _outputs(self, treasury: Treasury, amount: int, lock: Lock | None) -> Locked:
         """Outputs worth the amount. Raises PaymentBlocked when the mint does not show its keys."""
@@ -106,7 +107,7 @@ class EcashRail:
             keyset = await treasury.mint.active_keyset()
             amounts = await treasury.mint.keys(keyset.id)
         except MintError as error:
-            raise PaymentBlocked(str(error)) from None
+            raise PoolFault(f"{OURS}{error}") from None
         outputs = []
         for part in split(amount, amounts):
             nonce = self._random(SECRET_BYTES).hex()
@@ -142,7 +143,7 @@ class EcashRail:
         try:
             operation = await treasury.send(reference, locked.outputs, max_fee=intent.max_fee_msat // 1000)
         except PaymentBlocked as error:
-            return Refused(str(error))
+            return Refused(str(error), ours=True)
         match await self._answer(intent, locked, operation):
             case FailedPayment(reason):
                 return Refused(reason)

@@ -4,6 +4,7 @@
      +-- HttpFailed            a server could not be asked, or answered with what we do not read
      |    +-- AddressRefused   the URL leads where we do not go (a private address, plain http)
      +-- PaymentBlocked        a payee cannot be paid now; the reason is shown to the miner
+     |    +-- PoolFault        by no fault of the payee's, who is not given up for it
      +-- MintError             a Cashu mint
      |    +-- MintFailed       it could not be asked, or its answer is not what we read: the outcome is not known
      |    +-- MintRefused      it says no
@@ -47,6 +48,10 @@ class PaymentBlocked(ZapperError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class PoolFault(PaymentBlocked):
+    """This payee cannot be paid now, and can do nothing about it."""
 
 
 class MintError(ZapperError):

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from zapper.errors import PaymentBlocked
+from zapper.errors import PaymentBlocked, PoolFault
 from zapper.node_wallet import ChainBook, Coin, NodeRefusal, NodeWallet, bitcoin, coins_of, outpoints, pays, sats
 from zapper.payout import Intent
+from zapper.plan import OURS
 from zapper.rails import Order
 
 # Hurry costs the payees or the pool; a payout may take half a day.
@@ -75,11 +76,11 @@ class Funding:
                 return await self._locked(funded, left), list(left.values()), dear
             for address in beyond:
                 order = left.pop(address)
-                why = f"the chain takes {share_msat} msat a payee now, the limit is {order.max_fee_msat}"
-                dear[order.payout_id] = PaymentBlocked(why)
+                why = f"{OURS}the chain takes {share_msat} msat a payee now, the limit is {order.max_fee_msat}"
+                dear[order.payout_id] = PoolFault(why)
             if not left:
                 return None, [], dear
-        raise PaymentBlocked("the chain takes more than most payees' limits allow")
+        raise PoolFault(f"{OURS}the chain takes more than most payees' limits allow")
 
     async def _propose(self, chosen: Mapping[str, Order]) -> Mapping[str, Any]:
         """What the wallet would make: nothing of it is locked."""
@@ -122,7 +123,7 @@ class Funding:
                 _check(made, chosen)
                 return Batch(final["hex"], made["txid"], fee_sat, len(chosen), coins)
         if not all(_is_native(spent) for spent in decoded["inputs"]):
-            raise PaymentBlocked("the pool's node wallet holds coins whose spending has no txid before it is signed")
+            raise PoolFault(f"{OURS}its node wallet holds coins whose spending has no txid before it is signed")
         return Batch("", decoded["tx"]["txid"], fee_sat, len(chosen), coins, psbt)
 
     async def let_go(self, coins: Sequence[Coin]) -> None:
@@ -139,7 +140,7 @@ def _check(decoded: Mapping[str, Any], chosen: Mapping[str, Order]) -> None:
     """Output n pays payee n exactly. Raises PaymentBlocked: the wallet made something else."""
     for vout, (address, order) in enumerate(chosen.items()):
         if not pays(decoded["vout"][vout], address, order.amount_msat // 1000):
-            raise PaymentBlocked("the pool's node wallet made another transaction than it was asked for")
+            raise PoolFault(f"{OURS}its node wallet made another transaction than it was asked for")
 
 
 def _is_native(spent: Mapping[str, Any]) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip65 import RELAY_LIST, parse_relay_list
-from zapper.errors import PaymentBlocked
+from zapper.errors import PoolFault
+from zapper.plan import OURS
 from zapper.ports import EventFeed, MinersRelays
 from zapper.profile import newest
 from zapper.wishes import WISH_KINDS
@@ -33,14 +34,14 @@ class Inquiry:
         self._clock = clock
 
     async def about(self, miner: str) -> list[VerifiedEvent]:
-        """The miner's own events, whoever had them. Raises PaymentBlocked when none of the pool's relays answered."""
+        """The miner's own events, whoever had them. Raises PoolFault when none of the pool's relays answered."""
         kinds = [*WISH_KINDS, RELAY_LIST]
         try:
             events = await self._feed.fetch(
                 [make_filter(authors=[miner], kinds=kinds)], timeout_s=self._fetch_timeout_s
             )
         except Exception as error:  # each bridge has its own; all mean that no relay answered
-            raise PaymentBlocked(f"no relay could be asked for the profile ({error})") from None
+            raise PoolFault(f"{OURS}no relay could be asked for the profile ({error})") from None
         listed = newest(events, RELAY_LIST, miner, now_s=self._clock() // 1000)
         if self._relays is None or listed is None:
             return events

@@ -118,27 +118,29 @@ class LnurlRail(_LightningRail):
         Raises PaymentBlocked, HttpFailed, InvalidLnurl, LnurlRefused, InvalidInvoice.
         """
         url = lnurl_of(order.destination, allow_http_loopback=self._allow_http_loopback)
-        params = await pay_params(
+        params, amount_msat = await pay_params(
             self._http,
             url,
             order.amount_msat,
+            least_msat=order.least_msat,
             name=order.destination,
             allow_http_loopback=self._allow_http_loopback,
         )
+        is_part = amount_msat < order.amount_msat
         provider = params.nostr_pubkey if self._zaps else None
         asked = ask_for_invoice(
             params,
             url,
             zap=provider is not None,
             miner=order.miner,
-            amount_msat=order.amount_msat,
+            amount_msat=amount_msat,
             relays=self._relays,
-            content=order.line,
+            content=f"{order.line} ({amount_msat // 1000} sat of it now)" if is_part else order.line,
             signer=self._signer,
             now_s=self._now_s(),
         )
         invoice = await fetch_invoice(
-            self._http, asked, amount_msat=order.amount_msat, network=self._network, now_s=self._now_s()
+            self._http, asked, amount_msat=amount_msat, network=self._network, now_s=self._now_s()
         )
         return Prepared(
             method="lnurl" if asked.zap_request is None else "zap",
@@ -147,6 +149,7 @@ class LnurlRail(_LightningRail):
             expires_at=invoice.expires_at,
             provider=provider,
             zap_request=asked.zap_request,
+            amount_msat=amount_msat if is_part else None,
         )
 
 

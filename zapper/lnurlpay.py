@@ -15,6 +15,7 @@ from nips.lnurl import (
 )
 from nips.nip57 import build_zap_request, zap_request_text
 from zapper.errors import PaymentBlocked
+from zapper.plan import MSAT
 from zapper.ports import Http
 
 # Invoices know no testnet4: its wallets write lntb.
@@ -30,17 +31,22 @@ class Asked:
     zap_request: str | None
 
 
-async def pay_params(http: Http, url: str, amount_msat: int, *, name: str, allow_http_loopback: bool) -> PayParams:
-    """What the payee's server offers, if it takes this amount. `name`: of the destination, for people.
+async def pay_params(
+    http: Http, url: str, amount_msat: int, *, least_msat: int | None, name: str, allow_http_loopback: bool
+) -> tuple[PayParams, int]:
+    """What the payee's server offers, and how much of the amount it takes at once, in whole satoshis. `least_msat`: a
+    part may go down to that, None for none. `name`: of the destination, for people.
 
     Raises HttpFailed, InvalidLnurl, LnurlRefused, PaymentBlocked.
     """
     params = parse_pay_params(await http.get_json(url), allow_http_loopback=allow_http_loopback)
-    if not params.min_sendable_msat <= amount_msat <= params.max_sendable_msat:
-        raise PaymentBlocked(
-            f"{name} takes {params.min_sendable_msat} to {params.max_sendable_msat} msat, due are {amount_msat}"
-        )
-    return params
+    takes = f"{name} takes {params.min_sendable_msat} to {params.max_sendable_msat} msat"
+    part_msat = min(amount_msat, params.max_sendable_msat // MSAT * MSAT)
+    if part_msat < max(params.min_sendable_msat, 1) or (part_msat < amount_msat and least_msat is None):
+        raise PaymentBlocked(f"{takes}, due are {amount_msat}")
+    if least_msat is not None and part_msat < least_msat:
+        raise PaymentBlocked(f"{takes}, the least that is paid is {least_msat}")
+    return params, part_msat
 
 
 def ask_for_invoice(

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
-from zapper.errors import PaymentBlocked
+from zapper.errors import PaymentBlocked, PoolFault
 from zapper.funding import Batch, Funding, batch_of, payload_of
 from zapper.node_wallet import (
     ChainBook,
@@ -25,6 +25,7 @@ from zapper.node_wallet import (
     transaction,
 )
 from zapper.payout import Intent
+from zapper.plan import OURS
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 from zapper.rails import Order, Prepared, Unsigned
 
@@ -93,7 +94,7 @@ class OnchainRail:
                 await self._let_go()
                 return await self._prepare(orders)
         except NodeRefusal as error:
-            raise PaymentBlocked(f"the pool's node wallet: {error.message}") from None
+            raise PoolFault(f"{OURS}its node wallet: {error.message}") from None
 
     async def _prepare(self, orders: Sequence[Order]) -> Sequence[Prepared | PaymentBlocked]:
         chosen: dict[str, Order] = {}

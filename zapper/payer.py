@@ -4,14 +4,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from nips.errors import NipError
 from nips.nip01 import VerifiedEvent
 from zapper.config import ZapperConfig
-from zapper.errors import Conflict, DayFull, HttpFailed, PaymentBlocked
+from zapper.errors import Conflict, DayFull, HttpFailed, PaymentBlocked, PoolFault
 from zapper.inquiry import Inquiry
 from zapper.payout import Intent, State, Step
-from zapper.plan import Planned
+from zapper.plan import OURS, Planned
 from zapper.ports import IntentStore, Owed
 from zapper.rails import BatchRail, Order, Prepared, Rail, Unsigned
 from zapper.said import counting, moves_of, news_of
@@ -25,6 +26,17 @@ NotPrepared = (PaymentBlocked, HttpFailed, NipError, Conflict)
 
 # Why nobody else goes on chain for now.
 SIGNING = "an earlier batch waits for the operator's signature"
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether nothing that the payee does could have helped."""
+    return isinstance(error, PoolFault | Conflict)
+
+
+def told(error: Exception) -> str:
+    """What a payee is told of why nothing was prepared."""
+    text = str(error)
+    return OURS + text if is_ours(error) and not text.startswith(OURS) else text
 
 
 class NotYet(Exception):
@@ -128,29 +140,41 @@ class Payer:
 
         Raises PaymentBlocked, HttpFailed, NipError, Conflict, NotYet: nothing was sent.
         """
-        reasons: list[str] = []
-        failure: Exception | None = None
+        failures: list[Exception] = []
         for wish in job.wishes:
             if isinstance(self._rails[wish.method], BatchRail) and await self._waits_for_signature():
-                failure = PaymentBlocked(SIGNING)
-                reasons.append(f"{wish.method}: {SIGNING}")
+                failures.append(PoolFault(OURS + SIGNING))
                 continue
             intent = await self._intend(job, wish)
             try:
                 prepared = await self._rails[wish.method].prepare(self._order(intent, job, wish))
-                intent = await self._store.advance(intent, _step(prepared), self._clock(), **asdict(prepared))
+                changes = self._made(intent, prepared)
+                intent = await self._store.advance(intent, _step(prepared), self._clock(), **changes)
             except NotPrepared as error:
                 await self._teller.fail(intent, Step.REJECT, str(error))
-                failure = error
-                reasons.append(f"{wish.method}: {error}")
+                failures.append(error)
                 continue
             except Exception:
                 await self._teller.fail(intent, Step.REJECT, "an error of the pool's own; its log tells more")
                 raise
             return await self._send(intent)
-        if failure is None or len(reasons) > 1:
-            raise PaymentBlocked("; ".join(reasons))
-        raise failure
+        if len(failures) == 1:
+            raise failures[0]
+        reasons = [
+            f"{wish.method}: {str(error).removeprefix(OURS)}" for wish, error in zip(job.wishes, failures, strict=True)
+        ]
+        if any(map(is_ours, failures)):
+            # With the pool's part in order it could have been paid.
+            raise PoolFault(OURS + "; ".join(reasons))
+        raise PaymentBlocked("; ".join(reasons))
+
+    def _made(self, intent: Intent, prepared: Prepared) -> dict[str, Any]:
+        """What is kept of it; the rest of a payout that the payee takes a part of stays due."""
+        made = asdict(prepared)
+        part = made.pop("amount_msat")
+        if part is not None and part != intent.amount_msat:
+            made |= {"amount_msat": part, "max_fee_msat": self._config.limits.max_fee_msat(part)}
+        return made
 
     async def pay_together(self, jobs: Sequence[Job]) -> list[Intent]:
         """The payouts of one batch, each by its best way left: prepared as one; FAILED is who can't be in it, and
@@ -196,7 +220,7 @@ class Payer:
             ready = [(intent, made) for intent, made in pairs if not isinstance(made, PaymentBlocked)]
             if ready:
                 # All or none: a batch handed over for one pays everybody in it.
-                changes = [(intent, asdict(made)) for intent, made in ready]
+                changes = [(intent, self._made(intent, made)) for intent, made in ready]
                 await self._store.advance_all(changes, _step(ready[0][1]), self._clock())
         except NotPrepared as error:
             for intent in intents:
@@ -241,6 +265,7 @@ class Payer:
             destination=wish.destination,
             named_by=wish.named_by,
             line=self._line(intent, job.owed),
+            least_msat=min(self._config.limits.minimum_msat, intent.amount_msat) if wish.once is None else None,
         )
 
     def _line(self, intent: Intent, owed: Owed) -> str:

@@ -7,6 +7,10 @@ from zapper.ports import NotFound, Owed, Payee, Pending
 
 # Wallets and providers deal in whole satoshis; the rest stays owed.
 MSAT = 1000
+# What is the pool's own fault is soon tried again once it is mended; every quarter of an hour asks no server too often.
+OURS_CAP_MS = 900_000
+# How a reason begins that is the pool's own: so miners read it, and so it is known after a restart.
+OURS = "the pool's own fault: "
 # 2^20 times the first wait is beyond every cap: larger powers would only be larger numbers.
 MAX_DOUBLINGS = 20
 DAY_MS = 86_400_000
@@ -141,8 +145,14 @@ def after_failure(
     give_up_ms: int,
     named: str,
 ) -> Payee:
-    """The payee after one more failure: a dead letter once it has failed for `give_up_ms`. `named`: see Payee."""
+    """The payee after one more failure: a dead letter once it has failed for `give_up_ms`, if it was its own fault
+    (OURS) all the time. `named`: see Payee.
+    """
     failures = (payee.failures if payee is not None else 0) + 1
+    if reason.startswith(OURS):
+        dead_ms = payee.dead_ms if payee is not None else 0
+        wait_ms = backoff_ms(failures, first_ms=first_ms, cap_ms=min(cap_ms, OURS_CAP_MS))
+        return Payee(miner, failures, now_ms + wait_ms, reason, 0, dead_ms, named)
     since_ms = payee.since_ms if payee is not None and payee.failures and payee.since_ms else now_ms
     dead_ms = payee.dead_ms if payee is not None else 0
     if not dead_ms and now_ms - since_ms >= give_up_ms:

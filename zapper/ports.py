@@ -25,9 +25,10 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The backend has not paid and will not."""
+    """The backend has not paid and will not. `ours`: for a reason that no payee can do anything about."""
 
     reason: str
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

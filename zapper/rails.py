@@ -21,6 +21,7 @@ class Order:
 
     `destination`: what the miner named, in the rail's own form (a lightning address, an invoice, an address of the
     chain, a mint); `named_by`: the event that named it (kind 0, 10019, 34216, 4217). `line`: what people read with it.
+    `least_msat`: where the payee takes less at once, a part down to this may be prepared; None for all or nothing.
     """
 
     payout_id: str
@@ -30,6 +31,7 @@ class Order:
     destination: str
     named_by: VerifiedEvent
     line: str
+    least_msat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Prepared:
     `reference`: what the payment is asked about by, never the same for two payouts (a payment hash; the sha256 of a
     token's secrets; txid:vout). `payload`: the text to hand over (an invoice, blinded outputs and inputs, a raw
     transaction). `expires_at` (Unix seconds): past it nobody takes it any more; None when it never runs out by itself.
-    `provider`, `zap_request`: of a zap, the LNURL's nostrPubkey and the signed 9734's exact JSON.
+    `provider`, `zap_request`: of a zap, the LNURL's nostrPubkey and the signed 9734's exact JSON. `amount_msat`: a part
+    of what was ordered, in whole satoshis; None for all of it.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Prepared:
     expires_at: int | None = None
     provider: str | None = None
     zap_request: str | None = None
+    amount_msat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from nips.keys import Signer
 from zapper.config import ZapperConfig
 from zapper.desk import OPEN_REASONS, Desk
 from zapper.inquiry import Inquiry
-from zapper.payer import Job, NotPrepared, NotYet, Payer
+from zapper.payer import Job, NotPrepared, NotYet, Payer, told
 from zapper.payout import Intent
-from zapper.plan import DAY_MS, Plan, Planned, due_msat, make_plan
+from zapper.plan import DAY_MS, OURS, Plan, Planned, due_msat, make_plan
 from zapper.ports import EventFeed, IntentStore, MinersRelays, Owed, OwedSource
 from zapper.rails import Rail, ReturningRail
 from zapper.recorder import Recorder
@@ -30,7 +30,7 @@ from zapper.withdrawals import Request, open_requests
 log = logging.getLogger("zapper")
 
 NOT_WHOLE = "the log is not read whole yet: payouts could be missing in it"
-OUR_ERROR = "an error of the pool's own; its log tells more"
+OUR_ERROR = f"{OURS}an error; its log tells more"
 
 
 def _now_ms() -> int:
@@ -233,7 +233,7 @@ class Zapper:
         except NotYet as error:
             self.status.why_unpaid[planned.miner] = str(error)
         except NotPrepared as error:
-            await self._desk.failed(planned.miner, str(error), job)
+            await self._desk.failed(planned.miner, told(error), job)
         except Exception:
             log.exception("paying %s failed", planned.miner)
             await self._desk.failed(planned.miner, OUR_ERROR, job)
@@ -262,7 +262,7 @@ class Zapper:
             self.status.why_unpaid |= dict.fromkeys(miners, str(error))
         except NotPrepared as error:
             for job in jobs:
-                await self._desk.failed(job.planned.miner, str(error), job)
+                await self._desk.failed(job.planned.miner, told(error), job)
         except Exception:
             log.exception("paying %d miners together failed", len(jobs))
             for job in jobs:
@@ -329,7 +329,7 @@ class Zapper:
         except NotYet as error:
             self.status.why_unpaid[miner] = str(error)
         except NotPrepared as error:
-            await self._desk.failed(miner, str(error), job)
+            await self._desk.failed(miner, told(error), job)
         except Exception:
             log.exception("a withdrawal of %s failed", miner)
             await self._desk.failed(miner, OUR_ERROR, job)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from nips.nip01 import MAX_SAFE_INTEGER
 from zapper.config import ZapperConfig
 from zapper.payout import Intent, State, Step
-from zapper.plan import is_surely_unpaid
+from zapper.plan import OURS, is_surely_unpaid
 from zapper.ports import FailedPayment, IntentStore, NotFound, Paid, Payee, Pending, Refused, Unclear
 from zapper.rails import Rail, SigningRail
 
@@ -64,9 +64,9 @@ class Teller:
         """
         rail = self._rails.get(intent.method)
         if rail is None:
-            return await self.fail(intent, Step.EXPIRE, f"this pool does not pay by {intent.method} any more")
+            return await self.fail(intent, Step.EXPIRE, f"{OURS}it does not pay by {intent.method} any more")
         if intent.expires_at is not None and self._clock() // 1000 >= intent.expires_at:
-            return await self.fail(intent, Step.EXPIRE, "the invoice expired before it was sent")
+            return await self.fail(intent, Step.EXPIRE, f"{OURS}the invoice expired before it was sent")
         intent = await self._store.advance(intent, Step.SEND, self._clock())
         return await self._hand_over(rail, intent)
 
@@ -96,7 +96,7 @@ class Teller:
             case FailedPayment(reason):
                 return await self.fail(intent, Step.REFUSED, reason)
             case (Pending() | NotFound()) as answer if self._is_surely_unpaid(intent, answer):
-                return await self.fail(intent, Step.REFUSED, "the wallet never saw the payment")
+                return await self.fail(intent, Step.REFUSED, f"{OURS}its wallet never saw the payment")
             case NotFound() if rail.replayable:
                 return await self._hand_over(rail, intent)
             case Pending() if rail.slow:
@@ -128,8 +128,8 @@ class Teller:
         match answer:
             case Paid():
                 return await self._settle(intent, answer)
-            case Refused(reason):
-                return await self._confirm_refusal(rail, intent, reason)
+            case Refused(reason, ours):
+                return await self._confirm_refusal(rail, intent, OURS + reason if ours else reason)
             case Unclear(reason):
                 if rail.slow and isinstance(await self._ask(rail, intent), Pending):
                     return intent

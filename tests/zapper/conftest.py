@@ -316,6 +316,8 @@ class Provider:
     def __init__(self, clock: Clock, feed: Feed) -> None:
         self.key = secret(2000)
         self.lies: dict[str, str] = {}
+        # The most that a user takes at once, in msat.
+        self.most: dict[str, int] = {}
         self.preimages: dict[str, str] = {}
         self.asked: dict[str, int] = {}
         self.requests: dict[str, str] = {}
@@ -357,7 +359,7 @@ class Provider:
                 "tag": "withdrawRequest" if lie == "tag" else "payRequest",
                 "callback": f"https://{parts.hostname}/callback/{user}",
                 "minSendable": 10**12 if lie == "minimum" else 1000,
-                "maxSendable": 10**13,
+                "maxSendable": self.most.get(user, 10**13),
                 "metadata": METADATA,
                 "allowsNostr": lie != "plain",
                 "nostrPubkey": self.key.pubkey,

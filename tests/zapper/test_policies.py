@@ -1,6 +1,5 @@
 """The published terms at work: orders, minimums, withdrawals, caps, fees, idle balances, dead letters, batches."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,202 +9,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from nips.nip01 import UnsignedEvent, VerifiedEvent
-from nips.nip65 import Use, build_relay_list
 from nips.pool.address import PoolAddress
-from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.withdrawal import WithdrawalBody, build_withdrawal
-from zapper.errors import PaymentBlocked
+from tests.zapper.scripted_rails import BatchedRail, ScriptedRail, ask, invoice, settle_for
 from zapper.payout import Intent, State
 from zapper.plan import DAY_MS, PlanLimits
-from zapper.ports import NotFound, Owed, Paid, Pending, Unclear
-from zapper.rails import Kept, Order, Prepared, Returned, Waiting
+from zapper.ports import NotFound, Owed, Paid, Pending
 from zapper.schedule import next_round_ms
 
 pytestmark = pytest.mark.anyio
 LIMITS = PlanLimits(minimum_msat=1000)
-
-
-class ScriptedRail:
-    """A rail in memory: what it was handed, by reference."""
-
-    replayable = False
-    slow = False
-    name = "scripted rail"
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.purse = method
-        self.orders: list[Order] = []
-        self.sent: list[Intent] = []
-        self.released: list[str] = []
-        self.began: list[str] | None = None
-        self.broken = ""
-        self.answers: dict[str, Any] = {}
-        self.unclear = False
-
-    async def prepare(self, order: Order) -> Prepared:
-        await anyio.lowlevel.checkpoint()
-        if self.broken:
-            raise PaymentBlocked(self.broken)
-        self.orders.append(order)
-        return Prepared(self.method, f"{self.method}-{order.payout_id}", "payload")
-
-    async def send(self, intent: Intent) -> Any:
-        await anyio.lowlevel.checkpoint()
-        self.sent.append(intent)
-        return Unclear("who knows") if self.unclear else Paid("", 7, "shown")
-
-    async def lookup(self, intent: Intent) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return self.answers[intent.reference or ""]
-
-    def proof(self, intent: Intent) -> dict[str, Any]:
-        return {"evidence": intent.evidence, "reference": intent.reference}
-
-    async def balance_msat(self) -> int:
-        await anyio.lowlevel.checkpoint()
-        return 10**12
-
-    async def begin(self, unfinished: Sequence[Intent]) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.began = [intent.payout_id for intent in unfinished]
-
-    async def release(self, intent: Intent) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.released.append(intent.payout_id)
-
-
-class BatchedRail(ScriptedRail):
-    """Pays all in one: a payload for everybody."""
-
-    async def prepare_all(self, orders: Sequence[Order]) -> list[Prepared]:
-        await anyio.lowlevel.checkpoint()
-        if self.broken:
-            raise PaymentBlocked(self.broken)
-        self.orders.extend(orders)
-        return [Prepared(self.method, f"txid:{number}", "one transaction") for number, _ in enumerate(orders)]
-
-
-class CashLikeRail(ScriptedRail):
-    """Its money waits to be taken."""
-
-    outcome_of: Any = Waiting()
-
-    async def outcome(self, intent: Intent) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return self.outcome_of
-
-
-def settle_for(around: Any, name: str, **fields: Any) -> None:
-    event = build_settings(around.address.pubkey, SettingsBody(**fields), around.clock.seconds() - 60)
-    around.feed.add(around.miners[name].sign(event))
-
-
-def ask(around: Any, name: str, method: str, msat: int, to: str = "", **changes: Any) -> VerifiedEvent:
-    now_s = around.clock.seconds()
-    body = WithdrawalBody(method, msat, to, now_s + 3600)
-    unsigned = build_withdrawal(around.address, changes.get("zapper", around.signer.pubkey), body, now_s)
-    event = around.miners[name].sign(unsigned)
-    around.feed.add(event)
-    return event
-
-
-async def test_the_miners_order_is_tried_until_one_way_can_be_prepared(around: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    settle_for(around, "alice", methods=("cashu", "zap"), mint="https://m.example")
-    cashu = around.rails["cashu"] = ScriptedRail("cashu")
-    cashu.broken = "the mint is away"
-    async with around.open() as (zapper, _):
-        await zapper.pay_round()
-        assert zapper.why_unpaid(miner) is None
-        cashu.broken = ""
-        around.ledger.earned[miner] += 2_000_000
-        await zapper.pay_round()
-    assert [(record.method, record.amount_msat) for record in around.records()] == [
-        ("zap", 5_000_000),
-        ("cashu", 2_000_000),
-    ]
-    assert len(cashu.released) == 1
-    [order] = cashu.orders
-    assert (order.destination, order.named_by.kind, order.miner) == ("https://m.example", 34216, miner)
-    assert around.records()[1].proof == {"evidence": "shown", "reference": cashu.sent[0].reference}
-    assert around.records()[1].to == order.named_by.id
-
-
-async def test_when_no_way_is_left_all_reasons_are_told(around: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    settle_for(around, "alice", methods=("cashu", "zap"))
-    around.rails["cashu"] = ScriptedRail("cashu")
-    around.rails["cashu"].broken = "the mint is away"
-    around.provider.lies["alice"] = "down"
-    async with around.open() as (zapper, store):
-        await zapper.pay_round()
-        told = zapper.why_unpaid(miner) or ""
-        assert "cashu: the mint is away" in told
-        assert "zap: " in told
-        assert await store.holds(miner) == {}
-    assert around.records() == []
-
-
-async def test_a_minimum_of_the_miners_own_is_no_failure(around: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    settle_for(around, "alice", minimum_msat=6_000_000)
-    async with around.open() as (zapper, store):
-        await zapper.pay_round()
-        assert "settings is 6000000" in (zapper.why_unpaid(miner) or "")
-        assert await store.payee(miner) is None
-        around.ledger.earned[miner] = 6_000_000
-        await zapper.pay_round()
-    assert around.paid_msat() == 6_000_000
-
-
-async def test_a_lightning_address_in_the_settings_replaces_the_profiles(around: Any) -> None:
-    around.miner("alice", 5_000_000)
-    settle_for(around, "alice", lightning="other@pay.example")
-    async with around.open() as (zapper, _):
-        await zapper.pay_round()
-    assert around.provider.asked == {"other": 1}
-    assert around.feed.events[around.records()[0].to].kind == 34216
-
-
-class MinersRelays:
-    def __init__(self, events: list[VerifiedEvent]) -> None:
-        self.events = events
-        self.asked: list[tuple[str, ...]] = []
-
-    async def ask(self, urls: Sequence[str], filters: Any, *, timeout_s: float) -> list[VerifiedEvent]:
-        await anyio.lowlevel.checkpoint()
-        self.asked.append(tuple(urls))
-        return [event for event in self.events if any(wanted.matches(event) for wanted in filters)]
-
-
-async def test_the_newest_profile_is_looked_for_where_the_miner_writes(around: Any) -> None:
-    around.miner("alice", 5_000_000)
-    key, now_s = around.miners["alice"], around.clock.seconds()
-    relays = [("wss://home.example", Use.WRITE), ("wss://inbox.example", Use.READ)]
-    around.feed.add(key.sign(build_relay_list(relays, created_at=now_s - 50)))
-    newer = key.sign(UnsignedEvent(0, now_s - 10, (), json.dumps({"lud16": "moved@pay.example"})))
-    around.miners_relays = MinersRelays([newer])
-    async with around.open() as (zapper, _):
-        await zapper.pay_round()
-    assert around.miners_relays.asked == [("wss://home.example",)]
-    assert around.provider.asked == {"moved": 1}
-    assert around.records()[0].to == newer.id
-
-
-def invoice(around: Any, make_invoice: Any, msat: int, number: int = 0, **fields: Any) -> str:
-    preimage = hashlib.sha256(f"withdrawn {number}".encode()).digest()
-    around.provider.preimages[hashlib.sha256(preimage).hexdigest()] = preimage.hex()
-    return str(
-        make_invoice(
-            preimage=preimage,
-            amount_msat=msat,
-            description_hash="ab" * 32,
-            created_at=around.clock.seconds(),
-            **fields,
-        )
-    )
 
 
 async def test_a_withdrawal_by_invoice_is_paid_once(around: Any, make_invoice: Any) -> None:
@@ -331,33 +144,6 @@ async def test_an_idle_miners_rest_is_paid_under_the_minimum(around: Any) -> Non
     assert around.paid_msat() == 3_000
 
 
-async def test_who_cannot_be_paid_for_long_is_a_dead_letter_until_it_says_something_new(around: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    around.provider.lies["alice"] = "down"
-    around.settings["limits"] = replace(LIMITS, give_up_days=2)
-    async with around.open() as (zapper, store):
-        for _ in range(12):
-            await zapper.pay_round()
-            await zapper.reconcile()
-            around.clock.pass_s(6 * 3600)
-        payee = await store.payee(miner)
-        assert payee.dead_ms
-        assert zapper.status.dead == {miner: payee.reason}
-        around.provider.lies.clear()
-        before = dict(around.provider.asked)
-        await zapper.pay_round()
-        assert around.provider.asked == before
-        assert "connection refused" in (zapper.why_unpaid(miner) or "")
-        assert "not tried any more" in (zapper.why_unpaid(miner) or "")
-        around.clock.pass_s(6 * 3600)
-        content = json.dumps({"lud16": "back@pay.example"})
-        around.feed.add(around.miners["alice"].sign(UnsignedEvent(0, around.clock.seconds(), (), content)))
-        await zapper.pay_round()
-        await zapper.reconcile()
-        assert zapper.status.dead == {}
-    assert around.paid_msat() == 5_000_000
-
-
 async def test_large_payouts_go_on_chain_together_and_small_ones_do_not(around: Any) -> None:
     for name, msat in (("alice", 9_000_000), ("bob", 8_000_000), ("carol", 2_000_000)):
         around.miner(name, msat)
@@ -390,30 +176,6 @@ async def test_a_batch_that_cannot_be_prepared_leaves_everybody_owed(around: Any
         around.clock.pass_s(61)
         await zapper.pay_round()
     assert len(around.records()) == 2
-
-
-@pytest.mark.parametrize("outcome", [Kept(), Waiting(), Returned("swapped back")])
-async def test_money_that_nobody_took_comes_back_and_is_owed_again(around: Any, outcome: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    settle_for(around, "alice", methods=("cashu",))
-    cashu = around.rails["cashu"] = CashLikeRail("cashu")
-    async with around.open() as (zapper, store):
-        await zapper.pay_round()
-        cashu.outcome_of = outcome
-        for _ in range(3):
-            await zapper.reconcile()
-        records = around.records()
-        if isinstance(outcome, Returned):
-            paid, back = records
-            assert (back.amount_msat, back.reverses) == (-5_000_000, paid.payout_id)
-            assert back.proof["evidence"] == "swapped back"
-            assert (await store.get(paid.payout_id)).state is State.RETURNED
-            around.ledger.catch_up()
-            await zapper.pay_round()
-            assert [record.amount_msat for record in around.records()] == [5_000_000, -5_000_000, 5_000_000]
-        else:
-            assert len(records) == 1
-            assert await store.holds(miner) == {records[0].payout_id: 5_000_000}
 
 
 async def test_a_slow_rail_waits_without_alarm(around: Any) -> None:
@@ -484,34 +246,6 @@ async def test_another_pools_requests_are_not_ours(around: Any, make_invoice: An
     assert around.wallet.pay_calls == []
 
 
-async def test_a_broken_wallet_provider_does_not_hold_up_a_withdrawal(around: Any, make_invoice: Any) -> None:
-    miner = around.miner("alice", 5_000_000)
-    around.provider.lies["alice"] = "down"
-    async with around.open() as (zapper, store):
-        await zapper.pay_round()
-        assert (await store.payee(miner)).not_before_ms > around.clock.ms
-        ask(around, "alice", "bolt11", 3_000_000, invoice(around, make_invoice, 3_000_000))
-        await zapper.serve_requests()
-    assert [record.method for record in around.records()] == ["bolt11"]
-
-
-async def test_a_request_that_cannot_be_prepared_waits_longer_each_time(around: Any) -> None:
-    around.miner("alice", 5_000_000, profile="")
-    cashu = around.rails["cashu"] = ScriptedRail("cashu")
-    cashu.broken = "the mint is away"
-    event = ask(around, "alice", "cashu", 3_000_000)
-    async with around.open() as (zapper, store):
-        for _ in range(3):
-            await zapper.serve_requests()
-        assert len(cashu.released) == 1
-        assert await store.served() == {}
-        around.clock.pass_s(61)
-        cashu.broken = ""
-        await zapper.serve_requests()
-        assert await store.served() == {event.id: ""}
-    assert around.records()[0].to == event.id
-
-
 async def test_a_rail_that_is_away_at_the_start_stops_no_other(around: Any) -> None:
     around.miner("alice", 5_000_000)
     chain = around.rails["onchain"] = ScriptedRail("onchain")
@@ -541,3 +275,34 @@ async def test_rounds_are_made_by_the_schedule(around: Any, monkeypatch: pytest.
         await anyio.sleep(0.1)
         assert zapper.status.rounds == 1
         tasks.cancel_scope.cancel()
+
+
+async def test_withdrawals_side_by_side_keep_to_the_days_cap(around: Any) -> None:
+    around.rails["cashu"] = ScriptedRail("cashu")
+    around.settings["limits"] = replace(LIMITS, per_day_msat=5_000_000)
+    now_s = around.clock.seconds()
+    for number in range(6):
+        around.miner(f"m{number}", 2_000_000, profile="")
+        body = WithdrawalBody("cashu", 2_000_000, "", now_s + 3600)
+        around.feed.add(
+            around.miners[f"m{number}"].sign(build_withdrawal(around.address, around.signer.pubkey, body, now_s))
+        )
+    async with around.open() as (zapper, store):
+        await zapper.serve_requests()
+        assert await store.sent_since(0) == 4_000_000
+        assert await store.payees() == []
+
+
+async def test_rounds_side_by_side_keep_to_the_days_cap(around: Any) -> None:
+    around.rails["cashu"] = ScriptedRail("cashu")
+    around.settings["limits"] = replace(LIMITS, per_day_msat=5_000_000)
+    for number in range(4):
+        around.miner(f"m{number}", 2_000_000)
+        settle_for(around, f"m{number}", methods=("cashu",))
+    async with around.open() as (zapper, store):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(zapper.pay_round)
+            around.miner("m9", 4_000_000)
+            settle_for(around, "m9", methods=("cashu",))
+            tasks.start_soon(zapper.pay_round)
+        assert await store.sent_since(0) <= 5_000_000

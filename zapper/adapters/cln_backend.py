@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from nips.bolt11 import Invoice
-from zapper.adapters.pay_once import PayOnce, WalletConfused, paid
+from zapper.adapters.pay_once import PayOnce, WalletConfused, is_short, paid
 from zapper.adapters.wallet_http import ATTEMPT_S, WalletHttp, WalletServer, open_wallet_http
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 
@@ -64,12 +64,13 @@ class ClnBackend:
             return paid(str(value.get("payment_preimage")), invoice.payment_hash, fee_msat)
         code = value.get("code") if isinstance(value, Mapping) else None
         if code == _NO_SUCH_METHOD:
-            return Refused("this Core Lightning knows no xpay: version 24.11 or later is needed")
+            return Refused("this Core Lightning knows no xpay: version 24.11 or later is needed", ours=True)
         if code in _NOT_PAID or answer.status in (401, 403):
             self._ended[invoice.payment_hash] = None
             if len(self._ended) > MAX_ENDED:
                 del self._ended[next(iter(self._ended))]
-            return Refused(f"Core Lightning: {answer.words}")
+            ours = answer.status in (401, 403) or is_short(answer.words)
+            return Refused(f"Core Lightning: {answer.words}", ours=ours)
         return Unclear(f"Core Lightning answered {answer.status}: {answer.words}")
 
     async def lookup(self, payment_hash: str) -> Paid | Pending | NotFound | FailedPayment:

@@ -159,7 +159,7 @@ class FakeLightning:
                 elif self._clock() >= invoice.expires_at:
                     answer = Refused("the invoice has expired")
                 elif await self._balance() < amount_msat:
-                    answer = Refused("insufficient balance")
+                    answer = Refused("insufficient balance", ours=True)
                 else:
                     await self._move(invoice.payment_hash, amount_msat, account)
                     answer = Paid(preimage, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nips.bolt11 import Invoice
-from zapper.adapters.pay_once import PayOnce, WalletConfused, paid
+from zapper.adapters.pay_once import PayOnce, WalletConfused, is_short, paid
 from zapper.adapters.wallet_http import Answer, WalletHttp, WalletServer, open_wallet_http
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 
@@ -45,14 +45,16 @@ class LnbitsBackend:
         reserve = await self._fee_reserve(invoice)
         if reserve > max_fee_msat:
             return Refused(
-                f"LNbits reserves {reserve} msat for fees, more than the {max_fee_msat} msat this payout may cost"
+                f"LNbits reserves {reserve} msat for fees, more than the {max_fee_msat} msat this payout may cost",
+                ours=True,
             )
         answer = await self._http.post("/api/v1/payments", {"out": True, "bolt11": invoice.text}, pays=True)
         value = _object(answer)
         if answer.status == 201 and value.get("status") == "success":
             return self._paid(value, value, invoice.payment_hash)
         if answer.status in _TURNED_DOWN or (answer.status == _PAYMENT_ERROR and value.get("status") == "failed"):
-            return Refused(f"LNbits: {answer.words}")
+            ours = answer.status in (401, 403) or is_short(answer.words)
+            return Refused(f"LNbits: {answer.words}", ours=ours)
         return Unclear(f"LNbits answered {answer.status}: {answer.words}")
 
     async def _fee_reserve(self, invoice: Invoice) -> int:

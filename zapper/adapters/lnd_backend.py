@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from nips.bolt11 import Invoice
-from zapper.adapters.pay_once import PayOnce, WalletConfused, paid
+from zapper.adapters.pay_once import PayOnce, WalletConfused, is_short, paid
 from zapper.adapters.wallet_http import ATTEMPT_S, Answer, WalletHttp, WalletServer, open_wallet_http
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
 
@@ -68,13 +68,13 @@ class LndBackend:
         if isinstance(error, Mapping):
             if _field(error, "code") == _ALREADY_EXISTS:
                 return Unclear(f"LND: {answer.words}")
-            return Refused(f"LND: {answer.words}")
+            return Refused(f"LND: {answer.words}", ours=True)
         payment = _field(value, "result")
         match _field(payment, "status"):
             case "SUCCEEDED":
                 return self._paid(payment, invoice.payment_hash)
             case "FAILED":
-                return Refused(f"LND: {_reason(payment)}")
+                return Refused(f"LND: {_reason(payment)}", ours=is_short(_reason(payment)))
         return Unclear(f"LND answered {answer.status}: {answer.words}")
 
     def _paid(self, payment: object, payment_hash: str) -> Paid:

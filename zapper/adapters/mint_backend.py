@@ -29,7 +29,7 @@ class MintBackend:
                 invoice.payment_hash, invoice.text, amount, max_fee=max_fee_msat // 1000
             )
         except PaymentBlocked as error:
-            return Refused(str(error))
+            return Refused(str(error), ours=True)
         answer = self._answer(operation)
         if isinstance(answer, FailedPayment):
             return Refused(answer.reason)

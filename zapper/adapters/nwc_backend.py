@@ -141,7 +141,7 @@ class NwcBackend:
         except WalletError as error:
             if error.code in _TURNED_DOWN:
                 _remember(self._turned_down, invoice.payment_hash)
-                return Refused(str(error))
+                return Refused(str(error), ours=True)
             return Refused(str(error)) if error.code is ErrorCode.PAYMENT_FAILED else Unclear(str(error))
         if done.fee_msat > max_fee_msat:
             log.warning("%s took %d msat for a payment that may cost %d", self.name, done.fee_msat, max_fee_msat)

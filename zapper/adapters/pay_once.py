@@ -20,6 +20,11 @@ def paid(preimage: str, payment_hash: str, fee_msat: int) -> Paid:
     return Paid(preimage, abs(fee_msat))
 
 
+def is_short(words: str) -> bool:
+    """Whether a wallet's words for a failed payment say that it has too little."""
+    return any(word in words.lower() for word in ("insufficient", "not enough"))
+
+
 Lookup = Callable[[str], Awaitable[Paid | Pending | NotFound | FailedPayment]]
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from nips.bolt11 import Invoice
-from zapper.adapters.pay_once import PayOnce, WalletConfused, paid
+from zapper.adapters.pay_once import PayOnce, WalletConfused, is_short, paid
 from zapper.adapters.wallet_http import Answer, WalletHttp, WalletServer, open_wallet_http
 from zapper.errors import ZapperError
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Refused, Unclear
@@ -63,7 +63,8 @@ class PhoenixdBackend:
         ceiling = fee_ceiling_msat(invoice.amount_msat)
         if ceiling > max_fee_msat:
             return Refused(
-                f"sending this by phoenixd may cost {ceiling} msat, more than the {max_fee_msat} msat it may cost here"
+                f"sending this by phoenixd may cost {ceiling} msat, more than the {max_fee_msat} msat it may cost here",
+                ours=True,
             )
         answer = await self._http.post_form("/payinvoice", {"invoice": invoice.text}, pays=True)
         value = _object(answer)
@@ -72,7 +73,8 @@ class PhoenixdBackend:
             fee_msat = 1000 * _number(value, "routingFeeSat", _MAX_SAT)
             return await self._with_exact_fee(paid(preimage, invoice.payment_hash, fee_msat), invoice.payment_hash)
         if (answer.status == 200 and isinstance(reason, str)) or answer.status in (400, 401, 403):
-            return Refused(f"phoenixd: {answer.words}")
+            ours = answer.status in (401, 403) or is_short(answer.words)
+            return Refused(f"phoenixd: {answer.words}", ours=ours)
         return Unclear(f"phoenixd answered {answer.status}: {answer.words}")
 
     async def _with_exact_fee(self, known: Paid, payment_hash: str) -> Paid:

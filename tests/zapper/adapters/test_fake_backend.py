@@ -56,7 +56,7 @@ async def test_what_it_refuses(path: Path) -> None:
     now = NOW
     async with open_fake_lightning(path, network="regtest", balance_msat=4999, clock=lambda: now) as node:
         invoice = await invoice_of(node)
-        assert await node.pay(invoice, max_fee_msat=0) == Refused("insufficient balance")
+        assert await node.pay(invoice, max_fee_msat=0) == Refused("insufficient balance", ours=True)
         small = await invoice_of(node, 1000)
         now = small.expires_at
         assert await node.pay(small, max_fee_msat=0) == Refused("the invoice has expired")

@@ -1,6 +1,7 @@
 """The intent store upholds its rules against a caller that does not."""
 
 import sqlite3
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,8 @@ async def test_a_tampered_record_is_not_handed_out(path: Path) -> None:
     async with open_intent_store(path) as store:
         with pytest.raises(Exception, match="hash"):
             await store.unpublished()
+
+
+async def test_the_intent_store_is_its_owners_alone(tmp_path: Path) -> None:
+    async with open_intent_store(tmp_path / "x.sqlite"):
+        assert stat.S_IMODE((tmp_path / "x.sqlite").stat().st_mode) == 0o600

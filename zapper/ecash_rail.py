@@ -99,7 +99,7 @@ class EcashRail:
         for treasury in ours:
             if (await treasury.totals()).free >= amount:
                 return treasury
-        raise PoolFault(f"{OURS}too little ecash at {', '.join(treasury.url for treasury in ours)}")
+        raise PoolFault(f"{OURS}the pool has too little ecash at {', '.join(treasury.url for treasury in ours)}")
 
     async def _outputs(self, treasury: Treasury, amount: int, lock: Lock | None) -> Locked:
         """Outputs worth the amount. Raises PaymentBlocked when the mint does not show its keys."""

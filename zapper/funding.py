@@ -123,7 +123,7 @@ class Funding:
                 _check(made, chosen)
                 return Batch(final["hex"], made["txid"], fee_sat, len(chosen), coins)
         if not all(_is_native(spent) for spent in decoded["inputs"]):
-            raise PoolFault(f"{OURS}its node wallet holds coins whose spending has no txid before it is signed")
+            raise PoolFault(f"{OURS}the pool's node wallet holds coins whose spending has no txid before it is signed")
         return Batch("", decoded["tx"]["txid"], fee_sat, len(chosen), coins, psbt)
 
     async def let_go(self, coins: Sequence[Coin]) -> None:
@@ -140,7 +140,7 @@ def _check(decoded: Mapping[str, Any], chosen: Mapping[str, Order]) -> None:
     """Output n pays payee n exactly. Raises PaymentBlocked: the wallet made something else."""
     for vout, (address, order) in enumerate(chosen.items()):
         if not pays(decoded["vout"][vout], address, order.amount_msat // 1000):
-            raise PoolFault(f"{OURS}its node wallet made another transaction than it was asked for")
+            raise PoolFault(f"{OURS}the pool's node wallet made another transaction than it was asked for")
 
 
 def _is_native(spent: Mapping[str, Any]) -> bool:

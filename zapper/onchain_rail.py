@@ -94,7 +94,7 @@ class OnchainRail:
                 await self._let_go()
                 return await self._prepare(orders)
         except NodeRefusal as error:
-            raise PoolFault(f"{OURS}its node wallet: {error.message}") from None
+            raise PoolFault(f"{OURS}the pool's node wallet: {error.message}") from None
 
     async def _prepare(self, orders: Sequence[Order]) -> Sequence[Prepared | PaymentBlocked]:
         chosen: dict[str, Order] = {}

@@ -9,8 +9,8 @@ from zapper.ports import NotFound, Owed, Payee, Pending
 MSAT = 1000
 # What is the pool's own fault is soon tried again once it is mended; every quarter of an hour asks no server too often.
 OURS_CAP_MS = 900_000
-# How a reason begins that is the pool's own: so miners read it, and so it is known after a restart.
-OURS = "the pool's own fault: "
+# How a reason begins that no payee can do anything about: so miners read it, and so it is known after a restart.
+OURS = "not the payee's doing: "
 # 2^20 times the first wait is beyond every cap: larger powers would only be larger numbers.
 MAX_DOUBLINGS = 20
 DAY_MS = 86_400_000

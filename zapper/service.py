@@ -30,7 +30,7 @@ from zapper.withdrawals import Request, open_requests
 log = logging.getLogger("zapper")
 
 NOT_WHOLE = "the log is not read whole yet: payouts could be missing in it"
-OUR_ERROR = f"{OURS}an error; its log tells more"
+OUR_ERROR = f"{OURS}an error of the pool's own; its log tells more"
 
 
 def _now_ms() -> int:

@@ -64,7 +64,7 @@ class Teller:
         """
         rail = self._rails.get(intent.method)
         if rail is None:
-            return await self.fail(intent, Step.EXPIRE, f"{OURS}it does not pay by {intent.method} any more")
+            return await self.fail(intent, Step.EXPIRE, f"{OURS}this pool does not pay by {intent.method} any more")
         if intent.expires_at is not None and self._clock() // 1000 >= intent.expires_at:
             return await self.fail(intent, Step.EXPIRE, f"{OURS}the invoice expired before it was sent")
         intent = await self._store.advance(intent, Step.SEND, self._clock())
@@ -96,7 +96,7 @@ class Teller:
             case FailedPayment(reason):
                 return await self.fail(intent, Step.REFUSED, reason)
             case (Pending() | NotFound()) as answer if self._is_surely_unpaid(intent, answer):
-                return await self.fail(intent, Step.REFUSED, f"{OURS}its wallet never saw the payment")
+                return await self.fail(intent, Step.REFUSED, f"{OURS}the pool's wallet never saw the payment")
             case NotFound() if rail.replayable:
                 return await self._hand_over(rail, intent)
             case Pending() if rail.slow:

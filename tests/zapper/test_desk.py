@@ -132,7 +132,7 @@ def broken(_around: Any) -> Any:
         (lambda _: Broke(Refused("no route")), "no route", True),
         (lambda _: Broke(Refused("insufficient balance", ours=True)), f"{OURS}insufficient balance", False),
         (away, f"{OURS}its mint is away", False),
-        (broken, f"{OURS}an error; its log tells more", False),
+        (broken, f"{OURS}an error of the pool's own; its log tells more", False),
     ],
 )
 async def test_nobody_is_given_up_for_the_pools_own_faults(

@@ -16,7 +16,7 @@ from zapper.funding import batch_of
 from zapper.node_wallet import NodeRefusal, bitcoin, sats
 from zapper.onchain_rail import OnchainRail
 from zapper.payout import Intent, State
-from zapper.plan import PlanLimits
+from zapper.plan import OURS, PlanLimits
 from zapper.ports import FailedPayment, NotFound, Paid, Pending, Unclear
 from zapper.rails import Order, Prepared, Unsigned
 
@@ -169,7 +169,7 @@ async def test_whose_fee_limit_is_too_low_is_left_out_and_the_others_go(rail: On
     one, two, three, four = await rail.prepare_all(
         [order(number, max_fee_msat=limit) for number, limit in enumerate(limits, 1)]
     )
-    assert str(one) == "the chain takes 200000 msat a payee now, the limit is 199999"
+    assert str(one) == f"{OURS}the chain takes 200000 msat a payee now, the limit is 199999"
     assert str(two) == "the chain takes 266666 msat a payee now, the limit is 266665"
     assert isinstance(three, Prepared)
     assert isinstance(four, Prepared)

@@ -13,7 +13,7 @@ from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
 from noncestr.operator_line import read_services
-from noncestr.options import ConfigOption, DataOption, read_config
+from noncestr.options import ConfigOption, DataOption, folder_there, read_config
 from noncestr.read_api import ReadApi
 from stratum_edge.status import EdgeStatus
 from zapper.adapters.payout_counts import payout_counts
@@ -70,7 +70,7 @@ def send_test(config: ConfigOption = None) -> None:
 @alerts_app.command("show")
 def show(data: DataOption = Path("data")) -> None:
     """The troubles that last, since when."""
-    lasting = load_memory(data / MEMORY)
+    lasting = load_memory(folder_there(data) / MEMORY)
     for _, trouble in sorted(lasting.items(), key=lambda item: item[1].since_ms):
         since = datetime.fromtimestamp(trouble.since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         typer.echo(f"since {since} UTC: {trouble.text}")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ import msgspec
 from noncestr.alert_config import AlertsSection
 from noncestr.alerts import HOUR_MS, Alert, AlertLimits, Facts, Lasting, Said, conditions, news, report
 from noncestr.citizen_words import counted
+from noncestr.whole_file import write_whole
 from zapper.schedule import next_round_ms
 
 logger = logging.getLogger("noncestr.alerts")
@@ -171,13 +171,8 @@ def load_memory(path: Path) -> dict[str, Lasting]:
 
 
 def save_memory(path: Path, memory: Mapping[str, Lasting]) -> None:
-    """Write beside and rename."""
-    draft = path.with_suffix(".new")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump({key: asdict(value) for key, value in memory.items()}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    """Raises OSError."""
+    write_whole(path, json.dumps({key: asdict(value) for key, value in memory.items()}).encode())
 
 
 async def payout_facts(

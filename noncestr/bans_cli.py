@@ -9,6 +9,7 @@ import typer
 
 from noncestr.clock import WallClock
 from noncestr.errors import NoncestrError
+from noncestr.options import DataOption, JsonOption, folder_there
 from stratum_edge.adapters.ban_files import bans_in, clear_bans
 from stratum_edge.households import parse_household
 
@@ -16,9 +17,6 @@ from stratum_edge.households import parse_household
 FOLDER = "bans"
 
 bans_app = typer.Typer(help="Addresses that are not let in for a while.", no_args_is_help=True)
-
-DataOption = Annotated[Path, typer.Option("--data", help="Folder of keys, journal, log and ledger.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _when(ms: int) -> str:
@@ -31,7 +29,7 @@ def list_bans(data: DataOption = Path("data"), as_json: JsonOption = False) -> N
     from rich.console import Console
     from rich.table import Table
 
-    bans = bans_in(data / FOLDER, WallClock().now_ms())
+    bans = bans_in(folder_there(data) / FOLDER, WallClock().now_ms())
     if as_json:
         typer.echo(msgspec.json.encode(bans))
         return
@@ -53,7 +51,7 @@ def clear(
     """Lift bans; a pool that runs lets the address in within seconds."""
     try:
         household = None if address == "all" else parse_household(address)
-        lifted = clear_bans(data / FOLDER, household, WallClock().now_ms())
+        lifted = clear_bans(folder_there(data) / FOLDER, household, WallClock().now_ms())
     except (ValueError, OSError) as error:
         raise NoncestrError(str(error)) from None
     if as_json:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
+from nips.nip65 import InvalidRelayUrl, normal_relay_url
 from nips.pool.chain import MAX_LANE
 from nips.pool.targets import check_difficulty
 from stratum_edge.households import parse_networks
@@ -46,7 +47,9 @@ def difficulty(value: str) -> str | None:
 def relay_urls(values: tuple[str, ...]) -> str | None:
     """Addresses of relays."""
     for value in values:
-        if not value.startswith(("ws://", "wss://")):
+        try:
+            normal_relay_url(value)
+        except InvalidRelayUrl:
             return f"must hold ws:// or wss:// addresses, {value!r} is none"
     return None
 

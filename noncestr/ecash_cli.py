@@ -16,7 +16,7 @@ from nips.nip19 import encode_npub
 from nips.nut00 import normal_mint_url
 from noncestr.ecash_payouts import FILE
 from noncestr.errors import NoncestrError
-from noncestr.options import DataOption, JsonOption
+from noncestr.options import DataOption, JsonOption, folder_there
 from noncestr.verify_mints import ask_mint_keys
 from zapper.adapters.cashu_mint import open_mint
 from zapper.adapters.proof_store import SqliteProofStore, open_proof_store, read_proof_store
@@ -77,6 +77,8 @@ def fund(
     data: DataOption = Path("data"),
 ) -> None:
     """Print an invoice that fills the treasury. The pool must be stopped; once it runs it takes the paid ecash in."""
+
+    folder_there(data)
 
     async def ask() -> str:
         async with open_mint(normal_mint_url(mint)) as opened, open_proof_store(data / FILE) as store:

@@ -11,7 +11,7 @@ import typer
 from noncestr.bans_cli import bans_app
 from noncestr.config import Config, LogConfig
 from noncestr.names_cli import names_app
-from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, read_config
+from noncestr.options import BACKEND_OPTIONS, ConfigOption, DataOption, JsonOption, folder_there, read_config
 from noncestr.parts_cli import find_pool, say
 
 edge_app = typer.Typer(help="What serves miners: how it is, who is there, emptying it.", no_args_is_help=True)
@@ -110,7 +110,7 @@ def lost(
     from noncestr.edge_tables import show_lost
     from noncestr.lost_work import read_reports
 
-    reports = read_reports(data)
+    reports = read_reports(folder_there(data))
     if as_json:
         typer.echo(msgspec.json.encode(reports))
         return

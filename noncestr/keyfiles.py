@@ -5,7 +5,6 @@ NAME.ncryptsec   the key under a passphrase (NIP-49)
 NAME.bunker      no key: the remote signer that has it (NIP-46), see `BunkerFile`
 """
 
-import os
 import secrets
 import stat
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from nips.nip46 import Bunker, parse_bunker
 from nips.nip49 import DEFAULT_LOG_N, NONCE_SIZE, SALT_SIZE, InvalidEncryptedKey, decrypt_key, encrypt_key
 from noncestr.errors import KeyFileError
 from noncestr.passphrase import Passphrase
+from noncestr.whole_file import write_whole
 
-MODE: Final = 0o600
 NSEC, NCRYPTSEC, BUNKER = ".nsec", ".ncryptsec", ".bunker"
 FORMS: Final = (NSEC, NCRYPTSEC, BUNKER)
 Ask = Callable[[], str]
@@ -52,7 +51,10 @@ def load_or_create(directory: Path, name: str, ask: Ask | None = None) -> Secret
 
     Raises KeyFileError; no message quotes the key.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise KeyFileError(f"cannot make the folder of keys {directory}: {error.strerror or error}") from None
     path = find(directory, name)
     if path is None:
         path = directory / f"{name}{NSEC}"
@@ -131,12 +133,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside and rename, so that a kill leaves either no key or a whole one."""
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    try:
+        write_whole(path, f"{text}\n".encode("ascii"))
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key file {path}: {error.strerror or error}") from None

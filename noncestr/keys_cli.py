@@ -27,7 +27,8 @@ from noncestr.keyfiles import (
     write_nsec,
 )
 from noncestr.logs import set_up_logging
-from noncestr.options import BACKEND_OPTIONS, DataOption
+from noncestr.moments import parse_relays
+from noncestr.options import BACKEND_OPTIONS, DataOption, folder_there
 from noncestr.passphrase import FILE_VARIABLE, Passphrase, ask_twice, read_passphrase
 from noncestr.remote_key import make_acquaintance
 from noncestr.running import only_one
@@ -67,7 +68,7 @@ def list_keys(data: DataOption = Path("data")) -> None:
 @keys_app.command("encrypt")
 def encrypt(name: NameArgument, data: DataOption = Path("data"), passphrase_file: NewPassphrase = None) -> None:
     """Put a key under a passphrase (NIP-49), one for all keys of a data folder. The pool must be stopped."""
-    with only_one(data):
+    with only_one(folder_there(data)):
         path = _existing(data, name, NSEC)
         key = load(path)
         passphrase = ask_twice() if passphrase_file is None else read_passphrase(passphrase_file)
@@ -85,7 +86,7 @@ def encrypt(name: NameArgument, data: DataOption = Path("data"), passphrase_file
 @keys_app.command("decrypt")
 def decrypt(name: NameArgument, data: DataOption = Path("data")) -> None:
     """Keep a key in the clear again. The pool must be stopped."""
-    with only_one(data):
+    with only_one(folder_there(data)):
         path = _existing(data, name, NCRYPTSEC)
         key = load(path, Passphrase())
         write_nsec(path.with_suffix(NSEC), key)
@@ -150,12 +151,13 @@ def run(
 ) -> None:
     """Sign what a pool's host asks for, over relays. Who was let in is kept beside the key, in a .clients file."""
     set_up_logging(LogConfig())
+    relays = [url for text in relay for url in parse_relays(text)]
     secret = load(key, Passphrase())
     with contextlib.suppress(KeyboardInterrupt):
         anyio.run(
             lambda: run_signer(
                 secret,
-                relay,
+                relays,
                 key.with_suffix(".clients"),
                 offer=offer,
                 say=typer.echo,

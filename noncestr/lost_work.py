@@ -16,6 +16,7 @@ from nips.pool.block import BlockFound
 from nips.pool.chain import Head
 from nips.pool.receipt import CREDITED_STATUSES, Receipt
 from nips.pool.targets import work_from_bits
+from noncestr.whole_file import write_whole
 
 # Where in an edge's data folder the reports are, one file a lane.
 FOLDER: Final = "lost"
@@ -83,9 +84,7 @@ def write_report(data: Path, number: int, report: dict[str, Any]) -> None:
     """Keep a report; the one before is replaced whole."""
     path = report_path(data, number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(report, indent=1) + "\n")
-    draft.replace(path)
+    write_whole(path, f"{json.dumps(report, indent=1)}\n".encode())
 
 
 def read_reports(data: Path) -> list[dict[str, Any]]:

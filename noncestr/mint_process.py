@@ -17,6 +17,7 @@ import anyio.abc
 from anyio.abc import TaskStatus
 
 from noncestr.mint_main import FOLDER, KEY, PORT
+from noncestr.whole_file import write_whole
 
 log = logging.getLogger("noncestr.mint")
 
@@ -165,10 +166,5 @@ def _free_port() -> str:
 def _kept(path: Path, make: Callable[[], str]) -> str:
     """What the file says; made and written down when it is missing, for its owner alone."""
     if not path.exists():
-        fresh = path.with_name(path.name + ".new")
-        with os.fdopen(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-            file.write(make())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        write_whole(path, make().encode())
     return path.read_text().strip()

@@ -7,6 +7,7 @@ from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import NETWORKS
+from noncestr.checks import relay_urls
 from noncestr.errors import NoncestrError
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
@@ -33,7 +34,7 @@ def parse_moment(option: str, text: str, now_s: int) -> int:
 def parse_relays(text: str) -> list[str]:
     """Relay addresses, with commas between them. Raises NoncestrError."""
     urls = [url.strip() for url in text.split(",") if url.strip()]
-    if not urls or not all(url.startswith(("ws://", "wss://")) for url in urls):
+    if not urls or relay_urls(tuple(urls)) is not None:
         raise NoncestrError(f"--relay {text!r}: addresses that begin with ws:// or wss://, with commas between them")
     return urls
 

@@ -11,7 +11,7 @@ from nips.nip19 import parse_pubkey
 from noncestr.clock import WallClock
 from noncestr.errors import NoncestrError
 from noncestr.notice_memory import FILE, ask_for_test, queue_of
-from noncestr.options import DataOption
+from noncestr.options import DataOption, folder_there
 
 notices_app = typer.Typer(help="What miners are told.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def send_test(npub: NpubOption, data: DataOption = Path("data")) -> None:
 @notices_app.command("show")
 def show(npub: NpubOption, data: DataOption = Path("data")) -> None:
     """What was sent to a miner in the last days, or waits to be sent. Of what it said only the title is kept."""
-    found = queue_of(data / FILE, _miner(npub))
+    found = queue_of(folder_there(data) / FILE, _miner(npub))
     for at_ms, way, title, attempts, done in found[:SHOWN]:
         at = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         state = "sent" if done else f"waits, tried {attempts} times" if attempts else "waits"

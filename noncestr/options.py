@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from noncestr.errors import NoncestrError
+
 if TYPE_CHECKING:
     from noncestr.config import Config
 
@@ -20,6 +22,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # anyio.run's: the loop everything runs on.
 BACKEND_OPTIONS: Final = {"use_uvloop": True}
+
+
+def folder_there(data: Path) -> Path:
+    """The data folder. Raises NoncestrError when it is none: a mistyped one must not read as one where nothing is."""
+    if not data.is_dir():
+        raise NoncestrError(f"{data} is no folder of a pool")
+    return data
 
 
 def read_config(path: Path | None) -> "Config":

@@ -57,8 +57,11 @@ async def first_of(*waits: Callable[[], Awaitable[object]]) -> None:
 @contextmanager
 def only_one(directory: Path) -> Iterator[None]:
     """Hold the data folder: two pools on one journal would fork its chains. Raises NoncestrError."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NoncestrError(f"the data folder {directory} can't be used: {error.strerror or error}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,13 +21,13 @@ from nips.errors import NipError
 from nips.nip01 import Filter, VerifiedEvent, make_filter, verify
 from nips.pool.kinds import SETTINGS
 from noncestr.feed import Delivery
+from noncestr.whole_file import write_whole
 from stratum_edge.privacy import SALT_SIZE, Hidden, HiddenNames
 
 log = logging.getLogger("noncestr.settings")
 
 FILE: Final = "settings.jsonl"
 SALT: Final = "worker-names.salt"
-MODE: Final = 0o600
 # Lines beyond what stands in them, before the file is written anew.
 SPARE_LINES: Final = 1_000
 # After the relays failed.
@@ -204,13 +204,6 @@ def _salt(path: Path) -> bytes:
             return salt
     except FileNotFoundError:
         pass
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     salt = secrets.token_bytes(SALT_SIZE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(salt)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    write_whole(path, salt)
     return salt

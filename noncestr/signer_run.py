@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from nips.nip46_signer import RemoteSigner
 from nips.pool import kinds
 from noncestr.clock import WallClock
 from noncestr.errors import NoncestrError
+from noncestr.whole_file import write_whole
 from relay_bridge.adapters.talk import Talk
 from relay_bridge.errors import RelayBridgeError
 
@@ -85,10 +85,15 @@ class SignerRun:
             logger.warning("a request of %s: %s", event.pubkey, error)
             return
         response = self._signer.answer(event.pubkey, request, nonce=secrets.token_bytes(32))
-        if self._signer.clients() != self._known:
+        clients = self._signer.clients()
+        if clients != self._known:
             # On disk before the client hears that it is in: its secret is used up.
-            self._known = self._signer.clients()
-            await anyio.to_thread.run_sync(_save, self._state, self._known)
+            try:
+                await anyio.to_thread.run_sync(_save, self._state, clients)
+            except OSError as error:
+                logger.error("who is let in can't be kept in %s, and nobody is answered: %s", self._state, error)
+                return
+            self._known = clients
         outcome = f"refused: {response.error}" if response.error else "done"
         logger.info("%s asked for %s: %s", event.pubkey, request.method, outcome)
         told = build_response(
@@ -138,10 +143,4 @@ def _load(path: Path) -> list[tuple[str, str]]:
 
 
 def _save(path: Path, clients: Sequence[tuple[str, str]]) -> None:
-    draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump([list(client) for client in clients], file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    write_whole(path, json.dumps([list(client) for client in clients]).encode())

@@ -11,7 +11,7 @@ import typer
 from accounting.schemes.risk import Margin, float_for_good, float_until, rosenfeld
 from nips.errors import NipError
 from nips.nip01 import decode_event, verify
-from nips.pool.terms import PPM, Terms, parse_terms
+from nips.pool.terms import PPM, SCHEMES, Terms, parse_terms
 from noncestr.errors import NoncestrError
 from noncestr.offers import describe, percent
 from noncestr.options import DataOption, JsonOption
@@ -185,6 +185,8 @@ def risk(
 
     Luck comes and goes as a Poisson process; the float is what bad luck uses up with at most the probability asked for.
     """
+    if scheme not in SCHEMES:
+        raise NoncestrError(f"--scheme {scheme!r}: there is no such scheme; ask for pps or fpps")
     if scheme not in ("pps", "fpps"):
         raise NoncestrError(f"--scheme: {scheme} pays when blocks are found, and needs no float; ask for pps or fpps")
     chance = _decimal(probability, "--probability") / 100

@@ -5,7 +5,6 @@ relays say as soon as one answers.
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,6 +19,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.kinds import TERMS
 from nips.pool.terms import Terms, parse_terms
 from noncestr.feed import Delivery
+from noncestr.whole_file import write_whole
 
 log = logging.getLogger("noncestr.terms")
 
@@ -85,14 +85,8 @@ class TermsFollower:
         changed.set()
 
     def _write_file(self, event: VerifiedEvent) -> None:
-        """Beside and renamed: a kill leaves the old ones or the new ones."""
-        draft = self._path.with_suffix(".new")
         try:
-            with draft.open("wb") as file:
-                file.write(encode_event(event))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
+            write_whole(self._path, encode_event(event))
         except OSError as error:
             log.warning("the terms can't be kept in %s: %s", self._path, error)
 

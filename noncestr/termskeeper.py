@@ -19,6 +19,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, next_link
 from nips.pool.kinds import TERMS
 from nips.pool.terms import Terms, TermsBody, build_terms, parse_terms
+from noncestr.whole_file import sync_folder
 
 logger = logging.getLogger("noncestr.terms")
 
@@ -82,10 +83,13 @@ class TermsKeeper:
         return [verify(decode_event(line)) for line in lines[:-1]]
 
     def _append(self, event: VerifiedEvent) -> None:
+        is_new = not self._path.exists()
         with self._path.open("ab") as file:
             file.write(encode_event(event) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync_folder(self._path.parent)
 
     @property
     def issued(self) -> bool:

@@ -316,7 +316,8 @@ async def open_link(
             ping_interval=20,
             ping_timeout=30,
         )
-    except (OSError, TimeoutError, EOFError, websockets.WebSocketException) as error:
+    except (OSError, TimeoutError, EOFError, ValueError, websockets.WebSocketException) as error:
+        # ValueError: a port beyond 65535, a host that is no name.
         raise RelayGone(url, str(error) or type(error).__name__) from None
     dialogue = RelayDialogue(Counter() if counts is None else counts, report)
     link = RelayLink(url, socket, dialogue, limits=limits, signer=signer)

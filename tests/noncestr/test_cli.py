@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from noncestr import __version__
 from noncestr.cli import COMMANDS, command_line
 from noncestr.config_example import example_toml
+from noncestr.errors import NoncestrError
 
 ROOT = Path(__file__).parents[2]
 PUBKEY = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
@@ -48,6 +52,11 @@ def test_config_example_and_check(tmp_path: Path) -> None:
         (("edge", "run", "--pool", "npub1nobody", "--relay", "ws://127.0.0.1:1"), {}, "--pool: "),
         (("edge", "run", "--pool", PUBKEY), {}, "--relay is missing"),
         (("edge", "run", "--pool", PUBKEY, "--relay", "http://x"), {}, "addresses that begin with ws://"),
+        (("verify", "--pool", PUBKEY, "--relay", "ws://127.0.0.1:99999"), {}, "addresses that begin with ws://"),
+        (("signer", "run", "--key", "pool.nsec", "--relay", "ws://"), {}, "addresses that begin with ws://"),
+        (("up",), {"NONCESTR_RELAY_RELAYS": "wss://a:99999"}, "must hold ws:// or wss:// addresses"),
+        (("edge", "bans", "list"), {}, "data is no folder of a pool"),
+        (("terms", "risk", "--scheme", "pplsn"), {}, "there is no such scheme"),
         (("miner", "--url", "ftp://127.0.0.1:1", "--user", "x"), {}, "ftp"),
     ],
 )  # fmt: skip
@@ -70,6 +79,44 @@ def test_a_pool_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "holds no nsec" in done.stderr
     assert "nsec1broken" not in done.stderr
+
+
+# What some commands must be given; none of it exists.
+GIVEN: dict[str, str] = {
+    "lane": f"{PUBKEY}/0", "address": "a@example.com", "payout": "x", "amount": "5", "mint": "http://127.0.0.1:1",
+    "npub": PUBKEY, "year": "2026", "out": "out", "name": "pool", "token": "bunker://x",
+}  # fmt: skip
+# These serve until they are stopped.
+SERVING = {"up", "miner", "edge run", "edge lane", "accounting run", "pool run", "zapper run", "web run", "signer run"}
+
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*words, name))
+    if not hasattr(command, "commands"):
+        yield words, command
+
+
+def test_on_a_folder_of_nobody_every_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever --data leads: one message, status 2, and nothing is made there."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("NONCESTR_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "file").write_text("no folder")
+    runner, tried = CliRunner(), 0
+    for words, command in leaves(typer.main.get_command(command_line())):
+        keys = {key.name: key for key in command.params}
+        if "data" not in keys or " ".join(words) in SERVING:
+            continue
+        given = [(key.opts[0], GIVEN.get(key.name, "x")) for key in keys.values() if key.required]
+        options = [word for option, value in given if option.startswith("-") for word in (option, value)]
+        arguments = [value for option, value in given if not option.startswith("-")]
+        for folder in ("nowhere", "file"):
+            done = runner.invoke(command_line(), [*words, *options, "--data", folder, *arguments])
+            assert isinstance(done.exception, NoncestrError), (words, folder, done.output)
+            tried += 1
+    assert tried > 50
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
 def test_every_command_is_listed_in_its_order_and_loads_alone() -> None:

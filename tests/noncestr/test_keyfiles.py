@@ -53,6 +53,19 @@ def test_a_broken_key_is_refused_without_quoting_it(tmp_path: Path) -> None:
         load(tmp_path / "none.nsec")
 
 
+def test_a_key_that_can_not_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeyFileError, match="cannot make the folder of keys"):
+        load_or_create(tmp_path / "file" / "keys", "pool")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("noncestr.keyfiles.write_whole", full)
+    with pytest.raises(KeyFileError, match=r"cannot write the key file .*pool\.nsec: No space left"):
+        load_or_create(tmp_path / "keys", "pool")
+
+
 def test_a_torn_draft_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "pool.new").write_text("nsec1torn")
     assert load_or_create(tmp_path, "pool").pubkey

@@ -12,7 +12,7 @@ from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
 from nips.nip46 import parse_bunker
 from nips.pool.kinds import RECEIPT, STATEMENT
-from noncestr import remote_key
+from noncestr import remote_key, signer_run
 from noncestr.clock import WallClock
 from noncestr.errors import NoncestrError
 from noncestr.remote_key import RemoteKey, RemoteKeyError, make_acquaintance
@@ -83,6 +83,25 @@ async def test_who_was_let_in_stays_in(signing, tmp_path):
                 assert (await key.sign(statement())).pubkey == USER.pubkey
             with pytest.raises(RemoteKeyError, match="refused"):
                 await make_acquaintance(token, SecretKey(b"\11" * 32), WallClock(), name="a thief")
+
+
+async def test_who_can_not_be_written_down_is_not_let_in_yet(signing, tmp_path, monkeypatch):
+    """Its secret is used up: a signer that forgot it at its next start would have locked it out."""
+    save, failed = signer_run._save, []
+
+    def full(*args):
+        if len(failed) < 2:
+            failed.append(args)
+            raise OSError(28, "No space left on device")
+        save(*args)
+
+    monkeypatch.setattr(signer_run, "_save", full)
+    monkeypatch.setattr(remote_key, "REPEAT_S", 0.05)
+    with anyio.fail_after(WAIT):
+        async with signing() as signer:
+            file = await make_acquaintance(parse_bunker(signer.offer()), OWN, WallClock(), name="a test")
+    assert (file.user, len(failed)) == (USER.pubkey, 2)
+    assert json.loads((tmp_path / "pool.clients").read_text())[0][0] == OWN.pubkey
 
 
 async def test_a_signer_that_is_away_comes_back(signing, monkeypatch):

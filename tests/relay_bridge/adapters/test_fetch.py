@@ -68,3 +68,9 @@ async def test_a_relay_that_never_answers_is_given_up(scripted) -> None:
         (report,) = (await fetch_events([url], [make_filter()], timeout_s=0.2)).relays
     assert (report.reached, report.complete) == (True, False)
     assert "silent" in report.error
+
+
+async def test_an_address_that_is_none_is_a_relay_that_is_away() -> None:
+    wrong = ["ws://127.0.0.1:99999", "ws://", "wss://" + "a" * 70 + ".example", "ws://[::1"]
+    reports = (await fetch_events(wrong, [make_filter()], timeout_s=30)).relays
+    assert [(report.reached, bool(report.error)) for report in reports] == [(False, True)] * len(wrong)

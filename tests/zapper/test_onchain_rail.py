@@ -170,7 +170,7 @@ async def test_whose_fee_limit_is_too_low_is_left_out_and_the_others_go(rail: On
         [order(number, max_fee_msat=limit) for number, limit in enumerate(limits, 1)]
     )
     assert str(one) == f"{OURS}the chain takes 200000 msat a payee now, the limit is 199999"
-    assert str(two) == "the chain takes 266666 msat a payee now, the limit is 266665"
+    assert str(two) == f"{OURS}the chain takes 266666 msat a payee now, the limit is 266665"
     assert isinstance(three, Prepared)
     assert isinstance(four, Prepared)
     assert [three.reference[-2:], four.reference[-2:]] == [":0", ":1"]
@@ -183,7 +183,7 @@ async def test_nobody_goes_when_the_fee_is_beyond_everybody(rail: OnchainRail, n
     node.fee_sat = 1000
     made = await rail.prepare_all([order(1, max_fee_msat=499_999), order(2, max_fee_msat=400_000)])
     assert [str(each) for each in made] == [
-        f"the chain takes 500000 msat a payee now, the limit is {limit}" for limit in (499_999, 400_000)
+        f"{OURS}the chain takes 500000 msat a payee now, the limit is {limit}" for limit in (499_999, 400_000)
     ]
     assert node.locked == set()
 

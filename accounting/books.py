@@ -24,15 +24,18 @@ class Reward:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A payout and what it takes off the balance (the network fee too, where the miner bears it)."""
+    """A payout and what it takes off the balance (the network fee too, where the miner bears it); nothing if another
+    one has its name.
+    """
 
     payout: Payout
     taken_msat: int
+    counts: bool = True
 
     @property
     def fee_msat(self) -> int:
         """The network fee that the miner bore."""
-        return self.taken_msat - self.payout.amount_msat
+        return self.taken_msat - self.payout.amount_msat if self.counts else 0
 
 
 class Books:
@@ -109,16 +112,21 @@ class Books:
                 del rows[row.miner]
 
     def add_payout(self, payout: Payout, serves: tuple[str, ...], *, miner_bears_fee: bool) -> Iterator[Finding]:
-        """Enter a payout; `serves` names its payment. Neither its own name nor a payment may serve twice."""
+        """Enter a payout; `serves` names its payment. Neither its own name nor a payment may serve twice; what has a
+        name that served takes nothing off a balance, and is in no ledger.
+        """
         for name in (f"payout {payout.payout_id}", *serves):
             other = self._served.setdefault(name, payout.id)
             if other != payout.id:
                 text = f"{name} serves two payouts"
                 yield finding(Code.PAYOUT_TWICE, text, *sorted((other, payout.id)), miner=payout.miner)
+        counts = self._served[f"payout {payout.payout_id}"] == payout.id
         taken = payout.amount_msat + (payout.network_fee_msat if miner_bears_fee else 0)
-        paid = Paid(payout, taken)
+        paid = Paid(payout, taken if counts else 0, counts)
         self.payouts[payout.id] = paid
         self.payout_count += 1
+        if not counts:
+            return
         self.fees_borne_msat += paid.fee_msat
         self.paid[payout.miner] = self.paid.get(payout.miner, 0) + taken
         self._moves[_move_key(payout.miner, payout.created_at, 1, payout.id)] = (-taken, payout.id)

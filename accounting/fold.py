@@ -247,7 +247,8 @@ class Fold:
                 in_force = self.log.terms_at(payout.created_at * 1000)
                 on_miner = in_force is not None and in_force.body.payouts.network_fee == "miner"
                 self._post(self.ledger.book_payout(payout, miner_bears_fee=on_miner))
-                self.ledger.grade(payout.payout_id, grade)
+                if self.ledger.payouts[payout.payout_id].payout.id == payout.id:
+                    self.ledger.grade(payout.payout_id, grade)
             case Reopened(reason):
                 self.reopened = reason
 

@@ -59,10 +59,12 @@ export class Payouts {
     let claimed = 0;
     for (const payout of inTime) {
       this.findings.checked("payouts");
-      const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
+      const counts = this.takeName(payout);
+      const backing = payout.reverses === null ? this.judgePayment(payout) : counts ? this.judgeReversal(payout) : "claimed";
       this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
-      if (backing === "claimed" || borne > 0) claimed++;
+      if (backing === "claimed" || (counts && borne > 0)) claimed++;
+      if (!counts) continue; // what takes another's name takes nothing from a balance
       const leaves = payout.amountMsat + borne;
       this.balance(payout.miner).paid += leaves;
       spent.set(payout.miner, (spent.get(payout.miner) ?? 0) + leaves);
@@ -124,7 +126,6 @@ export class Payouts {
   }
 
   private judgeReversal(payout: Payout): Backing {
-    this.takeName(payout);
     const paid = this.names.get(payout.reverses as string);
     const sum = (this.reversed.get(payout.reverses as string) ?? 0) - payout.amountMsat;
     this.reversed.set(payout.reverses as string, sum);
@@ -134,14 +135,15 @@ export class Payouts {
     return "claimed"; // that money came back is the payer's word, too
   }
 
-  private takeName(payout: Payout): void {
+  /** Whether a payout is the first of its name. */
+  private takeName(payout: Payout): boolean {
     const named = this.names.get(payout.payoutId);
     if (named === undefined) this.names.set(payout.payoutId, payout);
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
+    return named === undefined;
   }
 
   private judgePayment(payout: Payout): Backing {
-    this.takeName(payout);
     try {
       if (ECASH.includes(payout.method)) return this.judgeEcash(payout);
       if (LIGHTNING.includes(payout.method)) return this.judgeLightning(payout);

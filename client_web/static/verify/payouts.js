@@ -50,10 +50,12 @@ export class Payouts {
     let claimed = 0;
     for (const payout of inTime) {
       this.findings.checked("payouts");
-      const backing = payout.reverses === null ? this.judgePayment(payout) : this.judgeReversal(payout);
+      const counts = this.takeName(payout);
+      const backing = payout.reverses === null ? this.judgePayment(payout) : counts ? this.judgeReversal(payout) : "claimed";
       this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
-      if (backing === "claimed" || borne > 0) claimed++;
+      if (backing === "claimed" || (counts && borne > 0)) claimed++;
+      if (!counts) continue; // what takes another's name takes nothing from a balance
       const leaves = payout.amountMsat + borne;
       this.balance(payout.miner).paid += leaves;
       spent.set(payout.miner, (spent.get(payout.miner) ?? 0) + leaves);
@@ -115,7 +117,6 @@ export class Payouts {
   }
 
           judgeReversal(payout ) {
-    this.takeName(payout);
     const paid = this.names.get(payout.reverses );
     const sum = (this.reversed.get(payout.reverses ) ?? 0) - payout.amountMsat;
     this.reversed.set(payout.reverses , sum);
@@ -125,14 +126,15 @@ export class Payouts {
     return "claimed"; // that money came back is the payer's word, too
   }
 
+  /** Whether a payout is the first of its name. */
           takeName(payout ) {
     const named = this.names.get(payout.payoutId);
     if (named === undefined) this.names.set(payout.payoutId, payout);
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
+    return named === undefined;
   }
 
           judgePayment(payout ) {
-    this.takeName(payout);
     try {
       if (ECASH.includes(payout.method)) return this.judgeEcash(payout);
       if (LIGHTNING.includes(payout.method)) return this.judgeLightning(payout);

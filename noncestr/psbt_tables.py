@@ -18,7 +18,7 @@ def _console() -> Console:
 def show_batches(found: Mapping[str, Any]) -> None:
     """The batches that wait for a signature."""
     console = _console()
-    table = Table("batch", "since (UTC)", "payees", "sat", "fee", "PSBT", box=None)
+    table = Table("batch", "since (UTC)", "payees", "sat", "fee (sat)", "PSBT", box=None)
     for column in table.columns[2:5]:
         column.justify = "right"
     for row in found["batches"]:

@@ -11,7 +11,18 @@ from typing import Any
 import msgspec
 
 from zapper.errors import PaymentBlocked, PoolFault
-from zapper.node_wallet import ChainBook, Coin, NodeRefusal, NodeWallet, bitcoin, coins_of, outpoints, pays, sats
+from zapper.node_wallet import (
+    ChainBook,
+    Coin,
+    NodeRefusal,
+    NodeWallet,
+    bitcoin,
+    coins_of,
+    is_unspent,
+    outpoints,
+    pays,
+    sats,
+)
 from zapper.payout import Intent
 from zapper.plan import OURS
 from zapper.rails import Order
@@ -20,6 +31,10 @@ from zapper.rails import Order
 CONF_TARGET = 72
 # Each time somebody whose fee limit is too low is left out, the rest bear a little more: that ends soon, or never well.
 MAX_TRIES = 8
+# What Bitcoin Core's wallet says when its free coins do not suffice.
+TOO_LITTLE = "Insufficient funds"
+# Of confirmations, as listunspent has it.
+MAX_DEPTH = 9_999_999
 # Spent by witness alone (BIP 141, BIP 341): the unsigned transaction's id is the signed one's.
 NATIVE = frozenset({"witness_v0_keyhash", "witness_v0_scripthash", "witness_v1_taproot"})
 
@@ -62,30 +77,52 @@ class Funding:
         self._by_operator = by_operator
 
     async def fund(self, chosen: Mapping[str, Order]) -> tuple[Batch | None, list[Order], dict[str, PaymentBlocked]]:
-        """A batch for those of the payees (address -> order) whose fee limit allows it, these payees in the order of
-        its outputs, and why the others (by payout id) are not in it. Its coins are locked. None when nobody is in it.
+        """A batch for those of the payees (address -> order) whose fee limit allows it, of them the largest that the
+        wallet can pay; these payees in the order of its outputs, and why the others (by payout id) are not in it. Its
+        coins are locked. None when nobody is in it.
 
         Raises PaymentBlocked, NodeRefusal.
         """
-        left, dear = dict(chosen), dict[str, PaymentBlocked]()
+        left, out = dict(chosen), dict[str, PaymentBlocked]()
         for _ in range(MAX_TRIES):
-            funded = await self._propose(left)
-            share_msat = sats(funded["fee"]) * 1000 // len(left)
-            beyond = [address for address, order in left.items() if order.max_fee_msat < share_msat]
-            if not beyond:
-                return await self._locked(funded, left), list(left.values()), dear
+            why = dear = ""
+            try:
+                funded = await self._propose(left)
+            except NodeRefusal as error:
+                if len(left) == 1 or TOO_LITTLE not in error.message:
+                    raise
+                beyond, why = await self._too_large(left), "the node's wallet holds too little for it now"
+            else:
+                share_msat = sats(funded["fee"]) * 1000 // len(left)
+                beyond = [address for address, order in left.items() if order.max_fee_msat < share_msat]
+                dear = f"the chain takes {share_msat} msat a payee now"
+                if not beyond:
+                    return await self._locked(funded, left), list(left.values()), out
             for address in beyond:
                 order = left.pop(address)
-                why = f"{OURS}the chain takes {share_msat} msat a payee now, the limit is {order.max_fee_msat}"
-                dear[order.payout_id] = PoolFault(why)
+                out[order.payout_id] = PoolFault(OURS + (why or f"{dear}, the limit is {order.max_fee_msat}"))
             if not left:
-                return None, [], dear
+                return None, [], out
         raise PoolFault(f"{OURS}the chain takes more than most payees' limits allow")
+
+    async def _too_large(self, left: Mapping[str, Order]) -> list[str]:
+        """Who does not fit, the largest first; the smallest when the fee alone is missing."""
+        coins = await self._wallet.call("listunspent", 0, MAX_DEPTH, [], False)
+        held = sum(sats(coin["amount"]) for coin in coins)
+        beyond: list[str] = []
+        by_size = sorted(left, key=lambda address: -left[address].amount_msat)
+        for address in by_size:
+            sat = left[address].amount_msat // 1000
+            if sat > held:
+                beyond.append(address)
+            else:
+                held -= sat
+        return beyond or by_size[-1:]
 
     async def _propose(self, chosen: Mapping[str, Order]) -> Mapping[str, Any]:
         """What the wallet would make: nothing of it is locked."""
         outputs = [{address: bitcoin(order.amount_msat // 1000)} for address, order in chosen.items()]
-        first = [coin for coin in await self._book.spend_first() if await self._is_unspent(coin)]
+        first = [coin for coin in await self._book.spend_first() if await is_unspent(self._wallet, coin)]
         options = {
             # The payees' outputs keep their numbers.
             "changePosition": len(outputs),
@@ -94,9 +131,6 @@ class Funding:
             "add_inputs": True,
         }
         return dict(await self._wallet.call("walletcreatefundedpsbt", outpoints(first), outputs, 0, options))
-
-    async def _is_unspent(self, coin: Coin) -> bool:
-        return await self._wallet.call("gettxout", *coin, True) is not None
 
     async def _locked(self, funded: Mapping[str, Any], chosen: Mapping[str, Order]) -> Batch:
         decoded = await self._wallet.call("decodepsbt", funded["psbt"])

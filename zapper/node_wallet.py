@@ -103,3 +103,8 @@ async def in_mempool(wallet: NodeWallet, txid: str) -> bool:
             return False
         raise
     return True
+
+
+async def is_unspent(wallet: NodeWallet, coin: Coin) -> bool:
+    """Whether neither the chain nor the mempool spends it. Raises as `call`."""
+    return await wallet.call("gettxout", *coin, True) is not None

@@ -14,7 +14,17 @@ from typing import Any, Protocol
 
 from zapper.errors import PaymentBlocked, StoreError
 from zapper.funding import Batch, batch_of, payload_of
-from zapper.node_wallet import ChainBook, NodeRefusal, NodeWallet, coins_of, in_mempool, pays, sats, transaction
+from zapper.node_wallet import (
+    ChainBook,
+    NodeRefusal,
+    NodeWallet,
+    coins_of,
+    in_mempool,
+    is_unspent,
+    pays,
+    sats,
+    transaction,
+)
 from zapper.onchain_rail import CONFIRMATIONS
 from zapper.payout import Intent, State, Step
 
@@ -188,6 +198,11 @@ class Signing:
             wallet = self._wallet()
             if await transaction(wallet, txid) is not None or await in_mempool(wallet, txid):
                 raise PaymentBlocked("it was signed and sent: the payouts settle with its confirmations")
+            spent = [coin for coin in proposal.batch.inputs if not await is_unspent(wallet, coin)]
+            if spent and not spent_by:
+                raise PaymentBlocked(
+                    f"its coin {spent[0][0]}:{spent[0][1]} is spent: say by what, with --spent-by TXID"
+                )
             if spent_by:
                 left = await self._without_paid(proposal, spent_by.lower())
                 reason = f"cancelled: {spent_by.lower()} spent its coins"

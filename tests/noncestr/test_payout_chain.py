@@ -191,6 +191,21 @@ async def test_what_stands_in_the_way_leaves_no_coin_locked(core: Core, pool: Rp
     assert isinstance(await rail.prepare(order(1, one)), Prepared)
 
 
+async def test_who_does_not_fit_is_left_out(core: Core, pool: RpcWallet) -> None:
+    """By a fee limit too low; by what the wallet holds, some 100 bitcoin: 60, 29 and 2 of them fit."""
+    rail = rail_of(pool)
+    addresses = await payees(core, 4)
+    made = await rail.prepare_all(
+        [order(n, address, max_fee_msat=1000 if n == 2 else 5_000_000) for n, address in enumerate(addresses)]
+    )
+    assert [isinstance(each, Prepared) for each in made] == [True, True, False, True]
+    assert await rail.send(intent(made[0])) is not None
+    await settled(core)
+    amounts = (20 * 10**8, 60 * 10**8, 29 * 10**8, 2 * 10**8)
+    made = await rail.prepare_all([order(9 + n, addresses[n], sat) for n, sat in enumerate(amounts)])
+    assert [isinstance(each, Prepared) for each in made] == [False, True, True, True]
+
+
 async def test_a_node_killed_before_or_after_the_broadcast(core: Core, pool: RpcWallet) -> None:
     rail = rail_of(pool)
     [one] = await payees(core, 1)

@@ -188,6 +188,20 @@ async def test_nobody_goes_when_the_fee_is_beyond_everybody(rail: OnchainRail, n
     assert node.locked == set()
 
 
+async def test_of_what_the_wallet_holds_the_largest_that_fit_are_paid(rail: OnchainRail, node: Node) -> None:
+    node.balance_sat = 500_000
+    made = await rail.prepare_all([order(1, 100_000), order(2, 600_000), order(3, 300_000), order(4, 150_000)])
+    assert [isinstance(each, Prepared) for each in made] == [False, False, True, True]
+    assert {str(each) for each in made[:2]} == {f"{OURS}the node's wallet holds too little for it now"}
+    # The fee is missing alone: the smallest waits.
+    node.balance_sat = 450_599
+    made = await rail.prepare_all([order(5, 150_000), order(6, 300_000)])
+    assert [isinstance(each, Prepared) for each in made] == [False, True]
+    node.balance_sat = 10
+    made = await rail.prepare_all([order(7), order(8)])
+    assert not any(isinstance(each, Prepared) for each in made)
+
+
 async def test_coins_are_on_disk_before_they_are_locked_and_free_at_the_next_start(node: Node, book: Book) -> None:
     """Killed after the lock, before the payout was stored; and before the lock."""
     kept_at_lock: list[bool] = []

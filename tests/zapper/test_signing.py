@@ -14,7 +14,7 @@ import pytest
 from nips.pool.settings import SettingsBody, build_settings
 from nips.pool.withdrawal import WithdrawalBody, build_withdrawal
 from tests.zapper.scripted_node import Node, raw_of
-from zapper.errors import PaymentBlocked
+from zapper.errors import Conflict, PaymentBlocked
 from zapper.funding import batch_of
 from zapper.node_wallet import NodeRefusal, sats
 from zapper.onchain_rail import OnchainRail
@@ -132,8 +132,10 @@ async def test_a_batch_waits_is_signed_sent_and_recorded(desk: Desk) -> None:
         assert "sendrawtransaction" not in desk.node.calls
         [waiting] = await desk.signing.waiting()
         assert (waiting.batch.txid, waiting.amount_msat, waiting.shown_ms) == (TXID, 550_000_000, None)
-        # It holds their balances, and the miners hear why.
+        # It holds their balances, no other payout of theirs can begin, and the miners hear why.
         assert (await zapper.plan()).payouts == ()
+        with pytest.raises(Conflict):
+            await store.create(replace(waiting.intents[0], payout_id="other", state=State.INTENT, reference=None))
         for key in desk.around.miners.values():
             assert zapper.why_unpaid(key.pubkey) == "a payment waits for the operator's signature"
         await zapper.reconcile()
@@ -300,6 +302,9 @@ async def test_evidence_that_proves_nothing_cancels_nothing(
         txid = desk.node.add(number, [], [spends])
         if confirmations is not None:
             desk.node.known[txid] = confirmations
+            if spends == COIN:
+                with pytest.raises(PaymentBlocked, match="is spent: say by what"):
+                    await desk.signing.cancel(TXID, unsigned=WORD)
         with pytest.raises(PaymentBlocked, match=why):
             await desk.signing.cancel(TXID, spent_by=txid)
         assert {each.state for each in await store.open_intents()} == {State.AWAITING}

@@ -136,17 +136,6 @@ async def test_pages_of_the_whole_history_go_by_their_places(pool, told, eventua
         assert pages.blocks(Place(0, ""), 5).items == []
 
 
-async def test_a_statement_is_found_by_number_and_id(pool, told, eventually, tmp_path) -> None:
-    async with reading(pool, eventually, tmp_path) as (_accounting, reads):
-        for listed in reads.pages.statements(None, 5).items:
-            by_id = reads.pages.statement(listed["statement"])
-            assert by_id == reads.pages.statement(str(listed["seq"]))
-            assert by_id is not None
-            assert sum(row["msat"] for row in by_id["split"]) + by_id["fee_msat"] == by_id["gross_msat"]
-        assert reads.pages.statement("99") is None
-        assert reads.pages.statement("ab" * 32) is None
-
-
 async def test_a_miner_sees_rejects_by_code_its_best_share_and_what_a_block_now_would_bring(
     pool, told, eventually, tmp_path
 ) -> None:

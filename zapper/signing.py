@@ -28,15 +28,11 @@ from zapper.node_wallet import (
 from zapper.onchain_rail import CONFIRMATIONS
 from zapper.payout import Intent, State, Step
 
-# What a mempool answers to a good transaction that it has, or that the chain has, or that pays too little just now: the
-# batch is sent again and again until it is in a block.
-HARMLESS = (
-    "txn-already-in-mempool",
-    "txn-already-known",
-    "min relay fee not met",
-    "mempool min fee not met",
-    "mempool full",
-)
+# What a mempool answers to this very transaction when it has it already, or the chain has it.
+KNOWN = ("txn-already-in-mempool", "txn-already-known")
+# What it answers to one that pays too little just now: the batch is sent again and again until it is in a block. It
+# says so before it looks at signatures.
+TOO_CHEAP = ("min relay fee not met", "mempool min fee not met", "mempool full")
 
 
 class Intents(Protocol):
@@ -137,6 +133,7 @@ class Signing:
     async def _proven(self, signed: str) -> tuple[Proposal, str]:
         """The batch that this signs, and the whole transaction."""
         wallet = self._wallet()
+        harmless = KNOWN
         try:
             if set(signed) <= set(string.hexdigits):
                 raw = signed
@@ -148,14 +145,16 @@ class Signing:
                 final = await wallet.call("finalizepsbt", both)
                 if final.get("complete") is not True:
                     raise PaymentBlocked("signatures are missing: nothing was changed")
-                raw = final["hex"]
+                # Finalizing has checked the signatures, which of a bare transaction only the mempool does.
+                raw, harmless = final["hex"], KNOWN + TOO_CHEAP
                 await self._same(await wallet.call("decoderawtransaction", raw))
             [verdict] = await wallet.call("testmempoolaccept", [raw])
         except NodeRefusal as error:
             raise PaymentBlocked(f"the node does not take it ({error.message}): nothing was changed") from None
         why = str(verdict.get("reject-reason", ""))
-        if verdict.get("allowed") is not True and why not in HARMLESS:
-            raise PaymentBlocked(f"the node would not send it ({why}): nothing was changed")
+        if verdict.get("allowed") is not True and why not in harmless:
+            instead = "; hand in the PSBT, whose signatures can be checked" if why in TOO_CHEAP else ""
+            raise PaymentBlocked(f"the node would not send it ({why}): nothing was changed{instead}")
         return proposal, raw
 
     async def _same(self, made: Mapping[str, Any]) -> Proposal:

@@ -228,8 +228,12 @@ async def test_a_bad_signature_is_refused_and_a_low_fee_is_not(desk: Desk) -> No
         with pytest.raises(PaymentBlocked, match="mandatory-script-verify-flag-failed"):
             await desk.signing.hand_in(raw_of(1))
         assert {each.state for each in await store.open_intents()} == {State.AWAITING}
+        # Which it says before it looks at signatures: a PSBT's are checked by finalizing it.
         desk.node.verdict = {"allowed": False, "reject-reason": "mempool min fee not met"}
-        await desk.signing.hand_in(raw_of(1))
+        with pytest.raises(PaymentBlocked, match="hand in the PSBT"):
+            await desk.signing.hand_in(raw_of(1))
+        assert {each.state for each in await store.open_intents()} == {State.AWAITING}
+        await desk.signing.hand_in("psbt1+sig")
         assert {each.state for each in await store.open_intents()} == {State.INVOICED}
 
 

@@ -39,7 +39,7 @@ async def watch_pool(stack: AsyncExitStack, outpost: Outpost, accounting: Accoun
     watch = make_watch(
         outpost.config,
         outpost.data,
-        read_api=read_api,
+        model=read_api,
         edge=no_edge,
         zapper=zapper,
         payouts=payouts,

@@ -1,6 +1,7 @@
 """From a running pool to the watch over it; and `noncestr alerts`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,12 @@ from typing import Any
 import anyio
 import typer
 
-from noncestr.alert_watch import MEMORY, AlertWatch, load_memory, payout_facts
+from noncestr.alert_watch import MEMORY, AlertWatch, Model, load_memory, payout_facts
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.errors import NoncestrError
 from noncestr.operator_line import read_services
 from noncestr.options import ConfigOption, DataOption, folder_there, read_config
-from noncestr.read_api import ReadApi
 from stratum_edge.status import EdgeStatus
 from zapper.adapters.payout_counts import payout_counts
 from zapper.config import ZapperStatus
@@ -26,27 +26,32 @@ def make_watch(
     config: Config,
     data: Path,
     *,
-    read_api: ReadApi,
-    edge: Callable[[], EdgeStatus],
+    model: Model,
+    edge: Callable[[], EdgeStatus] | None,
     zapper: Callable[[], ZapperStatus],
     payouts: Path,
     clock: WallClock,
+    part: str = "",
 ) -> AlertWatch:
-    """The watch over a pool whose parts run in one process. Raises NoncestrError for a bad file of services."""
+    """The watch over a pool, or over that `part` of one which runs here by itself, and sends no report. `edge`: None
+    where none runs. Raises NoncestrError for a bad file of services.
+    """
 
     async def counts() -> Mapping[str, tuple[int, int]]:
         return await payout_counts(payouts)
 
     async def facts() -> Mapping[str, Any]:
         found = await payout_facts(counts, zapper().dead)
-        return {**found, "unsigned": zapper().unsigned, "node_lost_ms": round(edge().node_lost_s * 1000)}
+        lost_s = 0.0 if edge is None else edge().node_lost_s
+        return {**found, "unsigned": zapper().unsigned, "node_lost_ms": round(lost_s * 1000)}
 
+    section = config.alerts
     return AlertWatch(
-        config.pool.name,
-        config.alerts,
-        read_api,
+        f"{config.pool.name} {part}".rstrip(),
+        replace(section, report="") if part else section,
+        model,
         facts,
-        read_services(Path(config.alerts.services)) if config.alerts.services else None,
+        read_services(Path(section.services)) if section.services else None,
         data=data,
         now_ms=clock.now_ms,
     )

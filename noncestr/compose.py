@@ -267,7 +267,7 @@ class Pool:
             watch = make_watch(
                 self.config,
                 self.data,
-                read_api=read_api,
+                model=read_api,
                 edge=edge.status,
                 zapper=self._paying.status,
                 payouts=self.data / STORE,

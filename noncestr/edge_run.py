@@ -26,6 +26,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
 from noncestr.outpost import REMIND_S, Outpost, reach_chain
+from noncestr.part_watch import watch_part
 from noncestr.payability import RelayPayability
 from noncestr.places import move_stratum, place_stratum, reachable
 from noncestr.promises import REGTEST
@@ -183,6 +184,7 @@ class LoneEdge:
         )
         await enter(looping(account_for_closed, around, bridge, closed))
         await report_edge_funds(stack, self._outpost)
+        await watch_part(stack, "edge", self._config, self._data, bridge, self._clock, edge=self._edge.status)
         await self._outpost.publish_profile()
         calm()
         await enter(looping(collect_calmly))

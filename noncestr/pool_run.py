@@ -37,6 +37,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.log_bridge import flush, log_bridge, reaches_log
 from noncestr.lone_books import open_books
 from noncestr.outpost import Say
+from noncestr.part_watch import watch_part
 from noncestr.passphrase import Passphrase
 from noncestr.presence import Presence
 from noncestr.profiles import pool_profiles
@@ -202,6 +203,7 @@ class LonePool:
         )
         await stack.enter_async_context(running(citizen.run))
         await stack.enter_async_context(looping(lanes.watch))
+        await watch_part(stack, "pool", self._config, self._data, bridge, self._clock, lanes=lanes.plain)
         treasurer = Treasurer(self._clock.now_ms)
         await start_treasury(
             stack,

@@ -26,6 +26,7 @@ from noncestr.lifetime import run_until_signal
 from noncestr.lone_books import open_books
 from noncestr.notice_parts import make_lone_notifier
 from noncestr.outpost import Outpost, Say, Stopped
+from noncestr.part_watch import watch_part
 from noncestr.payouts import open_payouts, pays
 from noncestr.places import LOOPBACK
 from noncestr.running import looping, only_one, running
@@ -113,6 +114,15 @@ class LoneZapper:
         await start_part_treasury(stack, treasurer, (*payouts.funds, *held), outpost, books, reports=True)
         notifier = await make_lone_notifier(stack, outpost, books, accounting, settings, payouts.store)
         await stack.enter_async_context(running(notifier.run))
+        await watch_part(
+            stack,
+            "zapper",
+            self._config,
+            self._data,
+            outpost.bridge,
+            outpost.clock,
+            zapper=lambda: payouts.zapper.status,
+        )
         if self._config.edge.control:
             services = {
                 "treasury": treasurer.told,

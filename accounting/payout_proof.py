@@ -1,9 +1,9 @@
 """What a payout record's proof is worth (SPEC.md, "4215 payout record").
 
-*proven*: the miner itself signed the invoice, or the request that held it. *attested*: a zap receipt, signed by a key
-that is none of the pool's, says it arrived; or ecash that only the miner can spend is signed by the keys shown (and
-*proven*, if the mint says that they are its own). *claimed*: the record is sound in itself, but whoever makes an
-invoice, be it the pool, has its preimage. *refuted*: the proof does not hold.
+*proven*: the miner itself signed the invoice, or the request that held it. *attested*: a zap receipt says it arrived,
+signed by the provider that the record names, a key that is none of the pool's; or ecash that only the miner can spend
+is signed by the keys shown (and *proven*, if the mint says that they are its own). *claimed*: the record is sound
+in itself, but whoever makes an invoice, be it the pool, has its preimage. *refuted*: the proof does not hold.
 """
 
 from collections.abc import Mapping
@@ -108,13 +108,16 @@ def _lightning(
     told = payout.proof.get("receipt")
     if request is None or type(told) is not str:
         return Proof(CLAIMED, "the preimage is the payer's word", serves)
+    provider = payout.proof.get("provider")
+    if type(provider) is not str:
+        return Proof(CLAIMED, "the proof does not name the key that signs the recipient's receipts", serves)
+    if provider in pool_keys:
+        return Proof(CLAIMED, "the zap receipt is the pool's own", serves)
     receipt = named.get(told)
     if receipt is None:
         return Proof(CLAIMED, "the zap receipt was not read", serves, told)
-    if receipt.pubkey in pool_keys:
-        return Proof(CLAIMED, "the zap receipt is signed by the pool", serves)
     try:
-        check_zap_receipt(receipt, provider=receipt.pubkey, request=request, bolt11=invoice.text)
+        check_zap_receipt(receipt, provider=provider, request=request, bolt11=invoice.text)
     except NipError as error:
         raise NoProof(str(error)) from None
     return Proof(ATTESTED, "the recipient's provider signed the zap receipt", serves)

@@ -58,7 +58,7 @@ class _LightningRail:
         return answer
 
     def proof(self, intent: Intent) -> Mapping[str, Any]:
-        """4215's proof: {"bolt11", "preimage", "zap_request"?, "receipt"?}."""
+        """4215's proof: {"bolt11", "preimage", "zap_request"?, "provider"?, "receipt"?}."""
         proof: dict[str, Any] = {"bolt11": intent.payload, "preimage": intent.preimage}
         if intent.zap_request is not None:
             event = decode_event(intent.zap_request)
@@ -72,6 +72,9 @@ class _LightningRail:
                 "content": event.content,
                 "sig": event.sig,
             }
+            # Whose receipts count, as the payee's server said it before it was paid.
+            if intent.provider is not None:
+                proof["provider"] = intent.provider
         if intent.receipt is not None:
             proof["receipt"] = intent.receipt
         return proof

@@ -157,9 +157,10 @@ export class Payouts {
 
   private judgeLightning(payout: Payout): Backing {
     const invoice = this.checkInvoice(payout);
-    if (payout.method === "zap") this.checkZap(payout, invoice);
+    const request = payout.method === "zap" ? this.checkZap(payout, invoice) : null;
+    const backing = this.backing(payout, invoice, request);
     this.serve(payout, `payment ${invoice.paymentHash}`);
-    return this.backing(payout, invoice);
+    return backing;
   }
 
   private judgeEcash(payout: Payout): Backing {
@@ -186,7 +187,7 @@ export class Payouts {
     return invoice;
   }
 
-  private checkZap(payout: Payout, invoice: Invoice): void {
+  private checkZap(payout: Payout, invoice: Invoice): NostrEvent {
     const request = readEvent(payout.proof["zap_request"]);
     if (request.kind !== KIND.ZAP_REQUEST || !hasGoodId(request) || !hasGoodSignature(request)) {
       throw new Malformed("its zap request is none, or not signed");
@@ -198,28 +199,52 @@ export class Payouts {
     if (toHex(sha256(utf8(requestText(request)))) !== invoice.descriptionHash) {
       throw new Malformed("its invoice does not commit to its zap request");
     }
+    return request;
   }
 
-  private backing(payout: Payout, invoice: Invoice): Backing {
+  private backing(payout: Payout, invoice: Invoice, request: NostrEvent | null): Backing {
     if (invoice.payee === payout.miner) return "proven";
     const bolt11 = payout.proof["bolt11"] as string;
     const asked = this.log.evidence.get(payout.to);
     if (asked !== undefined && asked.kind === KIND.WITHDRAWAL && asked.pubkey === payout.miner) {
-      if (invoiceOf(asked) === bolt11) return "proven";
+      if (invoiceOf(asked)?.toLowerCase() === bolt11.toLowerCase()) return "proven";
     }
-    const named = payout.proof["receipt"];
-    const receipt = typeof named === "string" ? this.log.evidence.get(named) : undefined;
-    if (receipt === undefined || receipt.kind !== KIND.ZAP_RECEIPT) return "claimed";
-    const ours = receipt.pubkey === this.log.address.pool || this.log.roles.has(receipt.pubkey);
-    const tells = receipt.tags.some((tag) => tag[0] === "bolt11" && tag[1] === bolt11);
-    const theirs = receipt.tags.some((tag) => tag[0] === "p" && tag[1] === payout.miner);
-    return !ours && tells && theirs ? "attested" : "claimed";
+    const { receipt: named, provider } = payout.proof;
+    if (request === null || typeof named !== "string" || typeof provider !== "string") return "claimed";
+    if (provider === this.log.address.pool || this.log.roles.has(provider)) return "claimed";
+    const receipt = this.log.evidence.get(named);
+    if (receipt === undefined) return "claimed";
+    checkReceipt(receipt, provider, payout, invoice, request);
+    return "attested";
   }
 }
 
-function invoiceOf(withdrawal: NostrEvent): unknown {
+/** The provider's word that this request was paid by this invoice (NIP-57, Appendix F): the record names it itself. */
+function checkReceipt(receipt: NostrEvent, provider: string, payout: Payout, invoice: Invoice, request: NostrEvent): void {
+  const one = (name: string): string | undefined => {
+    const values = receipt.tags.filter((tag) => tag[0] === name && tag.length > 1).map((tag) => tag[1]);
+    if (values.length > 1) throw new Malformed(`its zap receipt has ${values.length} ${name} tags`);
+    return values[0];
+  };
+  if (receipt.kind !== KIND.ZAP_RECEIPT) throw new Malformed("its zap receipt is of another kind");
+  if (receipt.pubkey !== provider) throw new Malformed("its zap receipt is not signed by the provider it names");
+  if (one("p") !== payout.miner) throw new Malformed("its zap receipt is for another");
+  const sender = one("P");
+  if (sender !== undefined && sender !== request.pubkey) throw new Malformed("its zap receipt names another sender");
+  if (one("description") !== requestText(request)) throw new Malformed("its zap receipt describes another request");
+  const bolt11 = payout.proof["bolt11"] as string;
+  if (one("bolt11")?.toLowerCase() !== bolt11.toLowerCase()) throw new Malformed("its zap receipt is about another invoice");
+  const preimage = one("preimage");
+  if (preimage === undefined) return;
+  if (!isHex64(preimage) || toHex(sha256(fromHex(preimage))) !== invoice.paymentHash) {
+    throw new Malformed("its zap receipt's preimage is not the invoice's");
+  }
+}
+
+function invoiceOf(withdrawal: NostrEvent): string | undefined {
   try {
-    return (JSON.parse(withdrawal.content) as JsonObject | null)?.["bolt11"];
+    const value = (JSON.parse(withdrawal.content) as JsonObject | null)?.["bolt11"];
+    return typeof value === "string" ? value : undefined;
   } catch {
     return undefined;
   }

@@ -336,6 +336,7 @@ class LogBuilder:
         }
         if receipt:
             told = build_zap_receipt(check_zap_request(text), bolt11=invoice, preimage=preimage.hex(), paid_at=second)
+            proof["provider"] = self.keys.provider.pubkey
             proof["receipt"] = self.sign(f"receipt {number}", self.keys.provider, told).id
         body = PayoutBody(
             payout_id=f"{miner.pubkey[:8]}-{number}",

@@ -42,6 +42,16 @@ def test_without_its_receipt_it_is_claimed_and_says_which_lacks(story: Any, paid
     assert grade(story, told, story.events["receipt 0"]).grade == CLAIMED
 
 
+def test_a_receipt_counts_by_the_provider_that_the_record_names(story: Any, paid: Payout) -> None:
+    receipt = story.events["receipt 0"]
+    nameless = replace(paid, proof={name: value for name, value in paid.proof.items() if name != "provider"})
+    assert grade(story, nameless, receipt).grade == CLAIMED
+    for wrong in (story.keys.bob.pubkey, "", receipt.pubkey.upper()):
+        proof = grade(story, replace(paid, proof={**paid.proof, "provider": wrong}), receipt)
+        assert (proof.grade, proof.text) == (REFUTED, "the zap receipt is not signed by the provider's nostrPubkey")
+    assert grade(story, replace(paid, proof={**paid.proof, "provider": 7}), receipt).grade == CLAIMED
+
+
 def test_a_receipt_that_the_pool_signed_is_the_payers_own_word(story: Any, paid: Payout) -> None:
     keys = frozenset({story.keys.provider.pubkey})
     assert grade(story, paid, story.events["receipt 0"], pool_keys=keys).grade == CLAIMED

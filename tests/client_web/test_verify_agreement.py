@@ -150,12 +150,30 @@ def test_hand_made_cases(stories: Any, judge: Judge) -> None:
             return dataclasses.replace(body, amount_msat=-back, reverses=named, proof={})
 
         tell(f"{back} come back", {"payout 3": reversal}, lambda story: story.zap(story.keys.bob, 1_000_000, 70_000))
+    other = whole.events["receipt 2"].id
+    for label, changes in (
+        ("no provider named", {"provider": None}),
+        ("another provider", {"provider": whole.keys.bob.pubkey}),
+        ("the zapper as provider", {"provider": whole.keys.zapper.pubkey}),
+        ("a receipt of another payment", {"receipt": other}),
+        ("a receipt that is none", {"receipt": whole.events["block 0"].id}),
+    ):
+
+        def told(body: Any, changes: Any = changes) -> Any:
+            proof = {name: value for name, value in {**body.proof, **changes}.items() if value is not None}
+            return dataclasses.replace(body, proof=proof)
+
+        tell(label, {"payout 1": told})
     for log, ours in zip(logs, judge(logs), strict=True):
         theirs = log.audit()
         assert codes(ours["findings"], notes=True) == codes(theirs["findings"], notes=True), log.label
         assert ours["miners"] == theirs["miners"], log.label
         assert ours["payouts"] == theirs["payouts"], log.label
-    assert len(logs) == 29
+    grades = [log.audit()["payouts"] for log in logs[-5:]]
+    unread = {"attested": 2, "claimed": 1}
+    refuted = {"attested": 2, "refuted": 1}
+    assert grades == [unread, refuted, unread, refuted, unread]
+    assert len(logs) == 34
 
 
 def test_the_codes_are_those_of_the_specification() -> None:

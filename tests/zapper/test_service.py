@@ -41,6 +41,7 @@ async def test_a_miner_is_zapped_and_the_record_proves_it(around: Any) -> None:
     assert request.tag("e") is None
     assert "Test" in request.content
     receipt = around.feed.events[record.proof["receipt"]]
+    assert record.proof["provider"] == receipt.pubkey == around.provider.key.pubkey
     assert (receipt.kind, receipt.pubkey) == (9735, around.provider.key.pubkey)
     assert around.feed.published == [("payouts", record.id)]
 

@@ -463,7 +463,7 @@ async def test_zap_receipts_are_asked_for_by_their_ids(pool, eventually, invoice
     told = build_zap_receipt(check_zap_request(text), bolt11=paid, preimage=preimage.hex(), paid_at=second)
     receipt = provider.sign(told)
     proof = {"bolt11": paid, "preimage": preimage.hex(), "zap_request": json.loads(encode_event(request))}
-    pool.log.payout("one", pool.log.alice, 1000, zap={**proof, "receipt": receipt.id})
+    pool.log.payout("one", pool.log.alice, 1000, zap={**proof, "provider": provider.pubkey, "receipt": receipt.id})
     pool.tell()
     async with anyio.create_task_group() as tasks:
         accounting = pool.accounting()

@@ -133,7 +133,7 @@ class Signing:
     async def _proven(self, signed: str) -> tuple[Proposal, str]:
         """The batch that this signs, and the whole transaction."""
         wallet = self._wallet()
-        harmless = KNOWN
+        harmless: tuple[str, ...] = KNOWN
         try:
             if set(signed) <= set(string.hexdigits):
                 raw = signed

@@ -6,7 +6,7 @@ when a statement first asks for it: a pool whose terms pay no loyalty never does
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from accounting.lanes import Batch, Lane, LaneKey
 from accounting.schemes import loyalty
@@ -21,6 +21,15 @@ HOURS_A_DAY = DAY_MS // HOUR_MS
 # Where what lanes had in their hours is kept, by `<edge>/<lane>/<hour>`.
 SHELF = "lane hours"
 Hour = tuple[tuple[str, str, int], ...]
+
+
+class Kept(Protocol):
+    """Where sums of hours are kept."""
+
+    def get(self, key: str, /) -> Hour | None:
+        """A lane's hour (`hour_key`), None if it is not there."""
+
+    def __setitem__(self, key: str, value: Hour, /) -> None: ...
 
 
 class Attested(NamedTuple):
@@ -45,6 +54,18 @@ class Worked(NamedTuple):
 
     hours: dict[str, set[int]]
     work: dict[tuple[Worker, int], int]
+
+    def add(self, hour: int, done: Hour, end_ms: int) -> None:
+        """What was done in an hour counts, as far as it matters at `end_ms`."""
+        counts, day = hour in loyalty.hours_at(end_ms), hour // HOURS_A_DAY
+        if day not in loyalty.days_at(end_ms):
+            day = -1
+        for miner, name, work in done:
+            if counts:
+                self.hours.setdefault(miner, set()).add(hour)
+            if day >= 0:
+                place = (Worker(miner, name), day)
+                self.work[place] = self.work.get(place, 0) + work
 
     def measured(self, worker: Worker, day: int) -> int:
         """A worker's hashrate of a day, in hashes a second, rounded down."""
@@ -86,45 +107,37 @@ class Attendance:
 
     def worked(self, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], end_ms: int) -> Worked:
         """What was done in the hours and days that count at `end_ms`, in the lanes up to the cuts."""
-        counted = loyalty.hours_at(end_ms)
-        days = loyalty.days_at(end_ms)
         found = Worked({}, {})
+        first = loyalty.days_at(end_ms).start * HOURS_A_DAY
+        for key in cuts:
+            self._forget(key, first)
+        for hour, done in self.hours(lanes, cuts, end_ms, self._hours):
+            found.add(hour, done, end_ms)
+        return found
+
+    def hours(
+        self, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], end_ms: int, kept: Kept | None = None
+    ) -> Iterator[tuple[int, Hour]]:
+        """What each lane has in the hours that matter at `end_ms`. `kept`: where the sums of hours that are over are
+        put; without one they are only looked for where they are.
+        """
         for key, cut in cuts.items():
             lane = lanes[key]
-            self._forget(key, days.start * HOURS_A_DAY)
-            first = max(min(days.start * HOURS_A_DAY, counted.start), lane.first.from_ms // HOUR_MS)
+            first = max(loyalty.days_at(end_ms).start * HOURS_A_DAY, lane.first.from_ms // HOUR_MS)
             for hour in range(first, min(cut.to_ms // HOUR_MS, end_ms // HOUR_MS) + 1):
-                day = hour // HOURS_A_DAY
-                for miner, name, work in self._hour(lane, hour, cut, end_ms):
-                    if hour in counted:
-                        found.hours.setdefault(miner, set()).add(hour)
-                    if day in days:
-                        place = (Worker(miner, name), day)
-                        found.work[place] = found.work.get(place, 0) + work
-        return found
+                yield hour, self._hour(lane, hour, cut, end_ms, kept)
+
+    def attested(self, signer: str, days: range, more: Iterable[Attestation] = ()) -> list[Attested]:
+        """The attestations of some days in a key's chain, and `more` that may come into it, by date, then id."""
+        found = dict(self._placed(signer, days))
+        for told in more:
+            if told.created_at // DAY_S in days:
+                found[_attested_key(signer, told.created_at, told.id)] = _attested(told)
+        return [found[place] for place in sorted(found)]
 
     def standings(self, rules: Loyalty, worked: Worked, signer: str, end_ms: int) -> Standings:
         """What the work done, and the attestations in a key's chain, give at `end_ms`."""
-        days = loyalty.days_at(end_ms)
-        attested: dict[str, set[int]] = {}
-        newest: dict[Worker, Attested] = {}
-        # Of equal dates the lowest id is the first.
-        for told in self._in_chain(signer, days):
-            if not is_borne_out(rules, told, worked):
-                continue
-            worker = Worker(told.miner, told.worker)
-            attested.setdefault(told.miner, set()).add(told.created_at // DAY_S)
-            if worker not in newest or newest[worker].created_at < told.created_at:
-                newest[worker] = told
-        miners = {
-            miner: Standing(len(worked.hours.get(miner, ())), len(attested.get(miner, ())))
-            for miner in {*worked.hours, *attested}
-        }
-        hardware = {
-            worker: loyalty.hardware_milli(rules, told.model, worked.measured(worker, told.created_at // DAY_S))
-            for worker, told in newest.items()
-        }
-        return Standings(miners, hardware)
+        return standings_of(rules, worked, self._in_chain(signer, loyalty.days_at(end_ms)))
 
     def wanting(
         self, rules: Loyalty, worked: Worked, signer: str, end_ms: int, known: Iterable[Attestation]
@@ -154,18 +167,23 @@ class Attendance:
 
     def _in_chain(self, signer: str, days: range) -> Iterator[Attested]:
         """The attestations of some days in a key's chain, by date, then id."""
-        start, end = (f"{signer}/{max(0, day) * DAY_S:012d}/" for day in (days.start, days.stop))
-        return (told for _, told in self._attested.scan(start, end))
+        return (told for _, told in self._placed(signer, days))
 
-    def _hour(self, lane: Lane, hour: int, cut: Batch, end_ms: int) -> Hour:
+    def _placed(self, signer: str, days: range) -> Iterator[tuple[str, Attested]]:
+        start, end = (f"{signer}/{max(0, day) * DAY_S:012d}/" for day in (days.start, days.stop))
+        return self._attested.scan(start, end)
+
+    def _hour(self, lane: Lane, hour: int, cut: Batch, end_ms: int, kept: Kept | None) -> Hour:
         """What a lane has in an hour, up to the cut and `end_ms`."""
         over = (hour + 1) * HOUR_MS <= min(end_ms + 1, cut.to_ms)
         key = hour_key(lane.key, hour)
         known = self._hours.get(key) if over else None
+        if known is None and over and kept is not None:
+            known = kept.get(key)
         if known is None:
             known = _summed(lane, hour * HOUR_MS, min((hour + 1) * HOUR_MS, end_ms + 1), cut)
-            if over:
-                self._hours[key] = known
+            if over and kept is not None:
+                kept[key] = known
         return known
 
     def _forget(self, lane: LaneKey, first: int) -> None:
@@ -173,6 +191,29 @@ class Attendance:
         gone = [key for key, _ in self._hours.scan(f"{lane}/", hour_key(lane, max(0, first)))]
         for key in gone:
             del self._hours[key]
+
+
+def standings_of(rules: Loyalty, worked: Worked, told: Iterable[Attested]) -> Standings:
+    """What the work done, and attestations by date, then id, give."""
+    attested: dict[str, set[int]] = {}
+    newest: dict[Worker, Attested] = {}
+    for each in told:
+        if not is_borne_out(rules, each, worked):
+            continue
+        worker = Worker(each.miner, each.worker)
+        attested.setdefault(each.miner, set()).add(each.created_at // DAY_S)
+        # Of equal dates the lowest id is the first.
+        if worker not in newest or newest[worker].created_at < each.created_at:
+            newest[worker] = each
+    miners = {
+        miner: Standing(len(worked.hours.get(miner, ())), len(attested.get(miner, ())))
+        for miner in {*worked.hours, *attested}
+    }
+    hardware = {
+        worker: loyalty.hardware_milli(rules, each.model, worked.measured(worker, each.created_at // DAY_S))
+        for worker, each in newest.items()
+    }
+    return Standings(miners, hardware)
 
 
 def is_borne_out(rules: Loyalty, told: Attested, worked: Worked) -> bool:

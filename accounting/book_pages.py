@@ -124,7 +124,13 @@ class BookPages:
             return None
         whole = ledger.statements[booked.statement.id]
         split = [
-            {"pubkey": row.miner, "npub": encode_npub(row.miner), "work": str(row.work), "msat": row.msat}
+            {
+                "pubkey": row.miner,
+                "npub": encode_npub(row.miner),
+                "work": str(row.work),
+                "msat": row.msat,
+                "bonus_msat": row.bonus_msat,
+            }
             for row in whole.rows
         ]
         return {
@@ -152,7 +158,8 @@ class BookPages:
         items = []
         for reward in booked[:limit]:
             row = ledger.row_of(reward.statement.id, miner)
-            items.append({**self._reward(reward), "miner_work": str(row.work), "miner_msat": row.msat})
+            mine = {"miner_work": str(row.work), "miner_msat": row.msat, "miner_bonus_msat": row.bonus_msat}
+            items.append({**self._reward(reward), **mine})
         more = len(booked) > limit
         return Page(items, _reward_place(booked[limit - 1]) if more else None)
 

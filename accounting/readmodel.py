@@ -140,7 +140,7 @@ class AccountingReadModel:
 
     def _row(self, reward: BookedReward, miner: str) -> dict[str, Any]:
         row = self._accounting.fold.ledger.row_of(reward.statement.id, miner)
-        return {"miner_work": str(row.work), "miner_msat": row.msat}
+        return {"miner_work": str(row.work), "miner_msat": row.msat, "miner_bonus_msat": row.bonus_msat}
 
     def _payout(self, booked: BookedPayout) -> dict[str, Any]:
         payout = booked.payout

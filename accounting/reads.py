@@ -19,6 +19,7 @@ from accounting.schemes import pplns
 from accounting.schemes.estimates import chance_ppm, daily_msat, effort_ppm, expected_ms, luck_ppm, pending_msat
 from accounting.service import Accounting
 from accounting.settings_book import told
+from accounting.standing_view import StandingView
 from accounting.statistics import BUCKET_MS, SHORTEST_MS, SPANS_MS
 from accounting.tax_csv import tax_csv, year_bounds
 from accounting.window import Counted, Selection, count_window
@@ -120,6 +121,7 @@ class Reads:
         self._uncounted: tuple[tuple[int, int, int], tuple[int, dict[str, MinerCount]]] | None = None
         self._windows: tuple[int, dict[str, Counted]] | None = None
         self.pages = BookPages(accounting, history, self._hours.hours)
+        self._standings = StandingView(accounting, pause)
 
     async def pool(self) -> dict[str, Any]:
         """The pool as a whole, and how it does against chance."""
@@ -172,8 +174,15 @@ class Reads:
             "rejects_by_code": {str(code): times for code, times in sorted(count.rejects.items()) if times},
             "best_share_difficulty": None if best is None else f"{float(best):.10g}",
             "estimates": self.estimates(pubkey, rate),
+            "loyalty": await self.loyalty(pubkey),
             "settings": told(self._accounting.settings.of(pubkey)),
         }
+
+    async def loyalty(self, pubkey: str) -> list[dict[str, Any]]:
+        """By offer that pays it: what a bonus of the miner goes by (accounting.standing_view)."""
+        job = self._job()
+        windows = {} if job is None else self._count_windows(job)
+        return await self._standings.of(pubkey, windows, 0 if job is None else _gross_msat(job))
 
     def estimates(self, pubkey: str, rate: int) -> list[dict[str, Any]]:
         """By offer: the miner's part if a block were found now, and what its hashrate `rate` earns a day on average."""
@@ -378,7 +387,9 @@ class Reads:
             counted = {}
             for name, offer in sorted(fold.terms.body.offers.items()):
                 if offer.scheme == "pplns":
-                    wanted = Selection(name, now, job.height, pplns.oldest_ms(offer, now))
+                    by_worker = offer.loyalty is not None
+                    oldest = pplns.oldest_ms(offer, now)
+                    wanted = Selection(name, now, job.height, oldest, by_worker=by_worker)
                     counted[name] = count_window(lanes, cuts, wanted, pplns.window_work(offer, job.nbits))
             self._windows = (now, counted)
         return self._windows[1]

@@ -127,6 +127,11 @@ class Accounting:
         )
         self._publisher = Publisher(feed, self.own, self._trouble)
 
+    @property
+    def pubkey(self) -> str:
+        """The key that signs our chain, in hex."""
+        return self._signer.pubkey
+
     # Asking
 
     async def balances(self) -> dict[str, Balance]:

@@ -5,27 +5,16 @@ round; no single miner's will. Times are Unix milliseconds unless a name says ot
 strings, since they pass 2^53 every day.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Msat = Annotated[int, Field(description="Millisatoshi.")]
-Ms = Annotated[int, Field(description="Unix time in milliseconds; 0 for never.")]
-Hashes = Annotated[str, Field(pattern=r"^[0-9]+$", description="Expected hashes, in decimal.")]
-Rate = Annotated[str, Field(pattern=r"^[0-9]+$", description="Hashes a second, in decimal.")]
-Ppm = Annotated[int, Field(description="Millionths: 1,000,000 is 100 %.")]
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Npub = Annotated[str, Field(pattern=r"^npub1[02-9ac-hj-np-z]{58}$")]
-Next = Annotated[str | None, Field(description="The next page's cursor; null when this was the last.")]
+from client_web.api.fields import Hashes, Hex, Ms, Msat, Next, Npub, Ppm, Rate, Strict
+from client_web.api.loyalty_models import LoyaltyStanding
+
 RewardState = Literal["pending", "matured", "orphaned", "void"]
 RewardType = Literal["block", "period"]
 BlockState = Literal["found", "pending", "matured", "orphaned", "void"]
-
-
-class Strict(BaseModel):
-    """An answer with these fields and no other."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Error(Strict):
@@ -208,6 +197,7 @@ class MinerDetail(BaseModel):
     paid_msat: Msat
     owed_msat: Msat
     estimates: list[Estimate]
+    loyalty: list[LoyaltyStanding]
     settings: MinerSettings | None
     unpaid_because: str
     cannot_be_paid: str
@@ -252,10 +242,11 @@ class Reward(Strict):
 
 
 class MinerReward(Reward):
-    """A reward and a miner's part of it."""
+    """A reward and a miner's part of it; `miner_bonus_msat` of that are a loyalty bonus, out of the pool's fee."""
 
     miner_work: Hashes
     miner_msat: Msat
+    miner_bonus_msat: Msat
 
 
 class Payout(Strict):
@@ -291,12 +282,13 @@ class Statement(Strict):
 
 
 class SplitRow(Strict):
-    """A miner's part of a statement."""
+    """A miner's part of a statement; `bonus_msat` of it are a loyalty bonus, out of the pool's fee."""
 
     pubkey: Hex
     npub: Npub
     work: Hashes
     msat: Msat
+    bonus_msat: Msat
 
 
 class StatementDetail(Statement):

@@ -4,6 +4,7 @@ import { decodeNpub, nevent, npub } from "./verify/bech32.js";
 import { cleanName } from "./decode.js";
 import { element, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
+import { bonusOf } from "./loyalty.js";
 
 const byId = (id) => document.getElementById(id);
 // The API's own figures change by the batch, every ten seconds or so.
@@ -37,7 +38,7 @@ function td(props, ...children) {
   return element("td", props, ...children);
 }
 
-const number = (text, props = {}) => td({ class: "number", ...props }, text);
+const number = (text, props = {}, ...more) => td({ class: "number", ...props }, text, ...more);
 
 function fill(id, rows) {
   byId(id).replaceChildren(...rows);
@@ -61,7 +62,7 @@ function rewardRow(reward) {
     element("th", { scope: "row" }, rewardName(reward)),
     td({ class: "roomy" }, time(reward.found_ms)),
     number(format.percent(part), { class: "number roomy" }),
-    number(format.sats(reward.miner_msat)),
+    number(format.sats(reward.miner_msat), {}, ...(reward.miner_bonus_msat > 0 ? [element("small", { class: "what" }, `${format.sats(reward.miner_bonus_msat)} of it bonus`)] : [])),
     td({}, element("span", { class: "status", "data-status": status }, status)),
   );
 }
@@ -197,6 +198,9 @@ export class MinerPart {
     byId("miner-unpaid").hidden = unpaid.length === 0;
     fill("miner-workers", miner.workers.map(workerRow));
     byId("miner-destination").replaceChildren(...destination(miner.settings));
+    const bonus = bonusOf(miner);
+    byId("miner-bonus").replaceChildren(...bonus);
+    byId("miner-bonus").parentElement.hidden = bonus.length === 0;
     fill("miner-rewards", miner.rewards.slice(0, MAX_ROWS).map(rewardRow));
     fill("miner-payouts", miner.payouts.slice(0, MAX_ROWS).map(payoutRow));
     const path = `/api/v1/miners/${miner.npub}`;

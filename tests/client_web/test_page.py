@@ -264,7 +264,15 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         }],
         "rewards": [{
             "statement": "ab" * 32, "type": "period", "height": None, "found_ms": 1, "window_work": "4",
-            "miner_work": "1", "miner_msat": 4000, "status": "pending",
+            "miner_work": "1", "miner_msat": 4000, "miner_bonus_msat": 1500, "status": "pending",
+        }],
+        "loyalty": [{
+            "offer": HOSTILE, "ms": 1, "part_ppm": 250_000, "fee_ppm": 10_000, "hours": 12, "full_hours": 720,
+            "days": 1, "full_days": 30, "factor_ppm": 1_050_000, "bonus_msat": None, "because": "the terms say so",
+            "workers": [{
+                "name": HOSTILE, "alias": "", "model": HOSTILE, "attested_ms": 86_400_000, "asked_hs": "2000",
+                "measured_hs": "1000", "hardware_milli": 1000, "factor_ppm": 1_050_000, "because": "a quarter off",
+            }],
         }],
         "payouts": [{
             "event": "cd" * 32, "created_at": 1, "amount_msat": 2000, "network_fee_msat": 0, "method": HOSTILE,
@@ -281,15 +289,19 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
     proxy = RelayProxy(f"ws://127.0.0.1:{relay_socket.getsockname()[1]}")
     app = create_app(site, FakeReadModel(miners={miner_key.pubkey: told}), proxy)
     address = f"http://127.0.0.1:{http_socket.getsockname()[1]}"
-    async with anyio.create_task_group() as tasks, browser() as page:
+    # The relay ends before what reads it, also when something here fails: else that would wait for it for ever.
+    relaying = websockets.serve(relay.serve, sock=relay_socket)
+    async with anyio.create_task_group() as tasks, browser() as page, relaying:
         await tasks.start(serve, app, http_socket)
-        relaying = await websockets.serve(relay.serve, sock=relay_socket)
         await page.open(f"{address}/#{encode_npub(miner_key.pubkey)}")
         await page.until("document.querySelector('#miner-told')?.hidden === false")
         text = await page.evaluate("document.querySelector('#miner').innerText")
         shown = ("2 % of each reward", "names hidden", "the best had difficulty 1.02 k", "1 with code 21")
+        shown += ("1.5 of it bonus", "1.5 sat of its last reward", "12 of 720 hours", "1 of 30 days", "× 1.05")
+        shown += ("1 kH/s measured, 2 kH/s asked for, 1970-01-02", "a quarter off", "the terms say so")
         assert [each for each in shown if each not in text] == []
-        assert text.count(HOSTILE) == 7
+        # Names are cut to 32 characters.
+        assert (text.count(HOSTILE), text.count(HOSTILE[:32])) == (8, 11)
         assert await page.evaluate("document.querySelectorAll('#miner img, #miner script').length") == 0
         assert await page.evaluate("document.querySelector('#miner-owed').textContent") == "7"
         links = await page.evaluate("[...document.querySelectorAll('#miner-links a')].map((a) => a.href).join()")
@@ -307,6 +319,4 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         assert "POST /api/v1/attest" in await page.evaluate("document.querySelector('#operations').innerText")
         # The browser's own line about the 404 that was asked for.
         assert [each for each in page.complaints if "404" not in each] == []
-        relaying.close()
-        await relaying.wait_closed()
         tasks.cancel_scope.cancel()

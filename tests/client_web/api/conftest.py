@@ -41,7 +41,7 @@ def statement(number: int) -> dict[str, Any]:
 
 
 def statement_detail(number: int, miner: str) -> dict[str, Any]:
-    row = {"pubkey": miner, "npub": encode_npub(miner), "work": "7", "msat": 99 * 10**9}
+    row = {"pubkey": miner, "npub": encode_npub(miner), "work": "7", "msat": 99 * 10**9, "bonus_msat": 0}
     return {
         **statement(number), "event": hex_of(f"statement {number}"), "signer": hex_of("accounting"),
         "terms": hex_of("terms"), "offer": "main", "window_from_ms": NOW - 1, "heads": {"edge/0": [3, hex_of("batch")]},
@@ -95,11 +95,20 @@ def detail(miner: str) -> dict[str, Any]:
         "offer": "main", "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
         "window_full": False, "msat": 5, "daily_msat": 6,
     }  # fmt: skip
+    device = {
+        "name": "rig", "alias": "Cellar", "model": "axe", "attested_ms": NOW, "asked_hs": "5", "measured_hs": None,
+        "hardware_milli": 1000, "factor_ppm": 1_500_000, "because": "attested today: a day counts when it is over",
+    }  # fmt: skip
+    standing = {
+        "offer": "main", "ms": NOW, "part_ppm": 250_000, "fee_ppm": 10_000, "hours": 2, "full_hours": 4, "days": 0,
+        "full_days": 30, "factor_ppm": 1_500_000, "bonus_msat": None, "because": "", "workers": [device],
+    }  # fmt: skip
     return {
         "pubkey": miner, "npub": encode_npub(miner), "ms": NOW, "hashrate_hs": {**RATES, "24h": "7"}, "shares": 3,
         "rejects": 1, "rejects_by_code": {"21": 1}, "best_share_difficulty": "1024.5", "work": "9", "workers": [worker],
         "last_share_ms": NOW, "pending_msat": 1, "earned_msat": 2, "paid_msat": 1, "owed_msat": 1,
-        "estimates": [estimate], "settings": SETTINGS, "unpaid_because": "", "cannot_be_paid": "",
+        "estimates": [estimate], "loyalty": [standing], "settings": SETTINGS, "unpaid_because": "",
+        "cannot_be_paid": "",
     }  # fmt: skip
 
 
@@ -126,7 +135,7 @@ def model(miner_key: SecretKey, pool_key: SecretKey) -> FakeReadModel:
         f"workers {miner}": detail(miner)["workers"],
         "blocks": [block(number, miner) for number in (3, 2, 1)],
         "rewards": [reward(2), reward(1)],
-        "miner rewards": [{**reward(2), "miner_work": "7", "miner_msat": 8}],
+        "miner rewards": [{**reward(2), "miner_work": "7", "miner_msat": 8, "miner_bonus_msat": 1}],
         "payouts": [payout(2, miner), payout(1, miner)],
         "miner payouts": [payout(1, miner)],
         "statements": [statement(2), statement(1)],

@@ -94,7 +94,7 @@ def open_checkpoint(path: Path, pool: PoolAddress, scratch: Path) -> tuple[Sqlit
             header = json.loads(line)
             told = header.pop("sha256")
             resume_s = int(header["resume_s"])
-        except (ValueError, LookupError, AttributeError, TypeError):
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError):
             raise CheckpointRefused(path, "it is no checkpoint of noncestr") from None
         expected = _header(pool, resume_s)
         for name, what in (

@@ -165,8 +165,11 @@ class PostgresDatabase:
                     raise
 
     async def version(self) -> int:
+        # A role that was given its schema, and may make none, could not even ask for one that exists.
+        there = await self.fetch("SELECT 1 FROM pg_namespace WHERE nspname = ?", self._place.schema)
         async with self.transaction() as writer:
-            await writer.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._place.schema}"')
+            if not there:
+                await writer.execute(f'CREATE SCHEMA "{self._place.schema}"')
             await writer.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         rows = await self.fetch("SELECT version FROM schema_version")
         return int(rows[0][0]) if rows else 0

@@ -51,19 +51,21 @@ class SqliteDatabase:
     def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._writing = anyio.Lock()
+        self._busy = anyio.Lock()
 
     @property
     def place(self) -> Path:
         return self._path
 
     async def fetch(self, query: str, *values: object) -> Sequence[Row]:
-        with _said(self._path):
-            return list(await self._connection.execute_fetchall(query, values))
+        # One connection sees what it has not committed: nobody may act on what a failed write takes back.
+        async with self._busy:
+            with _said(self._path):
+                return list(await self._connection.execute_fetchall(query, values))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Writer]:
-        async with self._writing:
+        async with self._busy:
             with _said(self._path):
                 try:
                     await self._connection.execute("BEGIN IMMEDIATE")

@@ -141,9 +141,17 @@ def test_a_file_that_was_changed_is_refused(story: Any, checkpoint: Path, tmp_pa
     checkpoint.write_bytes(good.replace(b'"resume_s":5', b'"resume_s":6', 1))
     with pytest.raises(CheckpointRefused, match="changed or damaged"):
         open_checkpoint(checkpoint, story.pool, tmp_path / "later")
-    checkpoint.write_bytes(b"hello\n")
-    with pytest.raises(CheckpointRefused, match="no checkpoint"):
-        open_checkpoint(checkpoint, story.pool, tmp_path / "hello")
+    nonsense = (
+        b"hello\n",
+        b"[" * 4000,
+        b'{"sha256":1,"resume_s":Infinity}\n',
+        b'{"sha256":1,"resume_s":{}}\n',
+        b"\xff\n",
+    )
+    for number, text in enumerate(nonsense):
+        checkpoint.write_bytes(text)
+        with pytest.raises(CheckpointRefused, match="no checkpoint"):
+            open_checkpoint(checkpoint, story.pool, tmp_path / f"nonsense {number}")
 
 
 def test_another_pools_network_and_version_are_refused(story: Any, checkpoint: Path, tmp_path: Path) -> None:

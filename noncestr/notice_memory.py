@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS channel(
     kind TEXT NOT NULL, address TEXT NOT NULL, miner TEXT NOT NULL, code TEXT NOT NULL, sent_ms INTEGER NOT NULL,
     PRIMARY KEY (kind, address, miner)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS confirmed(
+    miner TEXT NOT NULL, kind TEXT NOT NULL, address TEXT NOT NULL, PRIMARY KEY (miner, kind, address)
+) STRICT;
 CREATE TABLE IF NOT EXISTS queue(
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms INTEGER NOT NULL,
@@ -84,6 +87,14 @@ class ToSend(NamedTuple):
     address: str = ""
 
 
+class Place(NamedTuple):
+    """A miner's place besides Nostr."""
+
+    miner: str
+    kind: str
+    address: str
+
+
 class Code(NamedTuple):
     """A code that was sent to a channel."""
 
@@ -96,18 +107,23 @@ class Code(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one look found: written together or not at all. `destinations`: miner -> (since_ms, told_ms)."""
+    """What one look found: written together or not at all. `destinations`: miner -> (since_ms, told_ms); `confirmed`
+    and `left`: places that are used from now on, or no more.
+    """
 
     subjects: list[str] = field(default_factory=list)
     sends: list[ToSend] = field(default_factory=list)
     destinations: dict[str, tuple[int, int]] = field(default_factory=dict)
     watches: dict[str, MinerWatch | None] = field(default_factory=dict)
     codes: list[Code] = field(default_factory=list)
+    confirmed: list[Place] = field(default_factory=list)
+    left: list[Place] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.subjects or self.sends or self.destinations or self.watches or self.codes)
+        parts = (self.subjects, self.sends, self.destinations, self.watches, self.codes, self.confirmed, self.left)
+        return not any(parts)
 
 
 class NoticeMemory:
@@ -123,6 +139,8 @@ class NoticeMemory:
         self.destinations: dict[str, tuple[int, int]] = {}
         self.watches: dict[str, MinerWatch] = {}
         self.codes: dict[tuple[str, str, str], Code] = {}
+        # The places each miner confirmed.
+        self.confirmed: dict[str, set[Place]] = {}
         # When each miner was sent something.
         self.sent: dict[str, list[int]] = {}
 
@@ -140,6 +158,9 @@ class NoticeMemory:
         self.watches = _watches(await self._rows("SELECT miner, json FROM watch"))
         codes = await self._rows("SELECT kind, address, miner, code, sent_ms FROM channel")
         self.codes = {(row[0], row[1], row[2]): Code(*row) for row in codes}
+        self.confirmed = {}
+        for row in await self._rows("SELECT miner, kind, address FROM confirmed"):
+            self.confirmed.setdefault(row[0], set()).add(Place(*row))
         self.sent = {}
         # One notice by several ways is one.
         sent = await self._rows(
@@ -173,6 +194,10 @@ class NoticeMemory:
             else:
                 self.watches[miner] = watch
         self.codes.update({(code.kind, code.address, code.miner): code for code in batch.codes})
+        for place in batch.confirmed:
+            self.confirmed.setdefault(place.miner, set()).add(place)
+        for place in batch.left:
+            self.confirmed.get(place.miner, set()).discard(place)
         for miner, _ in {(send.notice.miner, send.notice.title) for send in batch.sends}:
             self.sent.setdefault(miner, []).append(now_ms)
 
@@ -194,6 +219,8 @@ class NoticeMemory:
         gone = [(miner,) for miner, watch in batch.watches.items() if watch is None]
         await many("DELETE FROM watch WHERE miner = ?", gone)
         await many("INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?, ?)", batch.codes)
+        await many("INSERT OR IGNORE INTO confirmed VALUES (?, ?, ?)", batch.confirmed)
+        await many("DELETE FROM confirmed WHERE miner = ? AND kind = ? AND address = ?", batch.left)
         await many(
             "INSERT INTO queue (at_ms, miner, way, address, title, text, event, attempts, next_ms, done)"
             " VALUES (?, ?, ?, ?, ?, ?, '', 0, ?, 0)",

@@ -1,6 +1,5 @@
 """From what the pool knows to what its miners are told: each thing once, to who asked for it, within limits."""
 
-import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -10,10 +9,11 @@ from nips.pool.payout import Payout
 from nips.pool.settings import SettingsBody
 from noncestr.citizen_facts import BlockFacts
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
-from noncestr.notice_memory import MESSAGE, Batch, Code, NoticeMemory, ToSend
+from noncestr.notice_channels import Channels
+from noncestr.notice_memory import MESSAGE, Batch, NoticeMemory, ToSend
 from noncestr.notice_texts import Notice, Speaker, failed_subject, footer, moved_subject
 from noncestr.notice_watch import MinerWatch, RateSeries, WorkerState, is_forgotten, judge_worker
-from noncestr.notice_wishes import Channel, Wishes
+from noncestr.notice_wishes import Wishes
 from zapper.ports import Payee
 from zapper.said import Move
 
@@ -28,12 +28,6 @@ FAILURES: Final = 3
 DESTINATION_MS: Final = HOUR_MS
 # Workers and rates that are watched: some 3 KiB each.
 MAX_WATCHED: Final = 20_000
-# A code that was not used is sent again after so long, if it is still asked for.
-CODE_MS: Final = 30 * DAY_MS
-# Nobody tries more addresses of its own in a day; the pool is no means to write to strangers.
-CODES_PER_DAY: Final = 3
-CODES_PER_DAY_ALL: Final = 200
-CODES_PER_ADDRESS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +79,7 @@ class Newsroom:
         limits: NoticeLimits,
         memory: NoticeMemory,
         wishes: Callable[[str], Wishes],
+        channels: Channels,
         *,
         owed: Callable[[str], int],
         statement: Callable[[str], str | None],
@@ -93,6 +88,7 @@ class Newsroom:
         self._limits = limits
         self._memory = memory
         self._wishes = wishes
+        self._channels = channels
         self._owed = owed
         self._statement = statement
 
@@ -260,38 +256,8 @@ class Newsroom:
             notice = replace(notice, text=text)
         ways = [ToSend(notice, MESSAGE)] if self._limits.messages else []
         channels = self._wishes(notice.miner).private.channels
-        confirmed = [channel for channel in channels if self.is_confirmed(notice.miner, channel)]
+        confirmed = [channel for channel in channels if self._channels.is_confirmed(notice.miner, channel)]
         for channel in confirmed:
             text = f"{notice.text}\n\n{footer(channel.kind)}"
             ways.append(ToSend(replace(notice, text=text), channel.kind, channel.address))
         return ways
-
-    def is_confirmed(self, miner: str, channel: Channel) -> bool:
-        """Whether the miner repeats the code that went to this channel."""
-        code = self._memory.codes.get((channel.kind, channel.address, miner))
-        if code is None or channel.kind not in self._limits.kinds:
-            return False
-        return hmac.compare_digest(code.code.encode(), channel.code.encode())
-
-    def codes(self, miner: str, make: Callable[[], str], now_ms: int) -> Batch:
-        """The codes that this miner's channels are sent now; `make` gives a secret one."""
-        batch = Batch()
-        for channel in self._wishes(miner).private.channels:
-            known = self._memory.codes.get((channel.kind, channel.address, miner))
-            if channel.kind not in self._limits.kinds or (
-                known is not None and (self.is_confirmed(miner, channel) or now_ms - known.sent_ms < CODE_MS)
-            ):
-                continue
-            recent = [code for code in self._memory.codes.values() if now_ms - code.sent_ms < CODE_MS] + batch.codes
-            today = [code for code in recent if now_ms - code.sent_ms < DAY_MS]
-            if (
-                sum(code.miner == miner for code in today) >= CODES_PER_DAY
-                or len(today) >= CODES_PER_DAY_ALL
-                or sum(code.address == channel.address for code in recent) >= CODES_PER_ADDRESS
-            ):
-                continue
-            code = make()
-            batch.codes.append(Code(channel.kind, channel.address, miner, code, now_ms))
-            notice = self._speaker.code(miner, channel.address, code)
-            batch.sends.append(ToSend(notice, channel.kind, channel.address))
-        return batch

@@ -90,11 +90,12 @@ async def make_lone_notifier(
     key). They are from the zapper, as its profile tells. Raises as `make_notifier`, LookupError before any terms.
     """
     assert outpost.key is not None
+    terms = outpost.terms.current().body
     return await make_notifier(
         stack,
         outpost.config,
         outpost.data,
-        speaker=Speaker(outpost.config.pool.name, outpost.pool, outpost.relays[0]),
+        speaker=Speaker(outpost.config.pool.name, outpost.pool, public_relay((*outpost.relays, *terms.log.relays))),
         voice=outpost.key,
         reader=outpost.key,
         signer=accounting,
@@ -104,6 +105,11 @@ async def make_lone_notifier(
         chain=LogBlocks(books),
         settings=settings,
         payees=payees,
-        heartbeat_s=outpost.terms.current().body.limits.heartbeat_seconds,
+        heartbeat_s=terms.limits.heartbeat_seconds,
         clock=outpost.clock,
     )
+
+
+def public_relay(relays: Sequence[str]) -> str:
+    """The one of these that strangers are told of: over TLS if there is one; others are for a network of ours."""
+    return next((relay for relay in relays if relay.startswith("wss://")), relays[0])

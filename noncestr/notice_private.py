@@ -12,7 +12,7 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.nip44 import InvalidPayload, KeyCipher
 from nips.pool.settings import parse_settings
 from noncestr.notice_ports import Feed
-from noncestr.notice_wishes import InvalidPrivate, Wishes, parse_private
+from noncestr.notice_wishes import Channel, InvalidPrivate, Wishes, parse_private
 
 logger = logging.getLogger("noncestr.notices")
 
@@ -48,6 +48,11 @@ class PrivateParts:
         private = read[1].private if read is not None and read[0] == known.settings.id else None
         wishes = Wishes(frozenset(known.settings.body.notify))
         return wishes if private is None else replace(wishes, private=private)
+
+    def channels(self, miner: str) -> tuple[Channel, ...] | None:
+        """The places that the miner's settings in force name; None while those were not read."""
+        known, read = self._settings_of(miner), self._wishes.get(miner)
+        return read[1].private.channels if known and read and read[0] == known.settings.id else None
 
     def with_channels(self) -> list[str]:
         """The miners that name places besides Nostr."""

@@ -166,6 +166,16 @@ class Speaker:
         ]
         return Notice(f"code {miner} {address} {code}", miner, "code", f"{self.name}: your code", _join(lines))
 
+    def left(self, miner: str, kind: str, address: str, day: int) -> Notice:
+        """The last message to a channel that its owner's settings name no more. `day`: its number since 1970."""
+        lines = [
+            f"No more notices of {self.name} for {encode_npub(miner)} come here: settings signed with its key took this"
+            " address out, or its code.",
+            _NOT_YOU,
+        ]
+        subject = f"left {miner} {kind} {address} {day}"
+        return Notice(subject, miner, "destination", f"{self.name}: no more notices here", _join(lines))
+
 
 def failed_subject(miner: str, since_ms: int, *, given_up: bool) -> str:
     """What makes failures in a row one thing to tell, and their end as a dead letter another."""

@@ -13,6 +13,7 @@ from anyio.abc import TaskStatus
 from accounting.settings_book import Known
 from nips.keys import SecretKey
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
+from noncestr.notice_channels import Channels
 from noncestr.notice_memory import FILE, Batch, NoticeMemory, open_notice_memory
 from noncestr.notice_news import MOVES_MS, NEWS_MS, Newsroom, NoticeFacts, NoticeLimits
 from noncestr.notice_ports import Books, Clock, Feed, Line, Messages
@@ -73,6 +74,7 @@ class Notifier:
         self._loaded_ms = clock.now_ms()
         self._tests: dict[str, list[int]] = {}
         self._memory: NoticeMemory
+        self._channels: Channels
         self._news: Newsroom
         self._post: Post
 
@@ -87,11 +89,13 @@ class Notifier:
     def begin(self, memory: NoticeMemory) -> None:
         """Go by this memory."""
         self._memory = memory
+        self._channels = Channels(self._speaker, self._limits.kinds, memory)
         self._news = Newsroom(
             self._speaker,
             self._limits,
             memory,
             self.wishes,
+            self._channels,
             owed=self._books.owed_msat,
             statement=self._books.statement,
         )
@@ -134,8 +138,10 @@ class Notifier:
         await self._write(batch, now_ms)
         if self._memory.is_new:
             await self._memory.begin(now_ms)
-        for miner in self._private.with_channels():
-            await self._write(self._news.codes(miner, new_code, now_ms), now_ms)
+        for miner in {*self._private.with_channels(), *self._memory.confirmed}:
+            channels = self._private.channels(miner)
+            if channels is not None:
+                await self._write(self._channels.look(miner, channels, new_code, now_ms), now_ms)
         for miner in await self._memory.take_asked(now_ms - HOUR_MS):
             await self.test(miner)
         if now_ms - self._saved_ms >= SAVE_MS:
@@ -199,7 +205,7 @@ class Notifier:
         await self._write(Batch(sends=ways), now_ms)
         wishes = self.wishes(miner)
         asked = wishes.private.channels
-        silent = [channel.kind for channel in asked if not self._news.is_confirmed(miner, channel)]
+        silent = [channel.kind for channel in asked if not self._channels.is_confirmed(miner, channel)]
         lines = [f"A test is on its way by {', '.join(way.way for way in ways) or 'no way'}."]
         lines.append(f"Your settings ask for: {', '.join(sorted(wishes.words)) or 'nothing'}.")
         if silent:

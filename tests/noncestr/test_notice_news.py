@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from noncestr.citizen_facts import BlockFacts
-from noncestr.notice_news import CODES_PER_DAY, DESTINATION_MS, Measured
+from noncestr.notice_channels import CODES_PER_DAY
+from noncestr.notice_news import DESTINATION_MS, Measured
 from noncestr.notice_watch import DAY_MS, HOUR_MS, MINUTE_MS, OFFLINE_MS
 from zapper.ports import Payee
 from zapper.said import Move
@@ -283,7 +284,74 @@ async def test_a_channel_is_used_after_its_code_came_back(notices):
         notices.settle("alice", **settings)
         notices.pay("alice")
         await told(notices, notifier)
+        [(address, title, text)] = mailed(notices)
+        assert (address, title) == ("a@example.com", "Example: no more notices here")
+        assert "somebody else has your key" in text
+        notices.pay("alice")
+        await told(notices, notifier)
         assert mailed(notices) == []
+
+
+async def test_who_takes_a_channel_out_is_told_there_once_a_day(notices):
+    """A thief who changes the address has no e-mail sent of that, but for this one."""
+    channel = ["email", "a@example.com", ""]
+    notices.settle("alice", lightning="old@example.com", private={"channels": [channel]})
+    async with notices.notifier() as notifier:
+        await told(notices, notifier)
+        channel[2] = mailed(notices)[0][2].partition("settings: ")[2].split()[0]
+        notices.clock.ms += 1000
+        notices.settle("alice", lightning="old@example.com", private={"channels": [channel]})
+        await told(notices, notifier)
+        assert mailed(notices) == []
+    # Killed, and down while the thief does it.
+    notices.clock.ms += 1000
+    notices.settle("alice", lightning="thief@example.com")
+    async with notices.notifier() as notifier:
+        await notifier.send()
+        assert [title for _, title, _ in mailed(notices)] == ["Example: no more notices here"]
+    async with notices.notifier() as notifier:
+        assert await told(notices, notifier) == []
+        for _ in range(3):
+            for private in ({"channels": [channel]}, None):
+                notices.clock.ms += 1000
+                notices.settle("alice", lightning="thief@example.com", private=private)
+                await told(notices, notifier)
+        assert mailed(notices) == []
+        notices.clock.ms += DAY_MS
+        for private in ({"channels": [channel]}, {"channels": [["email", "a@example.com", "WRONG"]]}):
+            notices.clock.ms += 1000
+            notices.settle("alice", lightning="thief@example.com", private=private)
+            await told(notices, notifier)
+        assert len(mailed(notices)) == 1
+
+
+async def test_settings_that_were_not_read_take_no_channel_out(notices):
+    channel = ["email", "a@example.com", ""]
+    notices.settle("alice", private={"channels": [channel]})
+    async with notices.notifier() as notifier:
+        await told(notices, notifier)
+        channel[2] = mailed(notices)[0][2].partition("settings: ")[2].split()[0]
+        notices.clock.ms += 1000
+        notices.settle("alice", private={"channels": [channel]})
+        await told(notices, notifier)
+        notices.clock.ms += 1000
+        notices.settle("alice", notify=("paid",), private={"channels": [channel]})
+        lost = notices.feed.stored.pop()
+        notices.clock.ms += DAY_MS
+        await told(notices, notifier)
+        assert mailed(notices) == []
+        notices.feed.stored.append(lost)
+        notices.clock.ms += DAY_MS
+        notices.pay("alice")
+        await told(notices, notifier)
+        assert [title for _, title, _ in mailed(notices)] == ["Paid: 1,234 sat"]
+    # Nor does an operator who closes e-mail.
+    async with notices.notifier(kinds=frozenset()) as notifier:
+        await told(notices, notifier)
+    async with notices.notifier() as notifier:
+        notices.pay("alice")
+        await told(notices, notifier)
+        assert len(mailed(notices)) == 1
 
 
 async def test_the_pool_is_no_means_to_write_to_strangers(notices):

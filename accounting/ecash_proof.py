@@ -21,7 +21,9 @@ MAX_YS = 64
 MAX_KEYS = 256
 # Up to 2^63 in decimal; longer ones would cost time, or be refused by int().
 _AMOUNT = re.compile(r"[0-9]{1,20}")
-# A mint's keys by its URL in the normal form and the keyset's id, as somebody asked the mint.
+# A mint's keys by its URL in the normal form and the keyset's id, as somebody asked the mint; by `LISTED` in the place
+# of an id nothing: that is all it lists.
+LISTED = ""
 MintKeys = Mapping[tuple[str, str], Mapping[int, str]]
 
 
@@ -33,12 +35,14 @@ class NoProof(Exception):
 class Ecash:
     """What a payout shows of its ecash: `ys` names it; `own`: its lock key is the miner's, by its own word.
 
-    `asked`: whether the keys that signed it are those that the mint itself shows.
+    `asked`: whether the keys that signed it are those that the mint itself shows; `unlisted`: whether the mint was
+    asked, and does not list their keyset.
     """
 
     ys: tuple[str, ...]
     own: bool
     asked: bool
+    unlisted: bool = False
 
 
 def _point(value: object) -> bool:
@@ -109,17 +113,20 @@ def _info(payout: Payout, mint: str, lock: Lock) -> NutzapInfo:
     return info
 
 
-def _check_with_mint(mint: str, proofs: tuple[Proof, ...], keys: Mapping[int, str], asked: MintKeys) -> bool:
-    """Whether the mint was asked for its keys; they are those of the proof then."""
+def _check_with_mint(
+    mint: str, proofs: tuple[Proof, ...], keys: Mapping[int, str], asked: MintKeys
+) -> tuple[bool, bool]:
+    """Whether the mint was asked for its keys, which are those of the proof then; whether it lists no such keyset."""
     try:
-        known = asked.get((normal_mint_url(mint), proofs[0].id))
+        url = normal_mint_url(mint)
     except InvalidMintUrl:
-        known = None
+        return False, False
+    known = asked.get((url, proofs[0].id))
     if known is None:
-        return False
+        return False, (url, LISTED) in asked
     if any(known.get(proof.amount) != keys[proof.amount] for proof in proofs):
         raise NoProof("the keys that the proof shows are not the mint's")
-    return True
+    return True, False
 
 
 def check_ecash(payout: Payout, asked: MintKeys) -> Ecash:
@@ -145,4 +152,5 @@ def check_ecash(payout: Payout, asked: MintKeys) -> Ecash:
     _check_amount(payout, total(proofs))
     own = payout.method == "nutzap" or lock.pubkey == f"02{payout.miner}"
     ys = tuple(sorted(proof_y(each) for each in proofs))
-    return Ecash(ys, own=own, asked=_check_with_mint(mint, proofs, keys, asked))
+    known, unlisted = _check_with_mint(mint, proofs, keys, asked)
+    return Ecash(ys, own=own, asked=known, unlisted=unlisted)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accounting.ecash_proof import MintKeys
+from accounting.ecash_proof import LISTED, MintKeys
 from nips.errors import NipError
 from nips.nip61 import DEFAULT_UNIT
 from nips.nut00 import normal_mint_url
@@ -30,8 +30,13 @@ class ShownKeyset:
 
 
 def mint_keys(shown: Iterable[ShownKeyset]) -> MintKeys:
-    """What payouts are compared with: the keysets in sat alone."""
-    return {(each.url, each.keyset.id): each.keys for each in shown if each.keyset.unit == DEFAULT_UNIT}
+    """What payouts are compared with: the keysets in sat alone. `shown`: all that each of the mints lists."""
+    known: dict[tuple[str, str], Mapping[int, str]] = {}
+    for each in shown:
+        known[each.url, LISTED] = {}
+        if each.keyset.unit == DEFAULT_UNIT:
+            known[each.url, each.keyset.id] = each.keys
+    return known
 
 
 def write_mint_keys(shown: Iterable[ShownKeyset]) -> str:

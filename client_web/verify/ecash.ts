@@ -5,7 +5,7 @@ import type { Payout } from "./claims.ts";
 import { ORDER, type Point, addMultiples, isPublicKey, pointOf, uncompressed } from "./curve.ts";
 import { KIND, hasGoodId, hasGoodSignature, readEvent, values } from "./event.ts";
 import { type Json, isObject, parseStrict } from "./json.ts";
-import { MAX_KEYS, type MintKeys, UNIT, isPoint, isUnit, keysetName, mintUrl } from "./mints.ts";
+import { LISTED, MAX_KEYS, type MintKeys, UNIT, isPoint, isUnit, keysetName, mintUrl } from "./mints.ts";
 import { sha256 } from "./sha256.ts";
 
 const MAX_URL = 255;
@@ -24,6 +24,8 @@ export interface Ecash {
   readonly own: boolean;
   /** Whether the keys that signed it are known to be the mint's. */
   readonly asked: boolean;
+  /** Whether the mint was asked, and does not list the keyset. */
+  readonly unlisted: boolean;
 }
 
 interface Proof {
@@ -63,7 +65,7 @@ export function checkEcash(payout: Payout, asked: MintKeys): Ecash {
     must(isHex64(nutzap), "the proof names no nutzap");
     serves.push(`nutzap ${nutzap}`);
   }
-  return { serves, own, asked: checkKeys(mint, proofs, keys, asked) };
+  return { serves, own, ...checkKeys(mint, proofs, keys, asked) };
 }
 
 function checkAmount(payout: Payout, amount: bigint): void {
@@ -77,7 +79,7 @@ function checkUnlocked(payout: Payout): Ecash {
   must(ys.every((y, i) => i === 0 || (ys[i - 1] as string) < (y as string)), "the Y values are not sorted, or one stands twice");
   must(typeof amount === "number" && amount >= 1, "the proof names no amount of ecash");
   checkAmount(payout, BigInt(amount));
-  return { serves: ys.map((y) => `ecash ${y as string}`), own: false, asked: false };
+  return { serves: ys.map((y) => `ecash ${y as string}`), own: false, asked: false, unlisted: false };
 }
 
 function readProofs(value: Json | undefined): Proof[] {
@@ -188,14 +190,14 @@ function maybeUrl(text: string): string | null {
   }
 }
 
-/** Whether the mint's keys are known; throws if the proof shows others. */
-function checkKeys(mint: string, proofs: Proof[], keys: Map<string, string>, asked: MintKeys): boolean {
+/** Whether the mint's keys are known, and whether it lists no such keyset; throws if the proof shows others. */
+function checkKeys(mint: string, proofs: Proof[], keys: Map<string, string>, asked: MintKeys): { asked: boolean; unlisted: boolean } {
   const url = maybeUrl(mint);
   const known = url === null ? undefined : asked.get(keysetName(url, (proofs[0] as Proof).id));
-  if (known === undefined) return false;
+  if (known === undefined) return { asked: false, unlisted: url !== null && asked.has(keysetName(url, LISTED)) };
   const same = proofs.every(({ amount }) => known.get(BigInt(amount)) === keys.get(String(amount)));
   must(same, "the keys that the proof shows are not the mint's");
-  return true;
+  return { asked: true, unlisted: false };
 }
 
 function compressed([x, y]: Point): string {

@@ -164,9 +164,10 @@ export class Payouts {
   }
 
   private judgeEcash(payout: Payout): Backing {
-    const { serves, own, asked } = checkEcash(payout, this.mintKeys);
+    const { serves, own, asked, unlisted } = checkEcash(payout, this.mintKeys);
     for (const name of serves) this.serve(payout, name);
-    if (!own) return "claimed";
+    // What the mint does not list it may have dropped since, or have since it was asked: no contradiction.
+    if (!own || unlisted) return "claimed";
     return asked ? "proven" : "attested";
   }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from accounting.ecash_proof import LISTED
 from accounting.facts import ATTESTED, CLAIMED, PROVEN, REFUTED
 from accounting.payout_proof import Proof, check_proof
 from nips.keys import SecretKey
@@ -106,8 +107,17 @@ def test_ecash_for_the_miner_alone_is_attested_and_with_the_mints_keys_proven(
 def test_another_mints_keys_refute(token: Payout, mint: MemoryMint) -> None:
     keys = {(URL, mint.keyset.id): dict.fromkeys(AMOUNTS, "02" + LOCK.pubkey)}
     assert grade(token, keys).grade == REFUTED
-    # Of other mints and keysets nothing is learnt.
-    assert grade(token, {("http://other.test", mint.keyset.id): {}}).grade == ATTESTED
+    # Of other mints nothing is learnt.
+    assert (
+        grade(token, {("http://other.test", mint.keyset.id): {}, ("http://other.test", LISTED): {}}).grade == ATTESTED
+    )
+
+
+def test_a_keyset_that_its_mint_does_not_list_is_claimed(nutzap: Payout, token: Payout, mint: MemoryMint) -> None:
+    """Else a pool makes up a keyset, and with it ecash for the miner alone that no mint takes."""
+    for payout in (nutzap, token):
+        assert grade(payout, {(URL, LISTED): {}, (URL, "00" + "11" * 7): {}}).grade == CLAIMED
+        assert grade(payout, {(URL, LISTED): {}, **asked(mint)}).grade == PROVEN
 
 
 def test_one_y_serves_once_by_whichever_method(nutzap: Payout, token: Payout, base: Payout, mint: MemoryMint) -> None:

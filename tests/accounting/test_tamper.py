@@ -95,6 +95,7 @@ CAUGHT: list[tuple[str, set[Code]]] = [
     (r"4215 ", {Code.MALFORMED}),
     (r"4216 ", {Code.MALFORMED}),
     (r"4218 ", {Code.SUMMARY, Code.BACKDATED, Code.SUMMARY_NOT_RECOMPUTED}),
+    (r"4220 heads\.<key>/\w+\.\[\] (more|less|other)", {Code.ARCHIVE, Code.GAP}),
     (r"4220 ", {Code.MALFORMED}),
     (r"4221 ", {Code.SUMMARY, Code.MALFORMED}),
     (r"9735 ", {Code.PAYOUT_PROOF, Code.PAYOUT_CLAIMED}),
@@ -130,7 +131,7 @@ HARMLESS: list[tuple[str, str]] = [
         "the payer's own words: fee borne by the pool, name, why there",
     ),
     (
-        r": 4220 (events|file\.size|stream|from_s|to_s|urls|heads)",
+        r": 4220 (events|file\.size|stream|from_s|to_s|urls|heads\S+ left out)",
         "of the file, which is held against it when it is read",
     ),
     (r": 9735 tag (P|preimage) left out", "optional (NIP-57); the payout has the preimage"),

@@ -161,12 +161,17 @@ function checkRecord(vector) {
   });
 }
 
+/** The keysets of a file, less what says that its mints list no others. */
+function keysets(text) {
+  return [...mints.readMintKeys(text).keys()].filter((name) => !name.endsWith(` ${mints.LISTED}`));
+}
+
 /** What a payout in ecash is worth. */
 function ecashGrade({ method, miner, to, amount_msat: amountMsat, created_at, proof, files }) {
   try {
     const payout = { method, miner, to, amountMsat, proof, event: { created_at } };
-    const { own, asked } = ecash.checkEcash(payout, mints.readMintKeys(...files));
-    if (!own) return "claimed";
+    const { own, asked, unlisted } = ecash.checkEcash(payout, mints.readMintKeys(...files));
+    if (!own || unlisted) return "claimed";
     return asked ? "proven" : "attested";
   } catch (error) {
     if (error instanceof bytes.Malformed) return "refuted";
@@ -203,7 +208,7 @@ const checks = {
   },
   ecash: {
     payouts: (v) => ecashGrade(v) === v.grade,
-    key_files: (v) => mints.readMintKeys(v.text).size === JSON.parse(v.text).mints.length,
+    key_files: (v) => keysets(v.text).length === JSON.parse(v.text).mints.length,
     invalid_key_files: (v) => refused(() => mints.readMintKeys(v.text)),
     urls: (v) => mints.mintUrl(v.text) === v.normal,
     invalid_urls: (v) => refused(() => mints.mintUrl(v)),

@@ -154,7 +154,7 @@ def ecash(_log: object = None) -> Json:
         files=[mint.file("HTTPS://MINT.example:443/sats//")],
     )
     case("a keyset of version 00", "proven", token(old, MINER.pubkey), files=[mint.file(), old.file()])
-    case("the mint shows another keyset", "attested", plain, files=[other.file(), old.file()])
+    case("the mint lists other keysets", "claimed", plain, files=[other.file(), old.file()])
     case("keys of another mint", "attested", plain, files=[mint.file("https://other.example")])
     forged = {**token(other, MINER.pubkey)}
     forged["proofs"] = [{**each, "id": mint.keyset.id} for each in forged["proofs"]]

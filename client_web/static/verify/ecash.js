@@ -7,7 +7,7 @@ import { Malformed, concat, isHex64, must, toHex, utf8 } from "./bytes.js";
 import { ORDER, addMultiples, isPublicKey, pointOf, uncompressed } from "./curve.js";
 import { KIND, hasGoodId, hasGoodSignature, readEvent, values } from "./event.js";
 import { isObject, parseStrict } from "./json.js";
-import { MAX_KEYS, UNIT, isPoint, isUnit, keysetName, mintUrl } from "./mints.js";
+import { LISTED, MAX_KEYS, UNIT, isPoint, isUnit, keysetName, mintUrl } from "./mints.js";
 import { sha256 } from "./sha256.js";
 
 const MAX_URL = 255;
@@ -41,7 +41,7 @@ export function checkEcash(payout , asked ) {
     must(isHex64(nutzap), "the proof names no nutzap");
     serves.push(`nutzap ${nutzap}`);
   }
-  return { serves, own, asked: checkKeys(mint, proofs, keys, asked) };
+  return { serves, own, ...checkKeys(mint, proofs, keys, asked) };
 }
 
 function checkAmount(payout , amount ) {
@@ -55,7 +55,7 @@ function checkUnlocked(payout ) {
   must(ys.every((y, i) => i === 0 || (ys[i - 1] ) < (y )), "the Y values are not sorted, or one stands twice");
   must(typeof amount === "number" && amount >= 1, "the proof names no amount of ecash");
   checkAmount(payout, BigInt(amount));
-  return { serves: ys.map((y) => `ecash ${y }`), own: false, asked: false };
+  return { serves: ys.map((y) => `ecash ${y }`), own: false, asked: false, unlisted: false };
 }
 
 function readProofs(value ) {
@@ -166,14 +166,14 @@ function maybeUrl(text ) {
   }
 }
 
-/** Whether the mint's keys are known; throws if the proof shows others. */
+/** Whether the mint's keys are known, and whether it lists no such keyset; throws if the proof shows others. */
 function checkKeys(mint , proofs , keys , asked ) {
   const url = maybeUrl(mint);
   const known = url === null ? undefined : asked.get(keysetName(url, (proofs[0] ).id));
-  if (known === undefined) return false;
+  if (known === undefined) return { asked: false, unlisted: url !== null && asked.has(keysetName(url, LISTED)) };
   const same = proofs.every(({ amount }) => known.get(BigInt(amount)) === keys.get(String(amount)));
   must(same, "the keys that the proof shows are not the mint's");
-  return true;
+  return { asked: true, unlisted: false };
 }
 
 function compressed([x, y] ) {

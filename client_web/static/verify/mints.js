@@ -7,8 +7,12 @@ import { Malformed, concat, fromHex, must, toHex, utf8 } from "./bytes.js";
 import { isObject, parseStrict } from "./json.js";
 import { sha256 } from "./sha256.js";
 
-/** Public keys (33 bytes in hex) by amount, of each keyset in sat, by what `keysetName` gives. */
+/**
+ * Public keys (33 bytes in hex) by amount, of each keyset in sat, by what `keysetName` gives; none by that of `LISTED`: they are
+ * all that the mint lists.
+ */
 
+export const LISTED = "";
 export const UNIT = "sat";
 // A mint that rotates each week for ten years has 500 keysets of 64 keys, 5 KB each.
 const MAX_FILE = 16 * 1024 * 1024;
@@ -104,6 +108,7 @@ function readMint(mint , into ) {
     must(!ids.has(keyset.id), `keyset ${keyset.id} stands twice`);
     ids.add(keyset.id);
     const keys = readKeys((row )["keys"], keyset);
+    into.set(keysetName(url, LISTED), new Map());
     if (keyset.unit === UNIT) into.set(keysetName(url, keyset.id), keys);
   }
 }

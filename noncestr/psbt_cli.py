@@ -77,7 +77,7 @@ def submit(
     if as_json:
         _json(row)
         return
-    typer.echo(f"batch {row['txid']} is signed and sent: {len(row['payees'])} payouts settle with its confirmations")
+    typer.echo(f"batch {row['txid']} is signed: the pool sends it, {len(row['payees'])} payouts settle with it")
 
 
 @psbt_app.command("cancel")

@@ -39,7 +39,7 @@ class PsbtDesk:
             proposal = await self.signing.show(which)
         except ZapperError as error:
             raise NoncestrError(str(error)) from error
-        return {**_row(proposal), "psbt": proposal.batch.psbt}
+        return {**_row(proposal), "psbt": proposal.psbt}
 
     async def submit(self, signed: str) -> dict[str, Any]:
         """A signed one, as PSBT in base64 or transaction in hex; it is sent at once."""

@@ -12,6 +12,7 @@ import msgspec
 
 from zapper.errors import PaymentBlocked, PoolFault
 from zapper.node_wallet import (
+    INVALID_PARAMETER,
     ChainBook,
     Coin,
     NodeRefusal,
@@ -42,7 +43,7 @@ NATIVE = frozenset({"witness_v0_keyhash", "witness_v0_scripthash", "witness_v1_t
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A transaction: its id in hex, its fee in sat, how many it pays, the coins it spends. `raw` in hex, "" as long as
-    somebody else has to sign `psbt` (base64; "" of a batch that the wallet signed itself).
+    somebody else has to sign it.
     """
 
     raw: str
@@ -50,7 +51,6 @@ class Batch:
     fee_sat: int
     payees: int
     inputs: tuple[Coin, ...]
-    psbt: str = ""
 
     @property
     def share_msat(self) -> int:
@@ -158,15 +158,17 @@ class Funding:
                 return Batch(final["hex"], made["txid"], fee_sat, len(chosen), coins)
         if not all(_is_native(spent) for spent in decoded["inputs"]):
             raise PoolFault(f"{OURS}the pool's node wallet holds coins whose spending has no txid before it is signed")
-        return Batch("", decoded["tx"]["txid"], fee_sat, len(chosen), coins, psbt)
+        await self._book.set_psbt(decoded["tx"]["txid"], psbt)
+        return Batch("", decoded["tx"]["txid"], fee_sat, len(chosen), coins)
 
     async def let_go(self, coins: Sequence[Coin]) -> None:
-        """They are free for the next batch."""
+        """They are free for the next batch. Raises NodeRefusal: later, then."""
         for coin in coins:
             try:
                 await self._wallet.call("lockunspent", True, outpoints([coin]))
-            except NodeRefusal:
-                continue  # spent, or not locked any more
+            except NodeRefusal as error:
+                if error.code != INVALID_PARAMETER:
+                    raise  # a wallet that is loading, say: it has the lock still
         await self._book.forget(coins)
 
 

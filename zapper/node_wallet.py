@@ -7,6 +7,8 @@ from typing import Any, Protocol
 SAT = 100_000_000
 # RPC_INVALID_ADDRESS_OR_KEY: the wallet knows no such transaction, the mempool has none.
 UNKNOWN_TRANSACTION = -5
+# RPC_INVALID_PARAMETER: what lockunspent says of a coin that is spent, or not locked any more.
+INVALID_PARAMETER = -8
 
 # An output: its transaction's id in hex, its number.
 Coin = tuple[str, int]
@@ -42,6 +44,15 @@ class ChainBook(Protocol):
 
     async def forget(self, coins: Collection[Coin]) -> None:
         """They are locked no more."""
+
+    async def set_psbt(self, txid: str, psbt: str) -> None:
+        """The PSBT (base64) of a batch that is about to wait for a signature: once, not with each of its payouts."""
+
+    async def psbt(self, txid: str) -> str:
+        """Of this batch; "" if there is none."""
+
+    async def forget_psbts(self, but: Collection[str]) -> None:
+        """Of all batches but these (by txid)."""
 
     async def set_shown(self, txid: str, now_ms: int) -> None:
         """Somebody is about to see this batch's PSBT, and may sign it from then on. The first time counts."""

@@ -14,6 +14,7 @@ from typing import Any
 from zapper.errors import PaymentBlocked, PoolFault
 from zapper.funding import Batch, Funding, batch_of, payload_of
 from zapper.node_wallet import (
+    INVALID_PARAMETER,
     ChainBook,
     Coin,
     NodeRefusal,
@@ -196,13 +197,16 @@ class OnchainRail:
             for intent in unfinished
             if intent.method == "onchain" and intent.payload is not None
         }
+        await self._book.forget_psbts({batch_of(each).txid for each in unfinished if each.payout_id in self._live})
         locked = {(each["txid"], each["vout"]) for each in await self._wallet.call("listlockunspent")}
         for coin in sorted({coin for coins in self._live.values() for coin in coins} - locked):
             await self._book.keep([coin])
             try:
                 await self._wallet.call("lockunspent", False, outpoints([coin]), True)
-            except NodeRefusal:
-                continue  # spent already: by the batch itself, as a rule
+            except NodeRefusal as error:
+                if error.code != INVALID_PARAMETER:
+                    raise
+                # Spent already: by the batch itself, as a rule.
         async with self._lock:
             await self._let_go()
 

@@ -46,11 +46,12 @@ class Intents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A batch that waits for its signature. `intents`: in the order of its outputs; `since_ms`: when it was made;
-    `shown_ms`: since when somebody may have a copy; None when nobody has. Unix ms.
+    """A batch that waits for its signature. `psbt`: base64; `intents`: in the order of its outputs; `since_ms`: when it
+    was made; `shown_ms`: since when somebody may have a copy; None when nobody has. Unix ms.
     """
 
     batch: Batch
+    psbt: str
     intents: tuple[Intent, ...]
     since_ms: int
     shown_ms: int | None
@@ -96,7 +97,8 @@ class Signing:
         for txid, intents in by_txid.items():
             intents.sort(key=_output)
             since_ms = min(intent.step_ms for intent in intents)
-            found.append(Proposal(batch_of(intents[0]), tuple(intents), since_ms, shown.get(txid)))
+            psbt = await self._book.psbt(txid)
+            found.append(Proposal(batch_of(intents[0]), psbt, tuple(intents), since_ms, shown.get(txid)))
         return sorted(found, key=lambda proposal: (proposal.since_ms, proposal.batch.txid))
 
     async def show(self, which: str) -> Proposal:
@@ -141,7 +143,7 @@ class Signing:
             else:
                 proposal = await self._same((await wallet.call("decodepsbt", signed))["tx"])
                 # Some signers leave out what they do not need; ours has it.
-                both = await wallet.call("combinepsbt", [proposal.batch.psbt, signed])
+                both = await wallet.call("combinepsbt", [proposal.psbt, signed])
                 final = await wallet.call("finalizepsbt", both)
                 if final.get("complete") is not True:
                     raise PaymentBlocked("signatures are missing: nothing was changed")
@@ -174,7 +176,7 @@ class Signing:
         raise PaymentBlocked("this is no batch that waits for its signature: nothing was changed")
 
     async def _difference(self, proposal: Proposal, made: Mapping[str, Any]) -> str:
-        ours = (await self._wallet().call("decodepsbt", proposal.batch.psbt))["tx"]
+        ours = (await self._wallet().call("decodepsbt", proposal.psbt))["tx"]
         what = "has another locktime or sequence"
         if set(coins_of(made)) != set(proposal.batch.inputs):
             what = "spends other coins"
@@ -236,8 +238,8 @@ class Signing:
             raise PaymentBlocked(f"{txid} spends none of its coins")
         if int(found["confirmations"]) < self._confirmations:
             raise PaymentBlocked(f"{txid} has {found['confirmations']} confirmations, it takes {self._confirmations}")
-        ours = (await wallet.call("decodepsbt", proposal.batch.psbt))["tx"]["vout"]
-        payload = payload_of(replace(proposal.batch, raw=str(found["hex"]), txid=txid, psbt=""))
+        ours = (await wallet.call("decodepsbt", proposal.psbt))["tx"]["vout"]
+        payload = payload_of(replace(proposal.batch, raw=str(found["hex"]), txid=txid))
         left, paid = list[Intent](), list[tuple[Intent, Mapping[str, object]]]()
         for intent in proposal.intents:
             wanted = ours[_output(intent)]

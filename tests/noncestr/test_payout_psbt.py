@@ -93,7 +93,7 @@ async def test_a_watching_wallet_proposes_another_signs_and_it_settles(
     addresses = await batch.propose(core)
     assert await locked(watch) == 1
     shown = await batch.signing.show(batch.txid[:8])
-    psbt = await pool.call("walletprocesspsbt", shown.batch.psbt, True, "DEFAULT", True, form == "final psbt")
+    psbt = await pool.call("walletprocesspsbt", shown.psbt, True, "DEFAULT", True, form == "final psbt")
     handed = psbt["psbt"]
     if form == "raw":
         handed = (await pool.call("finalizepsbt", handed))["hex"]
@@ -118,10 +118,10 @@ async def test_a_wallet_with_keys_does_not_sign_for_an_operator_who_does(
     batch = Waiting(pool, store, by_operator=True)
     await batch.propose(core)
     shown = await batch.signing.show(batch.txid)
-    assert (await pool.call("finalizepsbt", shown.batch.psbt))["complete"] is False
+    assert (await pool.call("finalizepsbt", shown.psbt))["complete"] is False
     with pytest.raises(PaymentBlocked, match="signatures are missing"):
-        await batch.signing.hand_in(shown.batch.psbt)
-    await batch.signing.hand_in(await sign(pool, shown.batch.psbt))
+        await batch.signing.hand_in(shown.psbt)
+    await batch.signing.hand_in(await sign(pool, shown.psbt))
 
 
 async def test_the_node_sees_what_is_not_the_batch(
@@ -132,7 +132,7 @@ async def test_the_node_sees_what_is_not_the_batch(
     shown = await batch.signing.show(batch.txid)
     [coin] = shown.batch.inputs
     spends = [{"txid": coin[0], "vout": coin[1]}]
-    decoded = (await watch.call("decodepsbt", shown.batch.psbt))["tx"]
+    decoded = (await watch.call("decodepsbt", shown.psbt))["tx"]
     change = decoded["vout"][2]["scriptPubKey"]["address"]
     rest = decoded["vout"][2]["value"]
     fair: list[dict[str, Any]] = [{addresses[0]: "0.002"}, {addresses[1]: "0.002"}, {change: str(rest)}]
@@ -145,7 +145,7 @@ async def test_the_node_sees_what_is_not_the_batch(
     with pytest.raises(PaymentBlocked, match="does not take it"):
         await batch.signing.hand_in("cHNidP8BAA==")
     # A signature that is none.
-    good = (await pool.call("finalizepsbt", await sign(pool, shown.batch.psbt)))["hex"]
+    good = (await pool.call("finalizepsbt", await sign(pool, shown.psbt)))["hex"]
     at = good.index("3044") + 20
     broken = good[:at] + ("00" if good[at : at + 2] != "00" else "11") + good[at + 2 :]
     with pytest.raises(PaymentBlocked, match="would not send it"):
@@ -160,7 +160,7 @@ async def test_sent_elsewhere_it_is_found_and_not_cancelled(
     batch = Waiting(watch, store)
     await batch.propose(core)
     shown = await batch.signing.show(batch.txid)
-    final = await pool.call("finalizepsbt", await sign(pool, shown.batch.psbt))
+    final = await pool.call("finalizepsbt", await sign(pool, shown.psbt))
     [one, _] = await batch.open()
     assert await batch.rail.signed(one) is None
     assert await core.wallet().call("sendrawtransaction", final["hex"]) == batch.txid
@@ -180,13 +180,13 @@ async def test_a_cancelled_one_is_dead_once_the_next_is_in_a_block(
     batch = Waiting(watch, store)
     await batch.propose(core)
     first = await batch.signing.show(batch.txid)
-    kept = await sign(pool, first.batch.psbt)
+    kept = await sign(pool, first.psbt)
     await batch.signing.cancel(batch.txid, unsigned="so the operator believes")
     assert await locked(watch) == 0
     await batch.propose(core, first=3)
     second = await batch.signing.show(batch.txid)
     assert set(first.batch.inputs) <= set(second.batch.inputs)
-    await batch.signing.hand_in(await sign(pool, second.batch.psbt))
+    await batch.signing.hand_in(await sign(pool, second.psbt))
     await batch.rail.send((await batch.open())[0])
     await mine(watch, 1)
     stale = (await pool.call("finalizepsbt", kept))["hex"]
@@ -206,7 +206,7 @@ async def test_evidence_that_its_coins_are_spent_cancels_a_shown_one(
     signed = await pool.call("signrawtransactionwithwallet", raw)
     other = await core.wallet().call("sendrawtransaction", signed["hex"])
     await mine(watch, 2)
-    with pytest.raises(PaymentBlocked, match="its PSBT was shown"):
+    with pytest.raises(PaymentBlocked, match="is spent: say by what"):
         await batch.signing.cancel(batch.txid)
     with pytest.raises(PaymentBlocked, match="2 confirmations"):
         await batch.signing.cancel(batch.txid, spent_by=other)

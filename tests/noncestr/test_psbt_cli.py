@@ -51,7 +51,8 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteIntentStore]:
 
 
 async def propose(store: SqliteIntentStore, psbt: str = "psbt1") -> None:
-    payload = payload_of(Batch("", TXID, 1_234, 2, ((f"{1001:064x}", 7),), psbt))
+    await store.chain.set_psbt(TXID, psbt)
+    payload = payload_of(Batch("", TXID, 1_234, 2, ((f"{1001:064x}", 7),)))
     for vout, miner in enumerate(MINERS):
         made = Intent(f"p{vout}", miner, 250_000_000, 10, State.INTENT, NOW_MS, NOW_MS, "e", f"bcrt1q{vout}", "onchain")
         await store.create(made)
@@ -96,7 +97,7 @@ async def test_listed_shown_signed_and_sent_over_the_socket(store: SqliteIntentS
             assert "its PSBT was shown" in (await told("cancel", TXID))[1]
             assert "give one of" in (await told("cancel", TXID, "--spent-by", "aa", "--unsigned", "b"))[1]
             assert (await told("submit", str(signed))) == (
-                0, f"batch {TXID} is signed and sent: 2 payouts settle with its confirmations\n",
+                0, f"batch {TXID} is signed: the pool sends it, 2 payouts settle with it\n",
             )  # fmt: skip
             assert await told("list") == (0, "no batch waits for a signature\n")
             assert "handed in before" in (await told("sign", str(signed)))[1]

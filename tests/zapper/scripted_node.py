@@ -16,6 +16,7 @@ class Book:
         self.coins: set[Coin] = set()
         self.seen: dict[str, int] = {}
         self.first: list[Coin] = []
+        self.psbts: dict[str, str] = {}
 
     async def keep(self, coins: Collection[Coin]) -> None:
         self.coins |= set(coins)
@@ -25,6 +26,15 @@ class Book:
 
     async def forget(self, coins: Collection[Coin]) -> None:
         self.coins -= set(coins)
+
+    async def set_psbt(self, txid: str, psbt: str) -> None:
+        self.psbts[txid] = psbt
+
+    async def psbt(self, txid: str) -> str:
+        return self.psbts.get(txid, "")
+
+    async def forget_psbts(self, but: Collection[str]) -> None:
+        self.psbts = {txid: psbt for txid, psbt in self.psbts.items() if txid in but}
 
     async def set_shown(self, txid: str, now_ms: int) -> None:
         self.seen.setdefault(txid, now_ms)

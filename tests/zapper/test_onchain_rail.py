@@ -237,6 +237,29 @@ async def test_a_node_that_is_away_at_the_start_lets_go_later(node: Node, book: 
     assert node.locked == {(f"{1001:064x}", 7), (f"{1003:064x}", 7)}
 
 
+async def test_a_wallet_that_is_loading_has_its_locks_still(node: Node, book: Book) -> None:
+    await make_rail(node, book).prepare(order(1))
+    node.refuse["lockunspent"] = NodeRefusal(-18, "Requested wallet does not exist or is not loaded")
+    restarted = make_rail(node, book)
+    with pytest.raises(NodeRefusal):
+        await restarted.begin([])
+    assert book.coins == {(f"{1001:064x}", 7)}
+    with pytest.raises(PaymentBlocked, match="not loaded"):
+        await restarted.prepare(order(2))
+    # It says of a coin that is spent that it is no parameter: that one is let go of.
+    node.refuse["lockunspent"] = NodeRefusal(-8, "Invalid parameter, expected unspent output")
+    await make_rail(node, book).begin([])
+    assert book.coins == set()
+
+
+async def test_psbts_of_batches_that_are_over_are_forgotten_at_the_start(node: Node, book: Book) -> None:
+    node.complete = False
+    made = await make_rail(node, book).prepare(order(1))
+    await make_rail(node, book).prepare(order(2))
+    await make_rail(node, book).begin([intent(made, state=State.AWAITING)])
+    assert book.psbts == {f"{1:064x}": "psbt1"}
+
+
 async def test_a_batch_that_was_not_stored_lets_go_of_its_coins(rail: OnchainRail, node: Node) -> None:
     one, two = await rail.prepare_all([order(1), order(2)])
     assert isinstance(one, Prepared)
@@ -255,7 +278,7 @@ async def test_what_somebody_else_signs_is_unsigned_and_its_txid_known(node: Nod
     assert isinstance(one, Unsigned)
     assert isinstance(two, Unsigned)
     assert [one.reference, two.reference] == [f"{1:064x}:0", f"{1:064x}:1"]
-    assert (batch_of(intent(one)).raw, batch_of(intent(one)).psbt) == ("", "psbt1")
+    assert (batch_of(intent(one)).raw, book.psbts) == ("", {f"{1:064x}": "psbt1"})
     assert node.locked == {(f"{1001:064x}", 7)}
     assert await rail.signed(intent(one)) is None
     # Signed and sent elsewhere: the wallet heard of it.

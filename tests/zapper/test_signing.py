@@ -143,7 +143,7 @@ async def test_a_batch_waits_is_signed_sent_and_recorded(desk: Desk) -> None:
     async with desk.open() as (zapper, store):
         await zapper.reconcile()
         shown = await desk.signing.show(TXID[:10] if TXID[:10] != "0" * 10 else TXID)
-        assert (shown.batch.psbt, shown.shown_ms) == ("psbt1", desk.around.clock.ms)
+        assert (shown.psbt, shown.shown_ms) == ("psbt1", desk.around.clock.ms)
         handed = await desk.signing.hand_in("psbt1+sig")
         assert len(handed.intents) == 2
         assert {each.state for each in await store.open_intents()} == {State.INVOICED}
@@ -339,7 +339,7 @@ async def test_without_the_pool_batches_are_shown_no_more(desk: Desk) -> None:
     async with desk.open() as (zapper, store):
         await zapper.pay_round()
         alone = Signing(store, store.chain, clock=desk.around.clock, one_at_a_time=anyio.Lock())
-        assert (await alone.show(TXID)).batch.psbt == "psbt1"
+        assert (await alone.show(TXID)).psbt == "psbt1"
         for asked in (alone.hand_in("psbt1+sig"), alone.cancel(TXID, unsigned=WORD)):
             with pytest.raises(PaymentBlocked, match="does not run"):
                 await asked
@@ -370,7 +370,7 @@ async def signed_and_paid(desk: Desk, zapper: Any) -> None:
     await zapper.pay_round()
     for batch in await desk.signing.waiting():
         shown = await desk.signing.show(batch.batch.txid)
-        await desk.signing.hand_in(shown.batch.psbt + "+sig")
+        await desk.signing.hand_in(shown.psbt + "+sig")
     await zapper.reconcile()
     desk.blocks(3)
     await zapper.reconcile()

@@ -30,6 +30,22 @@ class SqliteChainBook:
         async with transaction(self._db, self._lock):
             await self._db.executemany("DELETE FROM kept_coins WHERE txid = ? AND vout = ?", coins)
 
+    async def set_psbt(self, txid: str, psbt: str) -> None:
+        """The PSBT (base64) of a batch that is about to wait for a signature."""
+        async with transaction(self._db, self._lock):
+            await self._db.execute("INSERT OR REPLACE INTO psbts (txid, psbt) VALUES (?, ?)", (txid, psbt))
+
+    async def psbt(self, txid: str) -> str:
+        """Of this batch; "" if there is none."""
+        rows = await self._rows("SELECT psbt, 0 FROM psbts WHERE txid = ?", txid)
+        return rows[0][0] if rows else ""
+
+    async def forget_psbts(self, but: Collection[str]) -> None:
+        """Of all batches but these (by txid)."""
+        marks = ", ".join("?" * len(but))
+        async with transaction(self._db, self._lock):
+            await self._db.execute(f"DELETE FROM psbts WHERE txid NOT IN ({marks})", tuple(but))  # noqa: S608 - question marks
+
     async def set_shown(self, txid: str, now_ms: int) -> None:
         """Somebody is about to see this batch's PSBT. The first time counts."""
         async with transaction(self._db, self._lock):
@@ -48,9 +64,9 @@ class SqliteChainBook:
         """The coins so named, spent or not."""
         return [(txid, vout) for txid, vout in await self._rows("SELECT txid, vout FROM spend_first ORDER BY 1, 2")]
 
-    async def _rows(self, sql: str) -> list[tuple[str, int]]:
+    async def _rows(self, sql: str, *values: str) -> list[tuple[str, int]]:
         rows: list[tuple[str, int]] = []
         with anyio.CancelScope(shield=True):
-            async with self._lock, self._db.execute(sql) as cursor:
+            async with self._lock, self._db.execute(sql, values) as cursor:
                 rows = [(str(text), int(number)) for text, number in await cursor.fetchall()]
         return rows

@@ -171,7 +171,12 @@ CREATE TABLE spend_first (txid TEXT NOT NULL, vout INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE shown_psbts (txid TEXT PRIMARY KEY, shown_ms INTEGER NOT NULL);
 """
 
-STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS, _SIGNING)
+# A batch's PSBT may be large: it is kept once, not in the payload of each of its payouts.
+_PSBTS = """
+CREATE TABLE psbts (txid TEXT PRIMARY KEY, psbt TEXT NOT NULL);
+"""
+
+STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS, _SIGNING, _PSBTS)
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:

@@ -31,8 +31,11 @@ _NOT_YOU: Final = (
     "If this was not you, somebody else has your key: publish settings that name your own address, and mine with"
     " another key from now on."
 )
-# By kind: the event as its author knows it, and what goes by it.
-_SAID: Final = {PROFILE: ("your profile", "payments"), NUTZAP_INFO: ("your nutzap info (kind 10019)", "nutzaps")}
+# By kind: the event as its author knows it, what goes by it, and what it lacks when nothing does.
+_SAID: Final = {
+    PROFILE: ("your profile", "payments go to", "no lightning address"),
+    NUTZAP_INFO: ("your nutzap info (kind 10019)", "nutzaps are", "no mint and key for nutzaps"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,10 @@ class Speaker:
 
     def moved(self, move: Move) -> Notice:
         """Where money goes was changed by a profile or nutzap info: always told."""
-        said, what = _SAID[move.kind]
-        goes = f"{what} go to {move.goes}" if move.goes else f"it names nothing that {what} could go to"
+        said, goes, lacks = _SAID[move.kind]
+        now = f"{goes} {move.goes}" if move.goes else f"it names {lacks}"
         lines = [
-            f"Where {self.name} pays you was changed by {said}, signed with your key. Now: {goes}.",
+            f"Where {self.name} pays you was changed by {said}, signed with your key. Now: {now}.",
             f"Payouts begun since {time_text(move.seen_ms)} go by it; those before went where they were to go.",
             f"Event {move.event}.",
             _NOT_YOU,

@@ -388,7 +388,7 @@ async def test_an_address_that_changed_in_the_profile_is_told_once(notices):
         assert "1" * 64 in text
         assert "somebody else has your key" in text
         [text] = notices.read("bob")
-        assert "your nutzap info (kind 10019), signed with your key. Now: it names nothing that nutzaps" in text
+        assert "your nutzap info (kind 10019), signed with your key. Now: it names no mint and key for nutzaps" in text
     async with notices.notifier() as notifier:
         assert await told(notices, notifier) == []
         # Killed before it was told of one that came meanwhile, and down for a day.

@@ -27,7 +27,7 @@ class Page(Protocol):
 class ReadModel(Protocol):
     """What accounting knows, as JSON-ready dicts: money in integer msat, work as decimal strings, times in ms.
 
-    `before` is the place a page begins below, None for the newest. `client_web.api.models` has each answer's fields.
+    `before` is the place a page begins below, None for the newest. `client_web.api.*_models` have each answer's fields.
     """
 
     async def pool(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from client_web.api.answers import Refused, refusal
 from client_web.api.attest import attest_router
 from client_web.api.books import books_router
+from client_web.api.fields import Error
 from client_web.api.miners import miners_router
-from client_web.api.models import Error
 from client_web.api.pool import pool_router
 from client_web.ports import Attestations, ReadModel
 

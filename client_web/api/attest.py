@@ -5,9 +5,8 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from client_web.api import models
 from client_web.api.answers import Refused, answer
-from client_web.api.models import Error
+from client_web.api.fields import Error, Hex, Strict
 from client_web.api.routes import REASONS
 from client_web.ports import Attestations
 from nips.errors import InvalidEvent
@@ -31,6 +30,12 @@ _EVENT = {
         "sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"},
     },
 }
+
+
+class Attested(Strict):
+    """The attestation that was taken, by its event's id."""
+
+    id: Hex
 
 
 async def _read(request: Request) -> VerifiedEvent:
@@ -67,7 +72,7 @@ def attest_router(attestations: Attestations | None) -> APIRouter:
         response_model=None,
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _EVENT}}}},
         responses={
-            ACCEPTED: {"model": models.Attested, "description": "It is on its way to the relays."},
+            ACCEPTED: {"model": Attested, "description": "It is on its way to the relays."},
             400: {"model": Error, "description": "It is no good attestation for this pool; `error` says why."},
             403: {"model": Error, "description": "The key has sent this pool no share."},
             409: {"model": Error, "description": "This worker has another one of that day."},

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from client_web.api import models
+from client_web.api import book_models
 from client_web.api.answers import Refused, answer, page, read_cursor
 from client_web.api.parameters import DEFAULT_PAGE, Cursor, Limit
 from client_web.api.routes import add
@@ -53,9 +53,9 @@ def books_router(model: ReadModel) -> APIRouter:
             raise Refused(404, "there is no statement of that number or id")
         return answer(request, found)
 
-    add(router, "/blocks", blocks, models.Blocks, 400)
-    add(router, "/rewards", rewards, models.Rewards, 400)
-    add(router, "/payouts", payouts, models.Payouts, 400)
-    add(router, "/statements", statements, models.Statements, 400)
-    add(router, "/statements/{seq}", statement, models.StatementDetail, 400, 404)
+    add(router, "/blocks", blocks, book_models.Blocks, 400)
+    add(router, "/rewards", rewards, book_models.Rewards, 400)
+    add(router, "/payouts", payouts, book_models.Payouts, 400)
+    add(router, "/statements", statements, book_models.Statements, 400)
+    add(router, "/statements/{seq}", statement, book_models.StatementDetail, 400, 404)
     return router

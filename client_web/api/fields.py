@@ -1,4 +1,9 @@
-"""Fields that many answers have, and what an answer is."""
+"""Fields that many answers have, and what an answer is.
+
+Money is integer millisatoshi. A sum of the whole pool may pass 2^53 msat (90,071 BTC), which JavaScript's numbers
+round; no single miner's will. Times are Unix milliseconds unless a name says otherwise. Hashrates and work are decimal
+strings, since they pass 2^53 every day.
+"""
 
 from typing import Annotated
 
@@ -18,3 +23,9 @@ class Strict(BaseModel):
     """An answer with these fields and no other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Error(Strict):
+    """Why there is no answer."""
+
+    error: str

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from client_web.api import models
+from client_web.api import book_models, miner_models, pool_models
 from client_web.api.answers import PUBLIC, Refused, answer, page, read_cursor, read_key
 from client_web.api.parameters import DEFAULT_PAGE, Cursor, Limit, Miner
 from client_web.api.routes import add, add_text
@@ -75,11 +75,11 @@ def miners_router(model: ReadModel) -> APIRouter:
             return Response(media_type=CSV, headers=headers)
         return StreamingResponse(model.taxes(pubkey, year), media_type=CSV, headers=headers)
 
-    add(router, "/miners", miners, models.Miners, 400)
-    add(router, "/miners/{npub}", miner, models.MinerDetail, 400, 404)
-    add(router, "/miners/{npub}/workers", workers, models.Workers, 400, 404)
-    add(router, "/miners/{npub}/hashrate", hashrate, models.Series, 400, 404)
-    add(router, "/miners/{npub}/rewards", rewards, models.MinerRewards, 400, 404)
-    add(router, "/miners/{npub}/payouts", payouts, models.Payouts, 400, 404)
+    add(router, "/miners", miners, miner_models.Miners, 400)
+    add(router, "/miners/{npub}", miner, miner_models.MinerDetail, 400, 404)
+    add(router, "/miners/{npub}/workers", workers, miner_models.Workers, 400, 404)
+    add(router, "/miners/{npub}/hashrate", hashrate, pool_models.Series, 400, 404)
+    add(router, "/miners/{npub}/rewards", rewards, book_models.MinerRewards, 400, 404)
+    add(router, "/miners/{npub}/payouts", payouts, book_models.Payouts, 400, 404)
     add_text(router, "/miners/{npub}/taxes.csv", taxes, CSV, 400, 404)
     return router

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from client_web.api import models
+from client_web.api import pool_models
 from client_web.api.answers import Refused, answer
 from client_web.api.routes import add
 from client_web.ports import ReadModel
@@ -60,11 +60,11 @@ def pool_router(model: ReadModel, config: dict[str, Any]) -> APIRouter:
         """What was earned and paid, ever, one row a miner, the most first; at most 20,000 rows."""
         return answer(request, await model.totals())
 
-    add(router, "/pool", pool, models.Pool)
-    add(router, "/pool/hashrate", hashrate, models.Series, 400)
-    add(router, "/terms", terms, models.Terms, 404)
-    add(router, "/treasury", treasury, models.Treasury, 404)
-    add(router, "/config", public_config, models.Config)
-    add(router, "/balance", balance, list[models.Owed])
-    add(router, "/total", total, list[models.Earned])
+    add(router, "/pool", pool, pool_models.Pool)
+    add(router, "/pool/hashrate", hashrate, pool_models.Series, 400)
+    add(router, "/terms", terms, pool_models.Terms, 404)
+    add(router, "/treasury", treasury, pool_models.Treasury, 404)
+    add(router, "/config", public_config, pool_models.Config)
+    add(router, "/balance", balance, list[pool_models.Owed])
+    add(router, "/total", total, list[pool_models.Earned])
     return router

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from client_web.api.models import Error
+from client_web.api.fields import Error
 
 REASONS = {
     400: "The question can't be read; `error` says why.",

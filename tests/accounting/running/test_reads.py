@@ -10,7 +10,7 @@ import pytest
 from accounting.adapters.reads import open_reads
 from accounting.paging import Place
 from accounting.reads import Reads
-from client_web.api import models
+from client_web.api import book_models, miner_models, pool_models
 from nips.pool.targets import work_from_bits
 
 pytestmark = pytest.mark.anyio
@@ -58,30 +58,30 @@ async def test_every_list_has_its_models_fields(pool, told, eventually, tmp_path
     async with reading(pool, eventually, tmp_path) as (_accounting, reads):
         bob = pool.log.bob
         pages = reads.pages
-        check(models.Pool, await reads.pool())
+        check(pool_models.Pool, await reads.pool())
         for model, page in (
-            (models.Block, pages.blocks(None, 10)),
-            (models.Statement, pages.statements(None, 10)),
-            (models.Reward, pages.rewards(None, 10)),
-            (models.MinerReward, await pages.rewards_of(bob, None, 10)),
-            (models.Payout, pages.payouts(None, 10)),
-            (models.Payout, pages.payouts_of(bob, None, 10)),
-            (models.Miner, await reads.miners(None, 10)),
+            (book_models.Block, pages.blocks(None, 10)),
+            (book_models.Statement, pages.statements(None, 10)),
+            (book_models.Reward, pages.rewards(None, 10)),
+            (book_models.MinerReward, await pages.rewards_of(bob, None, 10)),
+            (book_models.Payout, pages.payouts(None, 10)),
+            (book_models.Payout, pages.payouts_of(bob, None, 10)),
+            (miner_models.Miner, await reads.miners(None, 10)),
         ):
             assert len(page.items) == 2, model
             assert page.next is None
             for item in page.items:
                 check(model, item)
         miner = await reads.miner(bob)
-        check(models.MinerDetail, {**(miner or {}), "unpaid_because": "", "cannot_be_paid": ""})
-        check(models.StatementDetail, pages.statement(pages.statements(None, 1).items[0]["statement"]))
-        check(models.Terms, reads.terms())
+        check(miner_models.MinerDetail, {**(miner or {}), "unpaid_because": "", "cannot_be_paid": ""})
+        check(book_models.StatementDetail, pages.statement(pages.statements(None, 1).items[0]["statement"]))
+        check(pool_models.Terms, reads.terms())
         for row in await reads.balances():
-            check(models.Owed, row)
+            check(pool_models.Owed, row)
         for row in await reads.totals():
-            check(models.Earned, row)
+            check(pool_models.Earned, row)
         for worker in reads.workers(bob) or ():
-            check(models.Worker, worker)
+            check(miner_models.Worker, worker)
         assert reads.workers("ab" * 32) is None
         assert await reads.miner("ab" * 32) is None
         assert reads.knows(bob)
@@ -166,7 +166,7 @@ async def test_series_hold_all_the_work_there_is(pool, told, eventually, tmp_pat
             points = await reads.hashrate(None, span)
             assert sum(int(point["work"]) for point in points) == total, span
             for point in points:
-                check(models.Point, point)
+                check(pool_models.Point, point)
         assert await reads.hashrate(pool.log.bob, "1h") == []
         bob, alice = [await reads.hashrate(name, "24h") for name in (pool.log.bob, pool.log.alice)]
         assert sum(int(point["work"]) for point in (*bob, *alice)) == total

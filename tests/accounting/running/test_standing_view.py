@@ -12,8 +12,8 @@ from accounting.reads import Reads
 from accounting.schemes.loyalty import DAY_S
 from accounting.service import Accounting, AccountingConfig
 from accounting.standing_view import SHORTEST_MS, Aside
+from client_web.api.book_models import MinerReward, StatementDetail
 from client_web.api.loyalty_models import LoyaltyStanding
-from client_web.api.models import MinerReward, StatementDetail
 from nips.keys import AtHand
 from nips.pool.terms import Offer
 from tests.accounting.conftest import GROSS_SAT, KEYS, POOL, T0

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from client_web.api import models
+from client_web.api import book_models, miner_models, pool_models
 from client_web.fakes import FakeReadModel
 from client_web.server import STATIC
 from nips.keys import SecretKey
@@ -16,22 +16,22 @@ pytestmark = pytest.mark.anyio
 
 # Path below /api/v1 with {npub} for the miner, and the model of its answer.
 ANSWERS = {
-    "pool": models.Pool,
-    "pool/hashrate": models.Series,
-    "terms": models.Terms,
-    "treasury": models.Treasury,
-    "config": models.Config,
-    "miners": models.Miners,
-    "miners/{npub}": models.MinerDetail,
-    "miners/{npub}/workers": models.Workers,
-    "miners/{npub}/hashrate": models.Series,
-    "miners/{npub}/rewards": models.MinerRewards,
-    "miners/{npub}/payouts": models.Payouts,
-    "blocks": models.Blocks,
-    "rewards": models.Rewards,
-    "payouts": models.Payouts,
-    "statements": models.Statements,
-    "statements/2": models.StatementDetail,
+    "pool": pool_models.Pool,
+    "pool/hashrate": pool_models.Series,
+    "terms": pool_models.Terms,
+    "treasury": pool_models.Treasury,
+    "config": pool_models.Config,
+    "miners": miner_models.Miners,
+    "miners/{npub}": miner_models.MinerDetail,
+    "miners/{npub}/workers": miner_models.Workers,
+    "miners/{npub}/hashrate": pool_models.Series,
+    "miners/{npub}/rewards": book_models.MinerRewards,
+    "miners/{npub}/payouts": book_models.Payouts,
+    "blocks": book_models.Blocks,
+    "rewards": book_models.Rewards,
+    "payouts": book_models.Payouts,
+    "statements": book_models.Statements,
+    "statements/2": book_models.StatementDetail,
 }
 
 

@@ -5,7 +5,7 @@ it is full, those who are owed something are asked for by their keys, in groups 
 the end a flood stands alone, and hides nothing but what its own key signed.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -16,6 +16,9 @@ from zapper.ports import EventFeed
 
 # What one query to any relay brings; the bridge asks a relay of smaller pages for more of them.
 PAGE: Final = 500
+# Of one second a relay may give no more than one page of its own, whatever is asked: the smallest that is in use. Who
+# floods picks the dates, that of another's request too.
+SECOND: Final = 50
 # Keys in a question: 500 take 33 KiB of the 64 to 128 that relays allow a message.
 GROUP: Final = 500
 # In one look, each of PAGE events at most, some seconds' work; and no more once so long has gone by, as with a relay
@@ -42,7 +45,7 @@ class RequestReader:
         """
         began_ms = self._clock()
         events = await self._ask(None)
-        if len(events) < PAGE:
+        if not _may_hide(events):
             self._left.clear()
             return events
         if not self._left:
@@ -56,7 +59,7 @@ class RequestReader:
             events = await self._ask(group)
             found.update((event.id, event) for event in events)
             self._left.popleft()
-            if len(events) >= PAGE and len(group) > 1:
+            if len(group) > 1 and _may_hide(events):
                 self._left.extendleft((group[len(group) // 2 :], group[: len(group) // 2]))
         return list(found.values())
 
@@ -69,3 +72,9 @@ class RequestReader:
             limit=PAGE,
         )
         return await self._feed.fetch([wanted], timeout_s=self._timeout_s)
+
+
+def _may_hide(events: Sequence[VerifiedEvent]) -> bool:
+    """Whether there may be more than these."""
+    seconds = Counter(event.created_at for event in events)
+    return len(events) >= PAGE or max(seconds.values(), default=0) >= SECOND

@@ -70,6 +70,21 @@ async def test_strangers_hide_nobodys_request(around: Any, make_key: Any) -> Non
     assert around.feed.questions == 2
 
 
+async def test_a_page_of_one_second_may_hide_more(around: Any, make_key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a relay whose pages are smaller than ours."""
+    monkeypatch.setattr(request_reader, "SECOND", 5)
+    miner = make_key(1)
+    for number in range(5):
+        ask(around, make_key(100 + number), age_s=7)
+    await reader(around).read(owed(miner))
+    assert around.feed.questions == 2
+    around.clock.pass_s(1)
+    ask(around, make_key(200), age_s=7)
+    around.feed.events.pop(next(iter(around.feed.events)))
+    await reader(around).read(owed(miner))
+    assert around.feed.questions == 3
+
+
 async def test_miners_that_flood_hide_but_their_own(around: Any, make_key: Any) -> None:
     """Three of 40 miners that are owed something; every other's request is found, within a bounded number of looks."""
     miners = [make_key(number) for number in range(40)]

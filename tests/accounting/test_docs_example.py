@@ -5,19 +5,23 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from typer.testing import CliRunner
 
 from accounting.apportion import Split, split
+from accounting.attendance import Attested, Standings, Worked, standings_of, with_bonuses
 from accounting.schemes import blocks, estimates, fpps, pplns, pps
 from accounting.schemes.donations import Pledge, donate
 from accounting.schemes.lots import Lot, Price, settle
-from accounting.schemes.loyalty import Standing, Worker, bonuses, factor
+from accounting.schemes.loyalty import DAY_MS, DAY_S, HOUR_MS, Standing, Worker, factor
 from accounting.window import Placed
+from nips.pool.statement import BlockReward, Row, StatementBody, Window
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
-from nips.pool.terms import Loyalty, Offer
+from nips.pool.terms import Loyalty, Model, Offer
 from noncestr.terms_cli import terms_app
 
 DOCS = Path(__file__).parents[2] / "docs" / "accounting.md"
@@ -111,23 +115,102 @@ def exact(work: int, price: Price) -> str:
     return f"{work:,} / {work_from_bits(price.nbits):,} * {part}"
 
 
-def extras_example() -> str:
-    loyal = Loyalty(part_ppm=250_000, full_hours=720, full_days=30)
+# A month's end, for the bonus: a midnight, so that its last 30 days are over.
+MONTH_END_MS = 20_000 * DAY_MS
+LOYAL = Loyalty(250_000, 720, 30, {"Bitaxe Gamma": Model(1_200_000_000_000, 1250)})
+LOYAL_OFFER = replace(PPLNS, loyalty=LOYAL)
+
+
+class Stay(NamedTuple):
+    """A miner's month: how many of its last hours, on how many of its last days attested; the device and its H/s."""
+
+    miner: str
+    hours: int
+    days: int
+    model: str
+    rate: int
+    says: int
+
+
+STAYED = (
+    Stay("Alice", 720, 15, "Bitaxe Gamma", 1_150_000_000_000, 1_200_000_000_000),
+    Stay("Bob", 360, 15, "Antminer S9", 13_200_000_000_000, 13_500_000_000_000),
+    Stay("Carol", 6, 1, "Bitaxe Gamma", 1_200_000_000_000, 1_200_000_000_000),
+)
+
+
+def month() -> tuple[Worked, Standings]:
+    """What the receipts and attestations of that month give."""
+    worked, told, last = Worked({}, {}), list[Attested](), MONTH_END_MS // HOUR_MS - 1
+    for stay in STAYED:
+        for hour in range(last + 1 - stay.hours, last + 1):
+            # The hour that began just 30 days ago is not in them; the one that begins now is.
+            at = last + 1 if hour == last + 1 - 720 else hour
+            worked.add(at, ((stay.miner, "", stay.rate * 3600),), MONTH_END_MS)
+        for day in range(stay.days):
+            second = MONTH_END_MS // 1000 - (day + 1) * DAY_S
+            told.append(Attested(stay.miner, "", stay.model, stay.says, second))
+    return worked, standings_of(LOYAL, worked, sorted(told, key=lambda each: each.created_at))
+
+
+def bonus_split() -> StatementBody:
+    """The pplns example's statement with its bonuses."""
     parts = pplns_split()
-    work = {Worker(row.miner, ""): row.work for row in parts.rows}
-    known = {"Alice": Standing(720, 0), "Bob": Standing(360, 15)}
+    rows = tuple(Row(row.miner, row.work, row.msat) for row in parts.rows)
+    window = Window(0, sum(row.work for row in rows), {})
+    body = StatementBody(BlockReward("", HEIGHT, FOUND_MS, GROSS_MSAT), "", "main", window, parts.fee_msat, rows)
+    return with_bonuses(body, LOYAL_OFFER, {Worker(row.miner, ""): row.work for row in rows}, month()[1])
+
+
+def milli(thousandths: int) -> str:
+    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
+
+
+def bonus_example() -> str:
+    worked, standings = month()
+    body, before = bonus_split(), {row.miner: row for row in pplns_split().rows}
     fee = GROSS_MSAT * FEE_PPM // 1_000_000
-    paid = bonuses(fee, loyal, work, known, {})
-    lines = [f"B = floor({fee:,} * 25 %) = {fee * loyal.part_ppm // 1_000_000:,} msat"]
-    for row in parts.rows:
-        m = factor(loyal, known.get(row.miner, Standing()), 1000)
-        lines.append(f"{row.miner:5}  M = {Fraction(m, 10**9) * 1.0:.3f}, bonus {paid.get(row.miner, 0):,} msat")
-    lines.append(f"fee    {parts.fee_msat:,} - {sum(paid.values()):,} = {parts.fee_msat - sum(paid.values()):,} msat")
+    pot = fee * LOYAL.part_ppm // 1_000_000
+    lines = [
+        f"B = floor({fee:,} * 25 %) = {pot:,} msat",
+        "       hours      U  days      A  device, as measured           H      M",
+    ]
+    weights: dict[str, int] = {}
+    for stay in STAYED:
+        miner, standing = stay.miner, standings.miners[stay.miner]
+        hardware = standings.hardware.get(Worker(miner, ""), 1000)
+        uptime, attested = (
+            factor(LOYAL, each, 1000) // 1_000_000 for each in (Standing(standing.hours, 0), Standing(0, standing.days))
+        )
+        m = factor(LOYAL, standing, hardware)
+        measured = Fraction(worked.measured(Worker(miner, ""), MONTH_END_MS // DAY_MS - 1), 10**12)
+        weights[miner] = before[miner].work * (m - 10**9)
+        device = f"{stay.model}, {measured * 1.0:.2f} TH/s"
+        lines.append(
+            f"{miner:5}  {standing.hours:>5}  {milli(uptime)}  {standing.days:>4}  {milli(attested)}  {device:24}  "
+            f"{milli(hardware)}  {milli(m // 1_000_000)}"
+        )
+    lines += [
+        f"{miner:5}  {before[miner].work:>17,} * {milli(weight // before[miner].work // 1_000_000)}"
+        for miner, weight in weights.items()
+    ]
+    for row in body.rows:
+        part = 100 * Fraction(weights[row.miner], sum(weights.values()))
+        lines.append(
+            f"{row.miner:5}  {part * 1.0:6.3f} % of B = {row.bonus_msat:>11,} msat: "
+            f"{before[row.miner].msat:,} + {row.bonus_msat:,} = {row.msat:,} msat"
+        )
+    given = sum(row.bonus_msat for row in body.rows)
+    lines.append(f"fee    {body.fee_msat + given:,} - {given:,} = {body.fee_msat:,} msat")
+    return "\n".join(lines)
+
+
+def donation_example() -> str:
+    parts = pplns_split()
     given = donate(parts.rows, {"Alice": Pledge("", 15_000)}, "the pool")
     before = {row.miner: row.msat for row in parts.rows}
     moved = [row for row in given.rows if row.msat != before.get(row.miner, 0)]
-    lines += [f"{row.miner}: {before.get(row.miner, 0):,} msat become {row.msat:,} msat" for row in moved]
-    return "\n".join(lines)
+    return "\n".join(f"{row.miner}: {before.get(row.miner, 0):,} msat become {row.msat:,} msat" for row in moved)
 
 
 def estimates_example() -> str:
@@ -169,7 +252,8 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "solo": solo_example,
     "period": period_example,
     "risk": risk_example,
-    "extras": extras_example,
+    "bonus": bonus_example,
+    "donation": donation_example,
     "estimates": estimates_example,
 }
 
@@ -189,3 +273,18 @@ def test_the_example_adds_up() -> None:
     parts = pplns_split()
     assert sum(row.msat for row in parts.rows) + parts.fee_msat == GROSS_MSAT
     assert {row.miner for row in parts.rows} == {"Alice", "Bob", "Carol"}
+
+
+def test_the_bonus_example_is_what_its_text_says() -> None:
+    body, plain = bonus_split(), pplns_split()
+    assert sum(row.msat for row in body.rows) + body.fee_msat == GROSS_MSAT
+    pot = GROSS_MSAT * FEE_PPM // 1_000_000 * LOYAL.part_ppm // 1_000_000
+    assert pot - len(body.rows) < sum(row.bonus_msat for row in body.rows) <= pot
+    # Never a msat out of another's row.
+    assert all(row.msat - row.bonus_msat == own.msat for row, own in zip(body.rows, plain.rows, strict=True))
+    _, standings = month()
+    assert dict(standings.miners) == {
+        "Alice": Standing(720, 15), "Bob": Standing(360, 15), "Carol": Standing(6, 0),
+    }  # fmt: skip
+    # The terms know Alice's model, not Bob's; Carol's ran a quarter of the day.
+    assert standings.hardware == {Worker("Alice", ""): 1250, Worker("Bob", ""): 1000}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from accounting.facts import BlockSeen
 from accounting.fold import Fold
 from accounting.issuing import MAX_SUMMARIES, Issuer
 from nips.keys import SecretKey
@@ -19,7 +20,6 @@ from nips.pool.statement import MATURED, ORPHANED, parse_statement, parse_status
 from nips.pool.summary import HOUR_MS, SummaryBody, parse_summary
 from nips.pool.terms import parse_terms
 from tests.accounting.conftest import KEYS, LIMITS, POOL, T0, TERMS, LogBuilder
-from tests.accounting.loyalty_story import tell_loyal
 
 pytestmark = pytest.mark.anyio
 KEY = KEYS.accounting
@@ -162,18 +162,18 @@ async def test_what_is_signed_and_not_read_yet_is_not_signed_again(story):
     assert [parse_statement(event).reward.block for event in desk.of_kind(STATEMENT)] == [block_name(story, 1)]
 
 
-async def test_bonuses_wait_until_the_attestations_were_read():
-    story = tell_loyal()
-    desk = Desk(folded(story), has_attestations=False, second=T0 // 1000 + 7_000)
+@pytest.mark.parametrize(
+    ("pays_loyalty", "read", "waits"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+async def test_bonuses_wait_until_the_attestations_were_read(story, monkeypatch, pays_loyalty, read, waits):
+    monkeypatch.setattr(BlockSeen, "pays_loyalty", property(lambda _: pays_loyalty))
+    desk = Desk(folded(story), has_attestations=read)
+    desk.fold.log.statements.wanting = lambda *_: []
+    desk.fold.log.statements.with_bonus = lambda body, *_: body
     issuer = Issuer(POOL, desk, Chain())
     await issuer.issue()
-    assert desk.of_kind(STATEMENT) == []
-    assert set(issuer.waiting.values()) == {"the attestations are being read"}
-    assert len(issuer.waiting) == 3
-    desk.has_attestations = True
-    await issuer.issue()
-    assert len(desk.of_kind(STATEMENT)) == 3
-    assert issuer.waiting == {}
+    assert len(desk.of_kind(STATEMENT)) == (0 if waits else 3)
+    assert set(issuer.waiting.values()) == ({"the attestations are being read"} if waits else set())
 
 
 async def test_without_a_block_there_is_nothing_to_sign(builder):

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -97,6 +98,13 @@ def test_any_bit_of_the_header_changed_is_no_work(log, change: Change, code):
     found = draft_batch(batch(log, good, bad), [spec(log)])
     assert codes(found) in ([(1, code)], [(0, code)])
     assert (len(found.t), found.told) == (1, 2 * work_from_bits(SHARE_BITS)), "told it was all the same"
+
+
+def test_a_hash_a_little_above_the_target_is_no_work(log):
+    share = log.mine(log.jobs["A"], KEYS.alice, 11_000)
+    tries = (altered(share, nonce=nonce) for nonce in count())
+    near = next(each for each in tries if EASIEST < int.from_bytes(digest(log, each), "little") < EASIEST * 5 // 4)
+    assert codes(draft_batch(batch(log, near), [spec(log)])) == [(0, Code.SHARE_WORK)]
 
 
 @pytest.mark.parametrize(

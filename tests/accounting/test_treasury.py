@@ -21,7 +21,7 @@ from accounting.treasury import (
     to_summary,
 )
 from nips.nip19 import encode_npub
-from nips.pool.funds import MAX_PLACES
+from nips.pool.funds import MAX_PLACES, Place
 
 HOLDER = "ab" * 32
 NOW = 1_800_000_000_000
@@ -122,6 +122,12 @@ def test_a_report_tells_all_that_is_held_or_says_that_it_is_not_known(told):
         assert sum(filter(None, sums)) == sum(holding.msat or 0 for holding in held)
         assert min([place.ms for place in places], default=0) == min([min(h.ms, NOW - 5) for h in held], default=0)
     assert all(place.ms <= NOW - 5 for place in places)
+
+
+def test_places_that_are_told_as_one_are_known_if_all_of_them_are():
+    many = [Holding(f"mint-{n}", 10, NOW - n) for n in range(MAX_PLACES + 2)]
+    assert to_places(many, NOW)[-1] == Place("other", 30, NOW - MAX_PLACES - 1)
+    assert to_places([*many, Holding("silent")], NOW)[-1] == Place("other")
 
 
 def test_the_api_tells_each_place():

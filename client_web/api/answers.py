@@ -37,8 +37,9 @@ def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str
         said = msgspec.json.encode({name: each for name, each in value.items() if name != _MADE_AT})
     etag = f'W/"{hashlib.sha256(said).hexdigest()[:32]}"'
     answered = {**PUBLIC, "etag": etag, **(headers or {})}
-    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
-    if status == 200 and (etag in known or "*" in known):
+    # RFC 9110, 13.1.2: compared weakly, since a proxy on the way may have taken the mark off.
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if status == 200 and (etag.removeprefix("W/") in known or "*" in known):
         return Response(status_code=304, headers=answered)
     return Response(body, status_code=status, media_type="application/json", headers=answered)
 

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+import anyio
 from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from client_web.api.answers import Refused, answer
@@ -15,6 +17,8 @@ from nips.nip01 import VerifiedEvent, decode_event, verify
 # An attestation has some 700 bytes.
 MAX_BYTES: Final = 4096
 ACCEPTED: Final = 202
+# Who takes longer holds one of the server's connections, of which there are a few hundred.
+READ_S: Final = 20.0
 _HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _EVENT = {
     "type": "object",
@@ -40,10 +44,17 @@ class Attested(Strict):
 
 async def _read(request: Request) -> VerifiedEvent:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise Refused(413, f"an attestation has at most {MAX_BYTES} bytes")
+    try:
+        with anyio.fail_after(READ_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise Refused(413, f"an attestation has at most {MAX_BYTES} bytes")
+    except TimeoutError:
+        raise Refused(408, f"it did not come within {READ_S:g} s") from None
+    except ClientDisconnect:
+        # Nobody hears it, and it is no failure of ours to be logged.
+        raise Refused(400, "it broke off") from None
     try:
         return verify(decode_event(bytes(body)))
     except InvalidEvent as error:
@@ -76,6 +87,7 @@ def attest_router(attestations: Attestations | None) -> APIRouter:
             400: {"model": Error, "description": "It is no good attestation for this pool; `error` says why."},
             403: {"model": Error, "description": "The key has sent this pool no share."},
             409: {"model": Error, "description": "This worker has another one of that day."},
+            408: {"model": Error, "description": "It did not come in time."},
             413: {"model": Error, "description": "It is too long."},
             503: {"model": Error, "description": "It can't be taken now."},
             **{status: {"model": Error, "description": REASONS[status]} for status in (429, 500)},

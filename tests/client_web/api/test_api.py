@@ -161,6 +161,16 @@ async def test_the_moment_of_an_answer_is_no_change_of_it(client: httpx.AsyncCli
     assert (await client.get("pool", headers={"if-none-match": first.headers["etag"]})).status_code == 200
 
 
+async def test_an_etag_is_known_among_others_and_without_its_mark(client: httpx.AsyncClient) -> None:
+    etag = (await client.get("terms")).headers["etag"]
+    assert etag.startswith('W/"')
+    for known in (etag, etag.removeprefix("W/"), f'"other", {etag}', f'W/"other",{etag.removeprefix("W/")}', "*"):
+        answer = await client.get("terms", headers={"if-none-match": known})
+        assert (answer.status_code, answer.headers["etag"]) == (304, etag), known
+    for other in ('"other"', etag.replace('"', ""), etag[:-2] + '"', ""):
+        assert (await client.get("terms", headers={"if-none-match": other})).status_code == 200, other
+
+
 async def test_a_failure_of_ours_tells_nothing_of_the_inside(
     client: httpx.AsyncClient, model: FakeReadModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

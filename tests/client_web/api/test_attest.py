@@ -1,10 +1,13 @@
 """POST /attest: what is signed and small goes on, all else is told why not."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 
+from client_web.api import attest
 from client_web.api.answers import Refused
 from client_web.api.attest import MAX_BYTES
 from client_web.fakes import FakeReadModel, FakeRelayGate
@@ -63,4 +66,42 @@ async def test_what_is_no_signed_event_goes_nowhere(
         assert answer.status_code == status
         assert list(answer.json()) == ["error"]
     assert (await client.get("attest")).status_code == 405
+    assert taking.taken == []
+
+
+async def test_who_takes_for_ever_is_let_go(
+    client: httpx.AsyncClient, taking: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attest, "READ_S", 0.05)
+
+    async def drop() -> AsyncIterator[bytes]:
+        yield b"{"
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(30):
+        answer = await client.post("attest", content=drop())
+    assert (answer.status_code, "did not come" in answer.json()["error"]) == (408, True)
+    assert taking.taken == []
+
+
+async def test_who_breaks_off_is_no_failure_of_ours(
+    site: Site, model: FakeReadModel, taking: Taking, patient: Callable[[], int]
+) -> None:
+    app = create_app(site, model, FakeRelayGate(), clock_ms=patient, attestations=taking)
+    coming = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/v1/attest", "raw_path": b"/api/v1/attest", "query_string": b"",
+        "headers": [], "client": ("192.0.2.1", 1), "server": ("pool.test", 80), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    # A failure would be raised here, for the server to log.
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 400
     assert taking.taken == []

@@ -422,7 +422,7 @@ async def test_an_hour_of_many_rows_stands_in_parts(pool, eventually, monkeypatc
 async def test_an_archive_is_announced_once(pool, eventually):
     mined(pool)
     pool.tell()
-    heads = {f"{'dd' * 32}/x": Head(1, "cc" * 32)}
+    heads = {f"{'dd' * 32}/0": Head(1, "cc" * 32)}
     body = ArchiveBody(1, 2, 3, Digest("aa" * 32, 4), Digest("bb" * 32, 5), heads, ("https://x",))
     async with anyio.create_task_group() as tasks:
         await tasks.start(pool.accounting().run)

@@ -49,7 +49,7 @@ from accounting.tally import Tally, unpack_tally
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 3
+FORM = 4
 CODEC = Codec(
     classes_of(
         accounting.attendance,
@@ -89,7 +89,7 @@ CODEC = Codec(
     packed={CheckedShares: (CheckedShares.pack, unpack_shares), Tally: (Tally.pack, unpack_tally)},
 )
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
-_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
+_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers", "let_go")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = (
     "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks",

@@ -115,7 +115,7 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
             continue
         text = f"the receipt of block {block.block}"
         yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id, key=block.signer)
-    strangers = len(log.parked) + len(log.strangers)
+    strangers = len(log.parked) + log.let_go + len(log.strangers)
     if strangers:
         parked = nsmallest(EXAMPLES, (key.rpartition("/")[2] for key in log.parked))
         text = f"{strangers} events that no key of the pool signed"

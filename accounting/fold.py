@@ -124,6 +124,7 @@ class Fold:
         self.statistics = Statistics()
         self.summaries = SummaryBook()
         self._told = ToldSummaries(self.log, self.summaries)
+        self.log.unparked = self._tell
         # Proven blocks by hash, in the order they were proven, less the bytes that prove them.
         self.blocks: dict[str, BlockSeen] = {}
         self.terms: Terms | None = None
@@ -158,6 +159,9 @@ class Fold:
         except Exception as error:  # one event must never stop the books: whatever it is, it is said and left out
             self.violations.append(f"event {event.id} of kind {event.kind} is left out: {error!r}")
             return
+        self._tell(event)
+
+    def _tell(self, event: VerifiedEvent) -> None:
         if event.kind in TOLD_KINDS and event.id not in self._trusted:
             self._told.add(event)
 

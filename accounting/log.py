@@ -53,6 +53,10 @@ from nips.pool.terms import Terms, parse_terms
 
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL, kinds.SETTINGS})
+# Anybody can sign events that carry the pool's name, of up to 60 KB; but terms that give their key a role may be read
+# after them. So much is kept of what no key of the pool signed, an edge's first day, and no more: when terms give a new
+# key a role though something was let go, the log is to be read again, its terms first.
+MAX_PARKED = 10_000
 
 
 class PoolLog:
@@ -76,9 +80,13 @@ class PoolLog:
         self.statements = Statements(self.terms, self.mining, shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
         self.payouts: dict[str, Chain[Payout]] = {}
-        # The date of every event that was read, and of keys without a role so far all but jobs, by `<key>/<date>/<id>`.
+        # The date of every event that was read; those of keys without a role so far, by `<key>/<date>/<id>`, and how
+        # many more of these were let go. `unparked` is told of each that has its place after all.
         self.ids: Shelf[int] = shelves.open("events")
         self.parked: Shelf[VerifiedEvent] = shelves.open("parked")
+        self.let_go = 0
+        self._parked: int | None = None
+        self.unparked: Callable[[VerifiedEvent], None] = lambda _: None
         # Terms that another key of the pool signed.
         self.strangers: set[str] = set()
         self.read = self.ignored = self.unverified = 0
@@ -143,6 +151,9 @@ class PoolLog:
 
     def _route(self, event: VerifiedEvent) -> None:
         known = event.pubkey in self.terms.all_keys()
+        if not known and self._parked_now() >= MAX_PARKED:
+            self.let_go += 1
+            return
         try:
             if event.kind == kinds.JOB:
                 # Whoever signed it: a receipt that names it is to be told so.
@@ -153,7 +164,12 @@ class PoolLog:
             if known:
                 self._refuse(event, error)
         if not known:
+            self._parked = self._parked_now() + 1
             self.parked[f"{event.pubkey}/{event.created_at:016d}/{event.id}"] = event
+
+    def _parked_now(self) -> int:
+        # Counted once: a shelf on disk looks at all of them.
+        return len(self.parked) if self._parked is None else self._parked
 
     def _put(self, event: VerifiedEvent) -> None:
         """Hand over an event of a key that holds some role. Raises InvalidPoolEvent."""
@@ -194,7 +210,9 @@ class PoolLog:
         """A key has a role now: what it signed before counts."""
         for key, event in list(self.parked.scan(f"{pubkey}/", f"{pubkey}0")):
             del self.parked[key]
+            self._parked = self._parked_now() - 1
             self._route(event)
+            self.unparked(event)
 
     # Asking
 
@@ -280,7 +298,10 @@ class PoolLog:
         for chain in self.chains():
             if not self.terms.close_chain(chain):
                 self._facts.append(Reopened(f"{chain.name} was closed below what was read"))
-        for pubkey in sorted(self.terms.all_keys() - known):
+        fresh = sorted(self.terms.all_keys() - known)
+        if fresh and self.let_go:
+            self._facts.append(Reopened("events were let go that a key may have signed before terms gave it a role"))
+        for pubkey in fresh:
             self._unpark(pubkey)
 
     def _follows_newly_closed(self, terms: Terms) -> bool:

@@ -20,8 +20,6 @@ from nips.pool.summary import Summary, SummaryPart, SummaryRow, parse_summary, p
 
 TOLD_KINDS = frozenset({SUMMARY, STATEMENT_PART})
 _Told = Summary | SummaryPart | None
-# Keys get a role by terms that may be read after what they signed. Anybody can sign such events: no more of them wait.
-MAX_OF_STRANGERS = 10_000
 # A batch that was published too late for its hour counts in the next one; a day later it was passed over.
 PASSED_OVER_MS = 86_400_000
 
@@ -60,7 +58,6 @@ class ToldSummaries:
         # By key; a key's entry stays, since what it told last may be parts of what it tells next.
         self.waiting: dict[str, Waiting] = waiting or {}
         self.judged = self.held = 0
-        self._strangers = 0
         # By key: the place after its last summary. After a resumed start all before the next one are looked at once.
         self._after: dict[str, int] = {}
 
@@ -71,7 +68,11 @@ class ToldSummaries:
         return any(waiting.events for key, waiting in self.waiting.items() if key in held)
 
     def add(self, event: VerifiedEvent) -> None:
-        """Take an event of TOLD_KINDS in; what is not of this pool, or has no place in a chain, is left out."""
+        """Take an event of TOLD_KINDS in; what is not of this pool, or has no place in a chain, is left out. So is that
+        of a key without a role: the log keeps it, and tells of it (`unparked`) once the key has one.
+        """
+        if event.pubkey not in self._log.terms.all_keys():
+            return
         try:
             if address_of(event) != self._log.pool:
                 return
@@ -84,10 +85,6 @@ class ToldSummaries:
         except InvalidPoolEvent:
             # Part of something else, or of a later version: it has its place, and is said when its turn comes.
             told = None
-        if event.pubkey not in self._log.terms.roles["accounting"]:
-            self._strangers += 1
-            if self._strangers > MAX_OF_STRANGERS:
-                return
         self.waiting.setdefault(event.pubkey, Waiting()).events.setdefault(seq, {})[event.id] = told
 
     def settle(self, *, to_the_end: bool = False) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from accounting.summaries import Rows, SummaryBook
 from accounting.told import TOLD_KINDS, ToldSummaries, Waiting
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
-from nips.pool.kinds import RECEIPT
+from nips.pool.kinds import RECEIPT, TERMS
 from nips.pool.receipt import Receipt
 
 # What can be judged is, after so many events, or so many receipts, which are larger: what waits stays small.
@@ -56,6 +56,7 @@ class Audit:
         """
         shelves = shelves or MemoryShelves()
         self.log = PoolLog(pool, progress, shelves)
+        self.log.unparked = self._unparked
         self._hours: Shelf[Rows] = shelves.open("summary hours")
         self.take_summaries(SummaryBook(), {})
         self._on_batch = on_batch
@@ -77,6 +78,10 @@ class Audit:
         if event.kind in TOLD_KINDS and event.id not in self.log.ids:
             self.told.add(event)
         self.log.add(event)
+
+    def _unparked(self, event: VerifiedEvent) -> None:
+        if event.kind in TOLD_KINDS:
+            self.told.add(event)
 
     def add_draft(self, receipt: Receipt, draft: Draft) -> None:
         """Take in a receipt of this pool, its signature checked, whose shares were hashed ahead."""
@@ -168,8 +173,13 @@ def audit(
     is); `progress` is told the shares of each batch as they are checked.
     """
     judge = Audit(pool, progress=progress)
-    for event in events:
-        # All of it is read before any of it is judged: then no terms come late.
+    everything = list(events)
+    for event in everything:
+        # Terms first: then none comes late, and whose the rest is is known as it is read.
+        if event.kind == TERMS:
+            judge.take(event)
+    judge.settle()
+    for event in everything:
         judge.take(event)
     for bad in unverified:
         judge.reject(bad)

@@ -55,7 +55,7 @@ class OperatorLine:
             done = False
             with anyio.move_on_after(SEND_S):
                 try:
-                    notify = functools.partial(service.notify, body=text, title=title)
+                    notify = functools.partial(service.notify, body=text, title=title, body_format="text")
                     done = bool(await anyio.to_thread.run_sync(notify, abandon_on_cancel=True))
                 except Exception as error:  # a hundred plugins, each with its own; none may end the watch
                     logger.warning("%s: %s", scheme, type(error).__name__)

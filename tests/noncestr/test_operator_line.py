@@ -1,5 +1,6 @@
 """Reaching the operator through apprise, over HTTP on this machine."""
 
+import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -74,3 +75,40 @@ def test_a_file_that_names_nothing(tmp_path):
         read_services(path)
     with pytest.raises(NoncestrError, match="cannot read"):
         read_services(tmp_path / "none")
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """As much of SMTP as takes one mail."""
+
+    def handle(self):
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            word = line[:4].upper()
+            if word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                text = b""
+                while not text.endswith(b"\r\n.\r\n"):
+                    text += self.rfile.readline()
+                self.server.mails.append(text)
+            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+            if word == b"QUIT":
+                return
+
+
+@pytest.mark.anyio
+async def test_lines_stay_lines_in_a_mail():
+    """apprise takes a text for HTML unless it is told: all of it would arrive as one line."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.mails = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            line = OperatorLine([f"mailto://127.0.0.1:{server.server_address[1]}?to=op@a.example&from=pool@a.example"])
+            assert await line.send("payouts blocked", "the node is away\n<b>& a second line</b>") == []
+        finally:
+            server.shutdown()
+            thread.join()
+        [mail] = server.mails
+    head, _, body = mail.partition(b"\r\n\r\n")
+    assert b"Content-Type: text/plain" in head
+    assert body.split(b"\r\n")[:2] == [b"the node is away", b"<b>& a second line</b>"]

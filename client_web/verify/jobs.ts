@@ -24,12 +24,21 @@ export interface JudgedJob {
   readonly hasher: JobHasher;
 }
 
+/** A batch is on its way as soon as a job names it; relays may take this long. */
+const BATCH_GRACE_MS = 60_000;
+
+/** Whether a batch that a job names may just not have come: lanes are published side by side. */
+function isOnItsWay(job: Job, lane: Lane | undefined, nowMs: number): boolean {
+  if (nowMs > job.ms + BATCH_GRACE_MS) return false;
+  return lane === undefined || (!lane.ended && (lane.events.at(-1) as Receipt).toMs <= job.ms);
+}
+
 export class Jobs {
   private readonly judged = new Map<string, JudgedJob>();
   /** Every batch that stands, by id. */
   readonly batches: ReadonlyMap<string, Receipt>;
 
-  constructor(log: Log, terms: Terms[], lanes: Map<string, Lane>, findings: Findings) {
+  constructor(log: Log, terms: Terms[], lanes: Map<string, Lane>, findings: Findings, nowMs: number) {
     const byId = new Map(terms.map((each) => [each.event.id, each]));
     const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] as Terms).event.id, each.event.created_at * 1000]));
     const batches = new Map<string, Receipt>();
@@ -46,12 +55,13 @@ export class Jobs {
         continue;
       }
       // A job that nobody mined by promises nothing.
+      const isUsed = used.has(job.event.id);
       const say = (code: Code, text: string, ids: string[] = []) => {
-        if (used.has(job.event.id)) findings.say("jobs", code, text, [job.event.id, ...ids]);
+        if (isUsed) findings.say("jobs", code, text, [job.event.id, ...ids]);
       };
-      // What no batch uses yet may name one that was published while the log was read.
-      for (const head of job.heads.values()) {
-        if (head !== "" && !batches.has(head)) say("missing-batch", "a batch it names is on no relay asked", [head]);
+      for (const [lane, head] of isUsed ? job.heads : []) {
+        if (head === "" || batches.has(head) || isOnItsWay(job, lanes.get(`${job.event.pubkey}/${lane}`), nowMs)) continue;
+        say("missing-batch", "a batch it names is on no relay asked", [head]);
       }
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);
       this.judged.set(job.event.id, judged);

@@ -118,7 +118,7 @@ export class Verifier {
     checkArchives(told.flatMap((chain) => chain.events), new Map(chains), ends, log, findings);
     const accounts = readAccounts(told, findings);
 
-    const jobs = new Jobs(log, terms, lanes, findings);
+    const jobs = new Jobs(log, terms, lanes, findings, nowMs);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
     const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));

@@ -23,12 +23,13 @@ class OrdersLog(OffersLog):
 
     found: dict[str, Mined] = field(default_factory=dict)
     clock_ms: int = ENDED_MS + 1000
+    step_ms: int = 1000
     counts: dict[str, list[Told]] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
 
     def say(self, act: str, of: str | int) -> None:
         """The accounting states a block (by label) or a period (by its end), or gives a statement a status."""
-        self.clock_ms += 1000
+        self.clock_ms += self.step_ms
         if act != "state":
             assert isinstance(of, str)
             self.status(of, act, self.clock_ms)
@@ -81,12 +82,12 @@ def _before(*, rounds: bool) -> OrdersLog:
     return log
 
 
-def tell_orders(acts: Sequence[Act]) -> OrdersLog:
-    """The acts after all the work; only rounds have some if a block is stated, else only periods."""
+def tell_orders(acts: Sequence[Act], step_ms: int = 1000) -> OrdersLog:
+    """The acts after all the work, each so much later; only rounds have some if one is stated, else only periods."""
     before = _before(rounds=any(isinstance(of, str) and of in BLOCKS for _, of in acts))
     values = {each.name: getattr(before, each.name) for each in fields(before)}
     copied = {name: type(value)(value) for name, value in values.items() if isinstance(value, dict | list | set)}
-    log = replace(before, **copied)
+    log = replace(before, **copied, step_ms=step_ms)
     for act, of in acts:
         log.say(act, of)
     return log

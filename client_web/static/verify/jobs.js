@@ -10,12 +10,21 @@ import { JobHasher, targetWords } from "./hasher.js";
 
 import { EASIEST_NBITS, targetFromBits } from "./targets.js";
 
+/** A batch is on its way as soon as a job names it; relays may take this long. */
+const BATCH_GRACE_MS = 60_000;
+
+/** Whether a batch that a job names may just not have come: lanes are published side by side. */
+function isOnItsWay(job , lane , nowMs ) {
+  if (nowMs > job.ms + BATCH_GRACE_MS) return false;
+  return lane === undefined || (!lane.ended && (lane.events.at(-1) ).toMs <= job.ms);
+}
+
 export class Jobs {
                    judged = new Map ();
   /** Every batch that stands, by id. */
            batches ;
 
-  constructor(log , terms , lanes , findings ) {
+  constructor(log , terms , lanes , findings , nowMs ) {
     const byId = new Map(terms.map((each) => [each.event.id, each]));
     const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] ).event.id, each.event.created_at * 1000]));
     const batches = new Map ();
@@ -32,12 +41,13 @@ export class Jobs {
         continue;
       }
       // A job that nobody mined by promises nothing.
+      const isUsed = used.has(job.event.id);
       const say = (code , text , ids = []) => {
-        if (used.has(job.event.id)) findings.say("jobs", code, text, [job.event.id, ...ids]);
+        if (isUsed) findings.say("jobs", code, text, [job.event.id, ...ids]);
       };
-      // What no batch uses yet may name one that was published while the log was read.
-      for (const head of job.heads.values()) {
-        if (head !== "" && !batches.has(head)) say("missing-batch", "a batch it names is on no relay asked", [head]);
+      for (const [lane, head] of isUsed ? job.heads : []) {
+        if (head === "" || batches.has(head) || isOnItsWay(job, lanes.get(`${job.event.pubkey}/${lane}`), nowMs)) continue;
+        say("missing-batch", "a batch it names is on no relay asked", [head]);
       }
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);
       this.judged.set(job.event.id, judged);

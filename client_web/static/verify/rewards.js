@@ -276,11 +276,13 @@ export class Rewards {
     for (const each of [...this.statements.values()].sort((a, b) => inTime(a.statement, b.statement))) {
       const { reward, event, offer } = each.statement;
       const name = reward.type === "block" ? reward.block : `${offer} ${reward.toMs}`;
-      const before = known.get(name);
-      known.set(name, each);
-      const taken = before?.statuses.some((status) => status.status === "void" && status.event.created_at <= event.created_at);
-      if (before === undefined || taken === true) continue;
-      const ids = [before.statement.event.id, event.id];
+      const before = known.get(name) ?? [];
+      known.set(name, [...before, each]);
+      const isTaken = ({ status, event: { pubkey, created_at }, link } ) =>
+        status === "void" && (pubkey === event.pubkey ? link.seq < each.statement.link.seq : created_at <= event.created_at);
+      const standing = before.find(({ statuses }) => !statuses.some(isTaken));
+      if (standing === undefined) continue;
+      const ids = [standing.statement.event.id, event.id];
       this.findings.say("statements", "reward-twice", "both split one reward", ids);
     }
   }

@@ -8,9 +8,7 @@ import anyio
 import pytest
 
 from accounting import service
-from accounting.adapters.database import StoreError
-from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
-from accounting.fold import CODEC, FORM, Fold, codec_of, form
+from accounting.fold import CODEC, FORM, Fold, form
 from accounting.freeze import Unreadable
 from accounting.service import fold_path
 from nips.pool.address import PoolAddress
@@ -220,33 +218,6 @@ async def test_nobody_waits_while_it_is_kept(pool, eventually, monkeypatch):
         tasks.cancel_scope.cancel()
     again, _, _ = await run_until_settled(pool, eventually)
     assert again == list(accounting.fold.dump())
-
-
-def test_a_place_that_cant_be_written_is_said(tmp_path):
-    with pytest.raises(StoreError, match="unable to open"):
-        open_kept_shelves(tmp_path / "no" / "fold.sqlite", codec_of, "form")
-
-
-def test_what_was_not_kept_is_gone(tmp_path):
-    path = tmp_path / "fold.sqlite"
-    shelves = open_kept_shelves(path, codec_of, "form")
-    shelf = shelves.open("some")
-    shelf["a"] = 1
-    shelves.keep(7, "id", b"state")
-    shelf["a"] = 2
-    for number in range(10_000):
-        shelf[f"{number}"] = number
-    shelves.close()
-    again = KeptShelves(path, codec_of, "form")
-    assert again.kept() == (7, "id", b"state")
-    assert list(again.open("some").scan()) == [("a", 1)]
-    again.clear()
-    assert again.kept() is None
-    assert len(again.open("some")) == 0
-    again.close()
-    other = KeptShelves(path, codec_of, "other form")
-    assert other.kept() is None
-    other.close()
 
 
 def test_a_state_that_cant_be_read():

@@ -8,6 +8,7 @@ from typing import Any
 
 import accounting.books
 import accounting.chains
+import accounting.checks
 import accounting.drafts
 import accounting.earlier
 import accounting.facts
@@ -18,7 +19,6 @@ import accounting.mining
 import accounting.shares
 import accounting.statements
 import accounting.summaries
-import accounting.tally
 import accounting.told
 import accounting.totals
 import nips.nip01
@@ -44,8 +44,6 @@ from accounting.judging import Seen
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.mining import Mining
-from accounting.shares import CheckedShares, unpack_shares
-from accounting.tally import Tally, unpack_tally
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
@@ -55,6 +53,7 @@ CODEC = Codec(
         accounting.attendance,
         accounting.books,
         accounting.chains,
+        accounting.checks,
         accounting.drafts,
         accounting.earlier,
         accounting.facts,
@@ -65,7 +64,6 @@ CODEC = Codec(
         accounting.shares,
         accounting.statements,
         accounting.summaries,
-        accounting.tally,
         accounting.told,
         accounting.totals,
         nips.nip01,
@@ -86,7 +84,6 @@ CODEC = Codec(
         nips.pool.summary,
         nips.pool.terms,
     ),
-    packed={CheckedShares: (CheckedShares.pack, unpack_shares), Tally: (Tally.pack, unpack_tally)},
 )
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
 _LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers", "let_go")
@@ -112,7 +109,7 @@ def _lane_state(lane: Lane) -> dict[str, Any]:
     batches = lane.batches
     return {
         "chain": _fields(lane.chain, _CHAIN),
-        "batches": [batches.first, batches.hot, batches.shelved],
+        "batches": [batches.first, batches.hot, batches.shelved, batches.digests],
         **_fields(lane, ("started", "fin", "holes")),
     }
 
@@ -192,10 +189,11 @@ def _thaw_mining(mining: Mining, state: dict[str, Any]) -> None:
         lane = mining.lanes[key] = mining.new_lane(key)
         _set(lane.chain, _CHAIN, told["chain"])
         _set(lane, ("started", "fin", "holes"), told)
-        lane.batches.first, lane.batches.hot, lane.batches.shelved = told["batches"]
-    for job, (batches, places) in state["seen"].items():
+        batches = lane.batches
+        batches.first, batches.hot, batches.shelved, batches.digests = told["batches"]
+    for job, (seen_batches, places) in state["seen"].items():
         seen = mining.seen[job] = Seen(places=places)
-        for batch in batches:
+        for batch in seen_batches:
             seen.take(batch)
     for job in state["live"]:
         mining.judged_job(job)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from accounting.checks import Known
 from accounting.shares import CheckedShares, Session
+from accounting.sums import Sums
 from nips.pool.block import BlockFound
 from nips.pool.job import Job
 from nips.pool.payout import Payout
@@ -22,10 +24,29 @@ class TermsAdopted:
 
 @dataclass(frozen=True, slots=True)
 class BatchChecked:
-    """A receipt took its place in its lane, its shares hashed."""
+    """A receipt took its place in its lane, its shares hashed; `check`: what to keep of that (accounting.checks), None
+    if it was known, or is to be hashed again next time.
+    """
 
-    receipt: Receipt
+    receipt: Receipt | Known
     shares: CheckedShares
+    sums: Sums
+    check: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """What known batches came to that took their places before without a word."""
+
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSummed:
+    """Batches up to a receipt were summed; `row`: what to keep of that (accounting.spans)."""
+
+    receipt: str
+    row: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +126,15 @@ class Reopened:
     reason: str
 
 
-Fact = TermsAdopted | BatchChecked | ShareRevoked | BlockSeen | StatementSeen | StatusSeen | PayoutSeen | Reopened
+Fact = (
+    TermsAdopted
+    | BatchChecked
+    | WorkDone
+    | SpanSummed
+    | ShareRevoked
+    | BlockSeen
+    | StatementSeen
+    | StatusSeen
+    | PayoutSeen
+    | Reopened
+)

@@ -4,9 +4,8 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-
-import msgspec
 
 import accounting.ledger
 import accounting.shares
@@ -26,6 +25,7 @@ import nips.pool.summary
 from accounting.checkpoint import CODEC as LOG_CODEC
 from accounting.checkpoint import FORM as LOG_FORM
 from accounting.checkpoint import freeze_log, thaw_log
+from accounting.checks import Known
 from accounting.facts import (
     CLAIMED,
     BatchChecked,
@@ -34,17 +34,19 @@ from accounting.facts import (
     PayoutSeen,
     Reopened,
     ShareRevoked,
+    SpanSummed,
     StatementSeen,
     StatusSeen,
     TermsAdopted,
+    WorkDone,
 )
 from accounting.freeze import Codec, Unreadable, classes_of
 from accounting.ledger import SHELF, Ledger, Transaction, Unbalanced
 from accounting.log import PoolLog
-from accounting.shares import CheckedShares, unpack_shares
 from accounting.shelves import MemoryShelves, Shelves
 from accounting.statistics import RATES_MS, Statistics
 from accounting.summaries import SummaryBook
+from accounting.sums import Sums
 from accounting.told import TOLD_KINDS, ToldSummaries
 from accounting.validations import check_books, check_transaction
 from accounting.wanted import Wanted
@@ -77,7 +79,7 @@ CODEC = Codec(
     )
 )
 # Counts up when the state, or what is made of events, changes otherwise than its classes show.
-FORM = 2
+FORM = 3
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -101,7 +103,9 @@ def _slim(seen: BlockSeen) -> BlockSeen:
 class Changes:
     """What folding changed since the last call, for whoever stores and publishes it."""
 
+    # What to keep of batches (accounting.checks) and of spans that end with them (accounting.spans), by receipt.
     checked: dict[str, bytes | None] = field(default_factory=dict)
+    spans: dict[str, bytes] = field(default_factory=dict)
     transactions: list[Transaction] = field(default_factory=list)
     # Miners with new postings, and miners with new shares.
     balances: set[str] = field(default_factory=set)
@@ -119,7 +123,7 @@ class Fold:
         """
         self._failures = failures
         shelves = shelves or MemoryShelves()
-        self.log = PoolLog(pool, shelves=shelves)
+        self.log = PoolLog(pool, shelves=shelves, keeps_sums=True)
         self.ledger = Ledger(shelves=shelves)
         self.statistics = Statistics()
         self.summaries = SummaryBook()
@@ -140,26 +144,28 @@ class Fold:
     def __contains__(self, event_id: str) -> bool:
         return event_id in self.log.ids
 
-    def add(self, event: VerifiedEvent, checked: bytes | None = None) -> None:
-        """Take an event in; the same one twice is one. `checked`: what `Changes.checked` said of this batch before."""
+    def add(self, event: VerifiedEvent) -> None:
+        """Take an event in; the same one twice is one."""
         if event.id in self:
             return
-        trusted: CheckedShares | None = None
-        if checked is not None:
-            try:
-                trusted = unpack_shares(checked)
-                self._trusted.add(event.id)
-            except msgspec.MsgspecError:
-                # A column of an older form: hashing again gives the same.
-                trusted = None
+        with self._said(event.id):
+            self.log.add(event)
+            self._tell(event)
+
+    def add_known(self, known: Known) -> None:
+        """Take in a batch that was checked before; the same one twice is one. Not to be used after a `Reopened`."""
+        if known.id not in self:
+            with self._said(known.id):
+                self.log.add_known(known)
+
+    @contextmanager
+    def _said(self, event: str) -> Iterator[None]:
         try:
-            self.log.add(event, trusted)
+            yield
         except self._failures:
             raise
         except Exception as error:  # one event must never stop the books: whatever it is, it is said and left out
-            self.violations.append(f"event {event.id} of kind {event.kind} is left out: {error!r}")
-            return
-        self._tell(event)
+            self.violations.append(f"event {event} is left out: {error!r}")
 
     def _tell(self, event: VerifiedEvent) -> None:
         if event.kind in TOLD_KINDS and event.id not in self._trusted:
@@ -171,18 +177,25 @@ class Fold:
         self.summaries.trust(summary)
 
     def begin_replay(self) -> None:
-        """Nobody asks for hashrates until `end_replay`."""
+        """Nobody asks for statistics until `end_replay`: what known batches came to may be counted many at a time."""
         self._replaying = True
+        self.log.mining.holds_back = lambda known: not self.summaries.wants(known)
 
     def end_replay(self) -> None:
-        """Make up for the hashrates, which only the newest batches count in."""
+        """Make up for what was left for later: what is counted batch by batch, hashrates, which only the newest batches
+        count in, and the hashes of what may still be repeated.
+        """
+        self.log.mining.holds_back = None
+        self.log.mining.count_held_back()
+        self.settle()
+        self.log.mining.hash_known()
         self._replaying = False
         since_ms = self.statistics.log_ms - RATES_MS
         for lane in self.log.lanes.values():
             for batch in reversed(lane.batches):
                 if batch.to_ms < since_ms:
                     break
-                self.statistics.add_rates(batch.shares)
+                self.statistics.add_rates(batch.read())
 
     def settle(self) -> None:
         """Fold everything that can be folded now."""
@@ -223,10 +236,18 @@ class Fold:
         match fact:
             case TermsAdopted(terms):
                 self.terms = terms
-            case BatchChecked(receipt, shares):
-                self._fold_batch(fact)
-                if receipt.id not in self._trusted:
-                    self._changes.checked[receipt.id] = shares.pack()
+            case BatchChecked(receipt, shares, sums, check):
+                self._count(sums)
+                if not self._replaying:
+                    self.statistics.add_rates(shares)
+                if self.summaries.wants(receipt):
+                    self.summaries.add(receipt, shares)
+                if check is not None:
+                    self._changes.checked[receipt.id] = check
+            case WorkDone(sums):
+                self._count(sums)
+            case SpanSummed(receipt_id, row):
+                self._changes.spans[receipt_id] = row
             case ShareRevoked():
                 self.summaries.revoke(fact)
                 # The share stays in the statistics, which are no evidence; the batch is to be hashed again next time.
@@ -294,14 +315,10 @@ class Fold:
             raise Unreadable(f"the state of the fold: {error!r}") from None
         self.blocks = {name: seen for _, name, seen in sorted(blocks, key=lambda block: block[:2])}
 
-    def _fold_batch(self, fact: BatchChecked) -> None:
-        receipt = fact.receipt
-        rejects = [(receipt.miners[receipt.sessions[reject.session].miner], reject.times) for reject in receipt.rejects]
-        self.statistics.add_batch(receipt.to_ms, fact.shares, rejects, rates=not self._replaying)
-        if self.summaries.wants(receipt):
-            self.summaries.add(receipt, fact.shares)
-        self._changes.statistics.update(fact.shares.sessions[session].miner for session in set(fact.shares.session))
-        self._changes.statistics.update(miner for miner, _ in rejects)
+    def _count(self, sums: Sums) -> None:
+        self.statistics.add(sums)
+        self._changes.statistics.update(row.miner for row in sums.rows)
+        self._changes.statistics.update(miner for miner, _ in sums.rejects)
 
     def _post(self, transaction: Transaction | None) -> None:
         if transaction is None:

@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 # Marks of what MessagePack can't say by itself.
-TUPLE, LIST, DICT, SET, FROZENSET, ARRAY, RECORD, BIG, ENUM, PACKED = range(10)
-Packing = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
+TUPLE, LIST, DICT, SET, FROZENSET, ARRAY, RECORD, BIG, ENUM = range(9)
 _PLAIN = frozenset({type(None), bool, float, str, bytes})
 _INT64 = 1 << 63
 
@@ -26,12 +25,9 @@ class Unreadable(Exception):
 
 
 class Codec:
-    """Freezes and thaws. Only `classes`, by the names they are to have in the bytes, come back as objects. Those in
-    `packed` have bytes of their own: what makes them, and what reads them (it may raise MsgspecError).
-    """
+    """Freezes and thaws. Only `classes`, by the names they are to have in the bytes, come back as objects."""
 
-    def __init__(self, classes: Mapping[str, type], packed: Mapping[type, Packing] | None = None) -> None:
-        self._packed = packed or {}
+    def __init__(self, classes: Mapping[str, type]) -> None:
         self._classes = dict(classes)
         self._names = {cls: name for name, cls in classes.items()}
         self._fields = {cls: _fields_of(cls) for cls in classes.values()}
@@ -60,8 +56,6 @@ class Codec:
         if kind is int:
             return value if -_INT64 <= value < _INT64 else [BIG, hex(value)]
         freeze = self._freeze
-        if kind in self._packed:
-            return [PACKED, self._names[kind], self._packed[kind][0](value)]
         if kind in self._fields:
             fields = self._fields[kind]
             if fields is None:
@@ -90,8 +84,6 @@ class Codec:
             if fields is None or len(fields) != len(value) - 2:
                 raise ValueError(f"a {cls.__name__} of another form")
             return cls(**dict(zip(fields, map(thaw, value[2:]), strict=True)))
-        if mark == PACKED:
-            return self._packed[self._classes[value[1]]][1](value[2])
         if mark == TUPLE:
             return tuple(map(thaw, value[1:]))
         if mark == LIST:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from accounting.checks import Known
 from accounting.findings import Code
 from accounting.judging import JobUse
 from accounting.lanes import Lane
@@ -80,7 +81,7 @@ def _judge_nbits(job: Job, limits: Limits) -> tuple[Code | None, str, int]:
         return Code.JOB_NBITS, str(error), 0
 
 
-def judge_head(job: Job, lane: Lane, receipt: Receipt, limits: Limits) -> tuple[Code | None, str]:
+def judge_head(job: Job, lane: Lane, receipt: Receipt | Known, limits: Limits) -> tuple[Code | None, str]:
     """Whether a job names an earlier batch of the lane that uses it, ended by the job and at most anchor_ms before."""
     if job.signer != receipt.signer:
         return Code.JOB_SIGNER, f"made by {job.signer}, used by {receipt.signer}"
@@ -111,7 +112,7 @@ def life_end(job: Job, lane: Lane, limits: Limits) -> int:
     return min([job.ms + limits.job_ms, *ends])
 
 
-def use_of(judged: JudgedJob, lane: Lane, receipt: Receipt) -> tuple[JobUse, Code | None, str]:
+def use_of(judged: JudgedJob, lane: Lane, receipt: Receipt | Known) -> tuple[JobUse, Code | None, str]:
     """A job as a receipt uses it, and the rule that it or its use breaks."""
     problem, text = judged.problem, judged.text
     limits = judged.limits

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from accounting.checks import Known
 from accounting.drafts import MARK_SIZE, Draft, Fault, JobSpec, draft_batch
 from accounting.findings import Code
 from accounting.schemes.lots import Price
@@ -71,7 +72,7 @@ class Seen:
 
     marks: set[bytes] = field(default_factory=set)
     batches: list[SeenBatch] = field(default_factory=list)
-    unhashed: list[tuple[Receipt, int]] = field(default_factory=list)
+    unhashed: list[tuple[Receipt | Known, int]] = field(default_factory=list)
     places: dict[bytes, Place] | None = None
 
     def add_new(self, batch: SeenBatch) -> bool:
@@ -241,6 +242,7 @@ class _Batch:
             best=draft.best,
             told=draft.told,
             spoiled=tuple(sorted({fault.session for fault in self.faults})),
+            rejects=self.receipt.rejects,
         )
 
 
@@ -258,10 +260,11 @@ def check_batch(receipt: Receipt, uses: Sequence[JobUse], seen: Mapping[str, See
     return judge_batch(receipt, draft_batch(receipt, [use.spec for use in uses]), uses, seen)
 
 
-def hash_unhashed(use: JobUse, seen: Seen) -> None:
-    """Take up the marks of batches that were trusted without hashing, since a new share might repeat one of them."""
-    for receipt, number in seen.unhashed:
-        draft = draft_batch(receipt, [use.spec if n == number else None for n in range(len(receipt.jobs))])
+def hash_unhashed(spec: JobSpec, seen: Seen) -> None:
+    """Take up the marks of batches that were known without hashing, since a new share might repeat one of them."""
+    for known, number in seen.unhashed:
+        receipt = known.receipt() if isinstance(known, Known) else known
+        draft = draft_batch(receipt, [spec if n == number else None for n in range(len(receipt.jobs))])
         batch = SeenBatch(receipt.lane, receipt.link.seq, draft.t, draft.index, draft.marks)
         if not seen.add_new(batch):
             places = seen.by_mark()

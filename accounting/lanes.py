@@ -5,13 +5,15 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, overload
+from typing import NamedTuple, Protocol, overload
 
 from accounting.chains import Chain
+from accounting.checks import Known
 from accounting.schemes.held import Bound
-from accounting.shares import CheckedShares
+from accounting.shares import CheckedShares, SharesHead, unpack_head, unpack_shares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
-from accounting.spans import FAN, Spans
+from accounting.spans import FAN, MAX_LEVEL, WIDEST, SpanRow, Spans, level_of, unpack_row
+from accounting.sums import Sums, join_sums, sum_up
 from accounting.tally import Tally, tally_of
 from nips.pool.chain import Head
 from nips.pool.receipt import Receipt
@@ -19,7 +21,7 @@ from nips.pool.receipt import Receipt
 # A lane's newest batches are kept at hand: ten minutes of them, as long as a job lives and a statement may take.
 HOT_MS = 600_000
 # The first batch of a lane is asked for its time again and again, never for its shares.
-NO_SHARES = CheckedShares(array("q"), array("I"), array("H"), array("B"), (), ())
+NO_SHARES = CheckedShares(array("q"), array("I"), array("H"), array("B"), (), ()).pack()
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
@@ -35,40 +37,80 @@ class LaneKey(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """A receipt in its lane: window in Unix ms, created_at in s, its good shares; `summed` once somebody asked."""
+    """A receipt in its lane: window in Unix ms, created_at in s; `data`: its good shares, packed. `digest`: of its
+    check (accounting.checks), empty if what is kept of it is not this.
+    """
 
     seq: int
     id: str
     from_ms: int
     to_ms: int
     created_at: int
-    shares: CheckedShares
-    summed: Tally | None = None
+    data: bytes
+    digest: bytes = b""
+    # The row kept of the spans that end with it, until it is put away.
+    span: bytes | None = field(default=None, init=False, compare=False, repr=False)
+    _shares: CheckedShares | None = field(default=None, init=False, compare=False, repr=False)
+    _tally: Tally | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def head(self) -> SharesHead:
+        """Its shares in short."""
+        return unpack_head(self.data)
+
+    @property
+    def shares(self) -> CheckedShares:
+        """Its good shares, which stay at hand."""
+        if self._shares is None:
+            self._shares = unpack_shares(self.data)
+        return self._shares
 
     @property
     def tally(self) -> Tally:
-        """What it counts in a window that holds all of it."""
-        if self.summed is None:
-            self.summed = tally_of(self.from_ms, self.to_ms, self.shares)
-        return self.summed
+        """What it counts in a window that holds all of it; it stays at hand."""
+        if self._tally is None:
+            self._tally = tally_of(self.from_ms, self.to_ms, self.read())
+        return self._tally
+
+    def read(self) -> CheckedShares:
+        """Its good shares, for one look at them."""
+        return self._shares or unpack_shares(self.data)
+
+    def sums(self) -> Sums:
+        """What statistics count of it."""
+        return sum_up(self.to_ms, self.read())
+
+    def rest(self) -> None:
+        """Let go of what can be read again."""
+        self.span = self._shares = self._tally = None
+
+
+class Keeper(Protocol):
+    """Who keeps rows of spans beside the log."""
+
+    def keep(self, receipt: str, row: bytes) -> None:
+        """Keep the row of the spans that end with a batch."""
+
+    def found(self, lane: str, position: int, sums: Sums | None) -> None:
+        """A widest span's batches, up to the one at a position, were put away; their sums, if these were kept."""
 
 
 class Batches(Sequence[Batch]):
-    """A lane's batches in the chain's order: the newest at hand, the others on a shelf, each beside its tally, and by
-    `spans` summed up.
-    """
+    """A lane's batches in the chain's order: the newest at hand, the others on a shelf, and by `spans` summed up."""
 
-    def __init__(self, lane: str = "", shelves: Shelves | None = None) -> None:
+    def __init__(self, lane: str = "", shelves: Shelves | None = None, keeper: Keeper | None = None) -> None:
         shelves = shelves or MemoryShelves()
         self._lane = lane
+        self._keeper = keeper
         self._shelf: Shelf[Batch] = shelves.open("batches")
-        self._tallies: Shelf[Tally] = shelves.open("tallies")
         self.spans = Spans(lane, shelves)
         # `<lane>/<position>` by receipt, of all lanes.
         self._positions: Shelf[str] = shelves.open("positions")
         self.first: Batch | None = None
         self.hot: list[Batch] = []
         self.shelved = 0
+        # Of the checks of the shelved batches of the widest span that is not whole.
+        self.digests: list[bytes] = []
 
     def __len__(self) -> int:
         return self.shelved + len(self.hot)
@@ -92,7 +134,7 @@ class Batches(Sequence[Batch]):
     def append(self, batch: Batch) -> None:
         """Add the next batch."""
         if not len(self):
-            self.first = replace(batch, shares=NO_SHARES)
+            self.first = replace(batch, data=NO_SHARES)
         self._positions[batch.id] = self._key(len(self))
         self.hot.append(batch)
         while len(self.hot) >= FAN and self.hot[FAN - 1].to_ms < batch.to_ms - HOT_MS:
@@ -105,35 +147,46 @@ class Batches(Sequence[Batch]):
 
     def tally(self, position: int) -> Tally:
         """What the batch at a position counts in a window that holds all of it."""
-        if position >= self.shelved:
-            return self.hot[position - self.shelved].tally
-        return self._tallies[self._key(position)]
+        return self[position].tally
 
-    def update(self, position: int, batch: Batch) -> None:
-        """Put back a batch, whose shares have changed."""
-        batch = replace(batch, summed=None)
+    def update(self, position: int, batch: Batch, shares: CheckedShares) -> None:
+        """Give a batch other shares: what is kept of it and of spans beside the log is of others from now on."""
+        batch = replace(batch, data=shares.pack(), digest=b"")
         if position >= self.shelved:
             self.hot[position - self.shelved] = batch
-        else:
-            self.spans.drop(position)
-            self._shelve(position, batch)
+            return
+        self.spans.drop(position)
+        self._shelf[self._key(position)] = batch
+        open_from = self.shelved - len(self.digests)
+        if position >= open_from:
+            self.digests[position - open_from] = b""
 
     def _put_away(self) -> None:
-        """Shelve what fills the next span: its tallies are at hand then."""
-        number, first = divmod(self.shelved, FAN)
-        batches, self.hot = self.hot[: FAN - first], self.hot[FAN - first :]
-        tallies = [batch.tally for batch in batches]
+        """Shelve what fills the next span."""
+        batches, self.hot = self.hot[:FAN], self.hot[FAN:]
+        number, last = self.shelved // FAN, batches[-1]
+        if self.shelved % WIDEST == 0:
+            self.digests = []
+        self.digests += [batch.digest for batch in batches]
+        level, checks = level_of(number), self.digests[-(FAN ** level_of(number)) :]
+        row = None if last.span is None or not all(checks) else unpack_row(last.span, checks)
+        if row is None:
+            made = self.spans.add(number, [batch.tally for batch in batches])
+        else:
+            self.spans.put(number, row.spans)
         for batch in batches:
-            self._shelve(self.shelved, batch)
+            batch.rest()
+            self._shelf[self._key(self.shelved)] = batch
             self.shelved += 1
-        if not first:
-            self.spans.add(number, tallies)
-
-    def _shelve(self, position: int, batch: Batch) -> None:
-        key = self._key(position)
-        self._tallies[key] = batch.tally
-        batch.summed = None
-        self._shelf[key] = batch
+        if self._keeper is None:
+            return
+        if row is None and all(checks):
+            sums = None
+            if level == MAX_LEVEL:
+                sums = join_sums(self[at].sums() for at in range(self.shelved - WIDEST, self.shelved)).pack()
+            self._keeper.keep(last.id, SpanRow(made, sums).pack(checks))
+        if level == MAX_LEVEL:
+            self._keeper.found(self._lane, self.shelved - 1, None if row is None else row.summed())
 
     def _key(self, position: int) -> str:
         return f"{self._lane}/{position:012d}"
@@ -144,12 +197,14 @@ class Lane:
     """A lane as far as it was read. `started` holds (ms, prevhash) of the jobs its batches used."""
 
     key: LaneKey
-    chain: Chain[Receipt]
+    chain: Chain[Receipt | Known]
     batches: Batches = field(default_factory=Batches)
     started: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     fin: bool = False
     # Where work may be missing: (seq of the batch it shows at, ms up to which).
     holes: list[tuple[int, int]] = field(default_factory=list)
+    # The positions of batches that no sum counts so far, while a log is replayed.
+    held_back: list[int] = field(default_factory=list)
 
     @property
     def head(self) -> Head | None:
@@ -176,7 +231,7 @@ class Lane:
         """Append a batch, in the chain's order; `follows`: right after the one before, so that nothing lacks."""
         if not follows:
             self.holes.append((batch.seq, batch.from_ms))
-        if batch.shares.unchecked:
+        if batch.head.unchecked:
             self.holes.append((batch.seq, batch.to_ms))
         self.batches.append(batch)
 
@@ -216,10 +271,10 @@ class Lane:
     def has_work(self, offer: str | None, end_ms: int) -> bool:
         """Whether a good share of an offer (None: of any) stands in this lane at or before a time."""
         for position in range(len(self.batches)):
-            tally = self.batches.tally(position)
-            if tally.from_ms > end_ms:
+            batch = self.batches[position]
+            if batch.from_ms > end_ms:
                 break
-            if any(offer in (None, row.offer) and row.first_ms <= end_ms for row in tally.rows):
+            if any(offer in (None, kind.offer) and kind.first_ms <= end_ms for kind in batch.head.kinds):
                 return True
         return False
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from accounting.checks import Known
 from accounting.fold import Changes, Fold
 from accounting.freeze import Unreadable
 from accounting.ledger import Ledger, Transaction
@@ -27,8 +28,8 @@ class Stored(Protocol):
         """The event."""
 
     @property
-    def checked(self) -> bytes | None:
-        """What the check of its shares came to, if it was a batch and is checked."""
+    def known(self) -> Known | None:
+        """If it was a batch and is checked: as it was kept."""
 
 
 class LogStore(Protocol):
@@ -51,6 +52,9 @@ class LogStore(Protocol):
 
     async def add_checked(self, checked: Mapping[str, bytes | None]) -> None:
         """Keep what the check of batches came to."""
+
+    async def add_spans(self, spans: Mapping[str, bytes]) -> None:
+        """Keep what spans of batches came to, by the receipt they end with."""
 
     async def account_sums(self) -> dict[str, int]:
         """account -> msat by the stored postings."""
@@ -118,8 +122,10 @@ async def load_fold(
     for event in await store.of_kind(TERMS):
         fold.add(event)
     fold.begin_replay()
+    fold.settle()
     changes = await _fold_log(store, fold, 0, trusted, in_thread)
     await in_thread(fold.end_replay)
+    await _take_changes(store, fold, changes)
     if trusted and fold.reopened is not None:
         await store.forget_checked()
         return await load_fold(store, pool, trusted=False, in_thread=in_thread, shelves=shelves)
@@ -149,6 +155,7 @@ async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, sh
         logger.warning("the fold that was kept can't be read, the log is folded anew: %s", error)
         return None
     changes = await _fold_log(store, fold, position, True, in_thread)
+    await in_thread(fold.log.mining.hash_known)
     if fold.reopened is not None:
         return None
     # What was folded since may have reached the tables or not.
@@ -164,22 +171,31 @@ async def _fold_log(store: LogStore, fold: Fold, position: int, trusted: bool, i
     stored.
     """
     changes, waiting = Changes(), 0
-
-    async def settle() -> None:
-        await in_thread(fold.settle)
-        fresh = fold.take_changes()
-        await store.add_checked(fresh.checked)
-        changes.transactions += fresh.transactions
-        changes.balances |= fresh.balances
-        changes.statistics |= fresh.statistics
-
     async for stored in store.replay(position):
-        fold.add(stored.event, stored.checked if trusted else None)
+        known = stored.known if trusted else None
+        if known is None:
+            fold.add(stored.event)
+        else:
+            fold.add_known(known)
         waiting += 1
         if waiting % SETTLE_EVENTS == 0:
-            await settle()
-    await settle()
+            await in_thread(fold.settle)
+            await _take_changes(store, fold, changes)
+    await in_thread(fold.settle)
+    await _take_changes(store, fold, changes)
     return changes
+
+
+async def _take_changes(store: LogStore, fold: Fold, changes: Changes) -> None:
+    """Store what is to be kept of batches, and add the rest to earlier changes."""
+    fresh = fold.take_changes()
+    if fresh.checked:
+        await store.add_checked(fresh.checked)
+    if fresh.spans:
+        await store.add_spans(fresh.spans)
+    changes.transactions += fresh.transactions
+    changes.balances |= fresh.balances
+    changes.statistics |= fresh.statistics
 
 
 def _fold(pool: PoolAddress, shelves: Keeping | None) -> Fold:

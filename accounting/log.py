@@ -11,6 +11,7 @@ from typing import Any
 from accounting.accounting_events import AccountingEvent, check_form, parse_accounting
 from accounting.books import Books
 from accounting.chains import Chain
+from accounting.checks import Known
 from accounting.drafts import Draft
 from accounting.ecash_proof import MintKeys
 from accounting.facts import (
@@ -29,7 +30,6 @@ from accounting.lanes import Lanes, heads_of
 from accounting.mining import Mining
 from accounting.payout_proof import NO_MINTS, check_proof
 from accounting.rewards import NotYet
-from accounting.shares import CheckedShares
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.statements import Statements
 from accounting.termsbook import TermsBook
@@ -45,7 +45,7 @@ from nips.pool.chain import Head
 from nips.pool.content import UnknownVersion
 from nips.pool.job import parse_job
 from nips.pool.payout import Payout, parse_payout
-from nips.pool.receipt import Receipt, parse_receipt, read_known_receipt
+from nips.pool.receipt import Receipt, parse_receipt
 from nips.pool.settings_part import SettingsPart
 from nips.pool.statement import RewardStatus, Statement, StatementBody
 from nips.pool.statement_rows import StatementPart
@@ -63,10 +63,15 @@ class PoolLog:
     """The fold. `findings` grows as `settle` goes; each is said once."""
 
     def __init__(
-        self, pool: PoolAddress, progress: Callable[[int], None] | None = None, shelves: Shelves | None = None
+        self,
+        pool: PoolAddress,
+        progress: Callable[[int], None] | None = None,
+        shelves: Shelves | None = None,
+        *,
+        keeps_sums: bool = False,
     ) -> None:
         """`progress` is told the number of shares of each batch that was checked. `shelves`: where to keep what grows
-        with the log, fresh ones; in memory when not given.
+        with the log, fresh ones; in memory when not given. `keeps_sums`: there are facts about what to keep of spans.
         """
         self.pool = pool
         self.shelves = shelves = shelves or MemoryShelves()
@@ -75,7 +80,7 @@ class PoolLog:
         self._facts: list[Fact] = []
         ids, held = shelves.open("ids"), shelves.open("held")
         self.terms = TermsBook(Chain(f"{pool.pubkey}/terms", self.report, ids=ids, held=held))
-        self.mining = Mining(self.terms, self.report, self._facts, progress, shelves)
+        self.mining = Mining(self.terms, self.report, self._facts, progress, shelves, keeps_sums=keeps_sums)
         self.books = Books(shelves)
         self.statements = Statements(self.terms, self.mining, shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
@@ -115,10 +120,8 @@ class PoolLog:
 
     # Feeding
 
-    def add(self, event: VerifiedEvent, trusted: CheckedShares | None = None) -> None:
-        """Take an event in; the same one twice is one. `trusted`: what an own fold found in this receipt before, so
-        that its shares need no hashing again; not to be used after a `Reopened`.
-        """
+    def add(self, event: VerifiedEvent) -> None:
+        """Take an event in; the same one twice is one."""
         if event.id in self.ids:
             return
         self.ids[event.id] = event.created_at
@@ -136,9 +139,18 @@ class PoolLog:
         except InvalidPoolEvent:
             self.ignored += 1
             return
-        if trusted is not None:
-            self.mining.trusted[event.id] = trusted
         self._route(event)
+
+    def add_known(self, known: Known) -> None:
+        """Take in a receipt of this pool that was not read; an own fold has checked it before, so that its shares need
+        no hashing. Not to be used after a `Reopened`.
+        """
+        self.ids[known.id] = known.created_at
+        self.read += 1
+        if known.signer in self.terms.all_keys():
+            self.mining.put(known)
+        else:
+            self._route(known.event())
 
     def add_draft(self, receipt: Receipt, draft: Draft) -> None:
         """Take in a receipt of this pool whose shares were hashed ahead; without its shares if the draft judges all."""
@@ -180,8 +192,7 @@ class PoolLog:
             else:
                 self.strangers.add(event.id)
         elif event.kind == kinds.RECEIPT:
-            known = event.id in self.mining.trusted
-            self.mining.put(read_known_receipt(event) if known else parse_receipt(event))
+            self.mining.put(parse_receipt(event))
         elif event.kind == kinds.BLOCK:
             self.mining.waiting_blocks[event.id] = parse_block(event)
         elif event.kind == kinds.PAYOUT:
@@ -261,7 +272,7 @@ class PoolLog:
         """The statement that a block should have now, from this key, dated so (Unix s). Raises UnsupportedOffer."""
         return self.statements.expected(block, signer, second)
 
-    def chains(self) -> Iterator[Chain[Receipt] | Chain[AccountingEvent] | Chain[Payout]]:
+    def chains(self) -> Iterator[Chain[Receipt | Known] | Chain[AccountingEvent] | Chain[Payout]]:
         """All chains but the terms'."""
         yield from (self.lanes[key].chain for key in sorted(self.lanes))
         yield from (self.accounting[key] for key in sorted(self.accounting))

@@ -6,21 +6,25 @@ from dataclasses import dataclass
 from accounting.attendance import SHELF as HOURS
 from accounting.attendance import Hour, hour_key
 from accounting.chains import Chain
-from accounting.drafts import Draft, Fault, draft_batch
-from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked
+from accounting.checks import Known, digest_of, pack_check
+from accounting.drafts import Draft, Fault, JobSpec, draft_batch
+from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked, SpanSummed, WorkDone
 from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
-from accounting.judging import JobUse, Place, Seen, hash_unhashed, judge_batch
+from accounting.judging import JobUse, Place, Seen, Verdict, hash_unhashed, judge_batch
 from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
 from accounting.schemes.loyalty import HOUR_MS
 from accounting.shares import CheckedShares, Solution
 from accounting.shelves import MemoryShelves, Shelf, Shelves
+from accounting.spans import WIDEST
+from accounting.sums import Sums, sum_up
 from accounting.termsbook import TermsBook
 from accounting.totals import WorkTotals
 from nips.pool.block import BlockFound
 from nips.pool.hashing import display
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
+from nips.pool.targets import target_from_bits
 
 # Jobs that can bring no more shares are let go every so many batches.
 FORGET_EVERY = 64
@@ -37,7 +41,9 @@ class Solved:
 
 
 class Mining:
-    """Lanes, jobs and blocks as far as they were read. `facts` is where new ones go, `report` where findings do."""
+    """Lanes, jobs and blocks as far as they were read. `facts` is where new ones go, `report` where findings do.
+    `keeps_sums`: somebody keeps what batches and spans of them came to, for the next time.
+    """
 
     def __init__(
         self,
@@ -46,6 +52,8 @@ class Mining:
         facts: list[Fact],
         progress: Callable[[int], None] | None,
         shelves: Shelves | None = None,
+        *,
+        keeps_sums: bool = False,
     ) -> None:
         self.terms = terms
         self.report = report
@@ -80,16 +88,20 @@ class Mining:
         self.solutions: Shelf[Solved] = shelves.open("solutions")
         # Heads that used jobs name and the lane each must be a batch of, as long as it is not: (job, lane, head).
         self.sealed: set[tuple[str, LaneKey, str]] = set()
-        # Batches that need no hashing, and those that were hashed ahead, by receipt.
-        self.trusted: dict[str, CheckedShares] = {}
+        # Jobs whose heads were looked at, as far as they live.
+        self._headed: set[str] = set()
+        # Batches that were hashed ahead, by receipt.
         self.drafts: Shelf[Draft] = shelves.open("drafts")
         self.progress = progress
         self.seen: dict[str, Seen] = {}
         self.batches = 0
         self._positions: Shelf[str] = shelves.open("positions")
         self._hours: Shelf[Hour] = shelves.open(HOURS)
+        self._keeps_sums = keeps_sums
+        # While a log is replayed: the known batches that nobody asks for one by one, so that sums of many will do.
+        self.holds_back: Callable[[Known], bool] | None = None
 
-    def put(self, receipt: Receipt) -> None:
+    def put(self, receipt: Receipt | Known) -> None:
         """Take a receipt in; it waits for its turn in its lane."""
         key = LaneKey(receipt.signer, receipt.lane)
         if key not in self.lanes:
@@ -98,8 +110,8 @@ class Mining:
 
     def new_lane(self, key: LaneKey) -> Lane:
         """A lane before its first batch."""
-        chain: Chain[Receipt] = self.terms.new_chain(str(key), self.report, self.shelves)
-        return Lane(key, chain, Batches(str(key), self.shelves))
+        chain: Chain[Receipt | Known] = self.terms.new_chain(str(key), self.report, self.shelves)
+        return Lane(key, chain, Batches(str(key), self.shelves, self if self._keeps_sums else None))
 
     def outdated(self) -> str | None:
         """A job that was judged good and was made, by terms adopted since, too long after its own were replaced."""
@@ -124,7 +136,7 @@ class Mining:
         while (receipt := lane.chain.peek()) is not None and not self.lacks(receipt):
             self.accept(lane, receipt)
 
-    def lacks(self, receipt: Receipt) -> list[str]:
+    def lacks(self, receipt: Receipt | Known) -> list[str]:
         """The jobs of a receipt that can't be judged yet, by id."""
         return [job for job in receipt.jobs if job not in self.refused_jobs and self.judged_job(job) is None]
 
@@ -163,7 +175,7 @@ class Mining:
             if len(told | {job.height: ""}) > 1:
                 self.unlike_heights.add(prevhash)
 
-    def accept(self, lane: Lane, receipt: Receipt) -> None:
+    def accept(self, lane: Lane, receipt: Receipt | Known) -> None:
         """Let a lane's next receipt take its place, and judge its shares. Jobs that lack leave theirs unchecked."""
         chain = lane.chain
         last = lane.batches[-1] if lane.batches else None
@@ -176,32 +188,109 @@ class Mining:
             text = f"{chain.name} {receipt.link.seq} begins at {receipt.from_ms}, the one before ended at {last.to_ms}"
             self.report(finding(Code.WINDOW_GAP, text, last.id, receipt.id))
         uses = self._uses(lane, receipt)
-        shares = self._check(lane, receipt, uses)
         follows = receipt.link.seq == 0 if last is None else receipt.link.prev == last.id
-        batch = Batch(receipt.link.seq, receipt.id, receipt.from_ms, receipt.to_ms, receipt.created_at, shares)
-        lane.add(batch, follows=follows)
+        if isinstance(receipt, Known):
+            head = receipt.head
+            if head.bad or head.unchecked:
+                # What was wrong is said again.
+                receipt = receipt.receipt()
+            else:
+                self._take_known(lane, receipt, follows)
+        if isinstance(receipt, Receipt):
+            self._take_checked(lane, receipt, self._check(lane, receipt, uses), follows)
         lane.fin = receipt.fin
-        self.totals.add(receipt.from_ms, receipt.to_ms, shares)
-        for solution in shares.solutions:
-            place = Solved(solution, lane.key, receipt.link.seq, receipt.created_at)
-            self.solutions[f"{receipt.id}/{solution.number:05d}"] = place
-        self.facts.append(BatchChecked(receipt, shares))
-        if self.progress is not None:
-            self.progress(len(shares) + shares.bad + shares.uncredited + shares.unchecked)
         self.batches += 1
         if self.batches % FORGET_EVERY == 0:
             self._forget()
 
-    def _uses(self, lane: Lane, receipt: Receipt) -> list[JobUse]:
+    def _take_known(self, lane: Lane, known: Known, follows: bool) -> None:
+        head = known.head
+        for number, job in enumerate(known.jobs):
+            if job in self.seen:
+                self.seen[job].unhashed.append((known, number))
+        self._check_work_tag(known, head.told)
+        batch = _batch(known, known.data, known.digest)
+        batch.span = known.span
+        lane.add(batch, follows=follows)
+        self.totals.add(known.from_ms, known.to_ms, head.good, head.work)
+        if head.solutions:
+            self._note_solutions(lane, known, known.shares)
+        if self.holds_back is not None and self.holds_back(known):
+            lane.held_back.append(len(lane.batches) - 1)
+            return
+        shares = known.shares
+        sums = sum_up(known.to_ms, shares)
+        self.totals.add_workers(sums)
+        self.facts.append(BatchChecked(known, shares, sums))
+
+    def _take_checked(self, lane: Lane, receipt: Receipt, verdict: Verdict, follows: bool) -> None:
+        shares = verdict.shares
+        data, sums = shares.pack(), sum_up(receipt.to_ms, shares)
+        # What took another batch's credit is hashed again each time, as that batch is: else neither would know.
+        check = None if verdict.displaced else pack_check(receipt, data)
+        lane.add(_batch(receipt, data, b"" if check is None else digest_of(check)), follows=follows)
+        self.totals.add(receipt.from_ms, receipt.to_ms, len(shares), shares.work, shares.bad, shares.unchecked)
+        self.totals.add_workers(sums)
+        self._note_solutions(lane, receipt, shares)
+        self.facts.append(BatchChecked(receipt, shares, sums, check))
+        if self.progress is not None:
+            self.progress(len(shares) + shares.bad + shares.uncredited + shares.unchecked)
+
+    def _note_solutions(self, lane: Lane, receipt: Receipt | Known, shares: CheckedShares) -> None:
+        for solution in shares.solutions:
+            place = Solved(solution, lane.key, receipt.link.seq, receipt.created_at)
+            self.solutions[f"{receipt.id}/{solution.number:05d}"] = place
+
+    # Sums
+
+    def keep(self, receipt: str, row: bytes) -> None:
+        """The row of the spans that end with a batch is to be kept."""
+        self.facts.append(SpanSummed(receipt, row))
+
+    def found(self, lane: str, position: int, sums: Sums | None) -> None:
+        """Count the batches held back of a widest span, up to the one at a position, by its sums if there are any."""
+        edge, _, number = lane.partition("/")
+        of = self.lanes[LaneKey(edge, int(number))]
+        if sums is not None and of.held_back[:WIDEST] == list(range(position + 1 - WIDEST, position + 1)):
+            del of.held_back[:WIDEST]
+            self._count(sums)
+        else:
+            self._count_held_back(of, position)
+
+    def count_held_back(self) -> None:
+        """Count all that was held back, batch by batch."""
+        for key in sorted(self.lanes):
+            self._count_held_back(self.lanes[key], len(self.lanes[key].batches))
+
+    def _count_held_back(self, lane: Lane, position: int) -> None:
+        mine = [at for at in lane.held_back if at <= position]
+        del lane.held_back[: len(mine)]
+        for at in mine:
+            self._count(lane.batches[at].sums())
+
+    def _count(self, sums: Sums) -> None:
+        self.totals.add_workers(sums)
+        self.facts.append(WorkDone(sums))
+
+    def hash_known(self) -> None:
+        """Hash the shares of known batches that new ones might still repeat."""
+        self._forget()
+        for job, seen in self.seen.items():
+            judged = self.judged_job(job)
+            if judged is not None and judged.problem is None:
+                hash_unhashed(JobSpec(judged.job, target_from_bits(judged.limits.easiest_bits), judged.block), seen)
+            seen.unhashed.clear()
+
+    # Judging
+
+    def _uses(self, lane: Lane, receipt: Receipt | Known) -> list[JobUse]:
         judged = [self.judged_job(job) for job in receipt.jobs]
         for found in judged:
             if found is not None and found.job.signer == receipt.signer:
                 lane.started[found.job.id] = (found.job.ms, found.job.prevhash)
-                for number, head in found.job.heads.items():
-                    key = LaneKey(receipt.signer, number)
-                    sealed = self.lanes.get(key)
-                    if head and (sealed is None or not sealed.has(head)):
-                        self.sealed.add((found.job.id, key, head))
+                if found.job.id not in self._headed:
+                    self._headed.add(found.job.id)
+                    self._look_at_heads(found.job)
         longest = max((found.limits.job_ms for found in judged if found is not None), default=0)
         for job, (ms, _) in list(lane.started.items()):
             # Only what came after a job that still lives can end its life.
@@ -220,23 +309,23 @@ class Mining:
             self.seen.setdefault(job, Seen())
         return uses
 
-    def _check(self, lane: Lane, receipt: Receipt, uses: Sequence[JobUse]) -> CheckedShares:
-        trusted = self.trusted.pop(receipt.id, None)
-        if trusted is not None and not trusted.bad and not trusted.unchecked:
-            for number, job in enumerate(receipt.jobs):
-                if job in self.seen:
-                    self.seen[job].unhashed.append((receipt, number))
-            self._check_work_tag(receipt, trusted.told)
-            return trusted
+    def _look_at_heads(self, job: Job) -> None:
+        for number, head in job.heads.items():
+            key = LaneKey(job.signer, number)
+            sealed = self.lanes.get(key)
+            if head and (sealed is None or not sealed.has(head)):
+                self.sealed.add((job.id, key, head))
+
+    def _check(self, lane: Lane, receipt: Receipt, uses: Sequence[JobUse]) -> Verdict:
         for use in uses:
-            if use.job is not None and use.problem is None and self.seen[use.job.id].unhashed:
-                hash_unhashed(use, self.seen[use.job.id])
+            if use.spec is not None and self.seen[use.spec.job.id].unhashed:
+                hash_unhashed(use.spec, self.seen[use.spec.job.id])
         verdict = judge_batch(receipt, self._draft(receipt, uses), uses, self.seen)
         self._check_work_tag(receipt, verdict.told_work)
         self._report_shares(receipt, verdict.faults, len(verdict.shares))
         for place in verdict.displaced:
             self._displace(LaneKey(lane.key.edge, place.lane), place, receipt)
-        return verdict.shares
+        return verdict
 
     def _draft(self, receipt: Receipt, uses: Sequence[JobUse]) -> Draft:
         """The receipt's shares hashed, by whoever did so ahead; here, if that could not be told all its jobs."""
@@ -245,7 +334,7 @@ class Mining:
             return ahead
         return draft_batch(receipt, [use.spec for use in uses])
 
-    def _check_work_tag(self, receipt: Receipt, told: int) -> None:
+    def _check_work_tag(self, receipt: Receipt | Known, told: int) -> None:
         if receipt.work != told:
             text = f"the work tag says {receipt.work}, the credited shares sum to {told}"
             self.report(finding(Code.WORK_TAG, text, receipt.id))
@@ -261,12 +350,13 @@ class Mining:
 
     def _displace(self, key: LaneKey, place: Place, receipt: Receipt) -> None:
         lane = self.lanes[key]
+        self._count_held_back(lane, len(lane.batches))
         position = lane.position_of(place.seq)
         batch = lane.batches[position]
-        self.totals.take_back(batch.from_ms, batch.to_ms, batch.shares, place.number)
-        session = batch.shares.session_of(place.number)
-        batch.shares = batch.shares.without(place.number)
-        lane.batches.update(position, batch)
+        shares = batch.read()
+        self.totals.take_back(batch.from_ms, batch.to_ms, shares, place.number)
+        session = shares.session_of(place.number)
+        lane.batches.update(position, batch, shares.without(place.number))
         for hour in range(batch.from_ms // HOUR_MS, batch.to_ms // HOUR_MS + 1):
             self._hours.pop(hour_key(key, hour), None)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"
@@ -276,10 +366,11 @@ class Mining:
     def _forget(self) -> None:
         for job_id, judged in list(self.live.items()):
             over = judged.job.ms + judged.limits.job_ms
-            lanes = [self.lanes.get(LaneKey(judged.job.signer, number)) for number in judged.job.heads]
+            lanes = (self.lanes.get(LaneKey(judged.job.signer, number)) for number in judged.job.heads)
             if all(lane is not None and (lane.ended or lane.watermark_ms > over) for lane in lanes):
                 del self.live[job_id]
                 self.seen.pop(job_id, None)
+                self._headed.discard(job_id)
         for named in list(self.sealed):
             lane = self.lanes.get(named[1])
             if lane is not None and lane.has(named[2]):
@@ -295,7 +386,7 @@ class Mining:
         known = self.solutions.get(f"{block.receipt}/{block.index:05d}")
         if known is None:
             batch = self._batch_of(block.receipt)
-            if not batch.shares.unchecked:
+            if not batch.head.unchecked:
                 text = f"share {block.index} of its receipt is no block of its job"
                 self.refused_blocks.add(block.block)
                 self._refuse_block(Code.BLOCK_NOT_SOLVED, text, block)
@@ -347,3 +438,7 @@ class Mining:
         name, _, position = self._positions[receipt].rpartition("/")
         edge, _, number = name.partition("/")
         return self.lanes[LaneKey(edge, int(number))].batches[int(position)]
+
+
+def _batch(receipt: Receipt | Known, data: bytes, digest: bytes) -> Batch:
+    return Batch(receipt.link.seq, receipt.id, receipt.from_ms, receipt.to_ms, receipt.created_at, data, digest)

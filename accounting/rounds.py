@@ -104,7 +104,7 @@ class Rounds:
                 at = self._past(lane, from_ms)
             end = len(lane.batches) if to_ms is None else self._past(lane, to_ms)
             while at < end and self._left > 0:
-                found.work += sum(row.work for row in lane.batches.tally(at).rows)
+                found.work += lane.batches[at].head.work
                 self._left -= 1
                 at += 1
             found.at[key] = at
@@ -113,6 +113,6 @@ class Rounds:
         return True
 
     def _past(self, lane: Lane, end_ms: int) -> int:
-        """The position of the first batch that ends after a time; by the tallies, which are small."""
+        """The position of the first batch that ends after a time."""
         self._left -= SEEK_BATCHES
-        return bisect_right(range(len(lane.batches)), end_ms, key=lambda at: lane.batches.tally(at).to_ms)
+        return bisect_right(range(len(lane.batches)), end_ms, key=lambda at: lane.batches[at].to_ms)

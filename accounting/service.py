@@ -336,6 +336,8 @@ class Accounting:
         self._views.touched(changes.balances, changes.statistics)
         if changes.checked:
             await store.add_checked(changes.checked)
+        if changes.spans:
+            await store.add_spans(changes.spans)
         if changes.transactions:
             await store.add_books(changes.transactions, self.fold.ledger)
 

@@ -1,17 +1,24 @@
-"""The good shares of a batch, in columns."""
+"""The good shares of a batch, in columns, and their bytes: a head that is read at once, columns when asked for."""
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
 
 from accounting.schemes.lots import Price
+from nips.pool.receipt import Rejects
 
 # hash / target is summed in units of 1/65536.
 RATIO_BITS = 16
+# Of the numbers that MessagePack can say; a work may pass them.
+_INT64 = 1 << 63
+_HEX_SIZE = 64
+_AS_KEYS, _AS_TEXT = b"k", b"t"
+_LENGTH_SIZE = 4
+Number = int | str
 
 
 class Session(NamedTuple):
@@ -70,7 +77,7 @@ class CheckedShares:
     binding, or a job that is missing). `ratios`: hash / target of the good shares, summed by session, in 1/65536.
     `best`: the smallest compact target that the lowest hash of a session's shares meets, by session, 0 without one; not
     to be relied on for the sessions in `spoiled`, which have bad shares. `told`: the work of all shares told as
-    credited.
+    credited. `rejects`: what the edge says it refused.
     """
 
     t: "array[int]"
@@ -87,6 +94,7 @@ class CheckedShares:
     best: tuple[int, ...] = ()
     spoiled: tuple[int, ...] = ()
     told: int = 0
+    rejects: tuple[Rejects, ...] = ()
 
     def __len__(self) -> int:
         return len(self.t)
@@ -117,53 +125,150 @@ class CheckedShares:
         return replace(self, bad=self.bad + 1, t=t, index=numbers, session=session, job=job, spoiled=spoiled)
 
     def pack(self) -> bytes:
-        """The columns as MessagePack, for whoever keeps them over a restart."""
-        return msgspec.msgpack.encode(
-            [
-                [(column.typecode, column.tobytes()) for column in (self.t, self.index, self.session, self.job)],
-                [(who.miner, who.worker, str(who.work)) for who in self.sessions],
-                self.jobs,
-                [self.bad, self.uncredited, self.unchecked],
-                self.solutions,
-                self.ratios,
-                self.best,
-                self.spoiled,
-                str(self.told),
-            ]
+        """Head and columns, each as MessagePack, for whoever keeps them."""
+        head = (
+            self.bad,
+            self.uncredited,
+            self.unchecked,
+            len(self),
+            len(self.solutions),
+            pack_number(self.work),
+            pack_number(self.told),
+            self.kinds(),
         )
+        first = min(self.t, default=0)
+        offsets = [t - first for t in self.t]
+        short = max(offsets, default=0) < 1 << 32
+        columns = (
+            first,
+            array("I" if short else "q", offsets).tobytes(),
+            None if self.index == array("I", range(len(self))) else self.index.tobytes(),
+            self.session.tobytes(),
+            self.job.tobytes() if any(self.job) else None,
+            join_keys([who.miner for who in self.sessions]),
+            ",".join(who.worker for who in self.sessions),
+            [pack_number(who.work) for who in self.sessions],
+            self.jobs,
+            self.solutions,
+            self.ratios,
+            self.best,
+            self.spoiled,
+            self.rejects,
+        )
+        packed = msgspec.msgpack.encode(head)
+        return len(packed).to_bytes(_LENGTH_SIZE, "big") + packed + msgspec.msgpack.encode(columns)
+
+    def kinds(self) -> "list[Kind]":
+        """The offers and heights that have good shares, sorted."""
+        kinds = [(job.offer, job.height) for job in self.jobs]
+        if len(set(kinds)) == 1:
+            return [Kind(*kinds[0], self.t[0])] if self.t else []
+        found: dict[tuple[str, int], int] = {}
+        for t, job in zip(self.t, self.job, strict=True):
+            found.setdefault(kinds[job], t)
+        return [Kind(*kind, first) for kind, first in sorted(found.items())]
 
 
-_Packed = tuple[
-    list[tuple[str, bytes]],
-    list[tuple[str, str, str]],
-    list[JobRef],
-    tuple[int, int, int],
-    list[Solution],
-    tuple[int, ...],
-    tuple[int, ...],
-    tuple[int, ...],
-    str,
-]
-_DECODER = msgspec.msgpack.Decoder(_Packed)
+class Kind(NamedTuple):
+    """Good shares of an offer for a height: t of the first, Unix ms."""
+
+    offer: str
+    height: int
+    first_ms: int
+
+
+class SharesHead(NamedTuple):
+    """What stands at the front of packed shares: how many are bad, uncredited, unchecked, good, and solve a block; the
+    work of the good ones, and of all told as credited; their kinds, sorted.
+    """
+
+    bad: int
+    uncredited: int
+    unchecked: int
+    good: int
+    solutions: int
+    work: int
+    told: int
+    kinds: tuple[Kind, ...]
+
+
+_HEAD = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, Number, Number, tuple[Kind, ...]])
+_COLUMNS = msgspec.msgpack.Decoder(
+    tuple[
+        int,
+        bytes,
+        bytes | None,
+        bytes,
+        bytes | None,
+        bytes,
+        str,
+        list[Number],
+        tuple[JobRef, ...],
+        tuple[Solution, ...],
+        tuple[int, ...],
+        tuple[int, ...],
+        tuple[int, ...],
+        tuple[Rejects, ...],
+    ]
+)
+
+
+def pack_number(value: int) -> Number:
+    """A number as MessagePack can say it."""
+    return value if value < _INT64 else str(value)
+
+
+def join_keys(miners: Sequence[str]) -> bytes:
+    """Keys in hex, as 32 bytes each."""
+    text = "".join(miners)
+    if len(text) == _HEX_SIZE * len(miners):
+        return _AS_KEYS + bytes.fromhex(text)
+    return _AS_TEXT + ",".join(miners).encode()
+
+
+def split_keys(packed: bytes) -> list[str]:
+    """What `join_keys` was given."""
+    if packed[:1] == _AS_TEXT:
+        return packed[1:].decode().split(",")
+    text = packed[1:].hex()
+    return [text[at : at + _HEX_SIZE] for at in range(0, len(text), _HEX_SIZE)]
+
+
+def _length(data: bytes) -> int:
+    return _LENGTH_SIZE + int.from_bytes(data[:_LENGTH_SIZE], "big")
+
+
+def unpack_head(data: bytes) -> SharesHead:
+    """What stands at the front of what `pack` wrote. Raises msgspec.MsgspecError for anything else."""
+    head = memoryview(data)[_LENGTH_SIZE : _length(data)]
+    bad, uncredited, unchecked, good, solutions, work, told, kinds = _HEAD.decode(head)
+    return SharesHead(bad, uncredited, unchecked, good, solutions, int(work), int(told), kinds)
 
 
 def unpack_shares(data: bytes) -> CheckedShares:
-    """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
-    columns, sessions, jobs, counts, solutions, ratios, best, spoiled, told = _DECODER.decode(data)
-    t, index, session, job = (array(typecode, raw) for typecode, raw in columns)
+    """What `pack` wrote. Raises msgspec.MsgspecError or ValueError for anything else."""
+    head = unpack_head(data)
+    columns = _COLUMNS.decode(memoryview(data)[_length(data) :])
+    first, offsets, index, session, job, miners, workers, works, jobs, solutions, ratios, best, spoiled, rejects = (
+        columns
+    )
+    count = head.good
+    short = len(offsets) == array("I").itemsize * count
+    names = zip(split_keys(miners), workers.split(","), map(int, works), strict=True) if works else ()
     return CheckedShares(
-        t=t,
-        index=index,
-        session=session,
-        job=job,
-        sessions=tuple(Session(miner, worker, int(work)) for miner, worker, work in sessions),
-        jobs=tuple(jobs),
-        bad=counts[0],
-        uncredited=counts[1],
-        unchecked=counts[2],
-        solutions=tuple(solutions),
+        t=array("q", map(first.__add__, array("I" if short else "q", offsets))),
+        index=array("I", range(count)) if index is None else array("I", index),
+        session=array("H", session),
+        job=array("B", bytes(count) if job is None else job),
+        sessions=tuple(map(Session._make, names)),
+        jobs=jobs,
+        bad=head.bad,
+        uncredited=head.uncredited,
+        unchecked=head.unchecked,
+        solutions=solutions,
         ratios=ratios,
         best=best,
         spoiled=spoiled,
-        told=int(told),
+        told=head.told,
+        rejects=rejects,
     )

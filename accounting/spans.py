@@ -1,20 +1,71 @@
 """Sums of a lane's older batches, so that a window that holds all of them need not add up each: of FAN tallies one
 span, of FAN spans a wider one. They only save time: where one lacks, what it sums is counted.
+
+What ends with a batch is also kept in one row beside the log, the widest with what statistics count of its batches. The
+row is bound to the checks of all of these: once one of them changes, or a byte of the row, it is not known any more.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
+
 from accounting.shelves import Shelf, Shelves
-from accounting.tally import Tally, TallyRow
+from accounting.sums import Sums, unpack_sums
+from accounting.tally import Tally, TallyRow, unpack_tally
 
 FAN = 4
 # 64 batches: an hour of batches of a minute. Wider ones would save little more.
 MAX_LEVEL = 3
+WIDEST = FAN**MAX_LEVEL
 # Miners of one offer in a span: where each batch has miners of its own, adding up saves nothing and takes memory.
 MAX_MINERS = 2048
 # Workers of one offer whose terms pay loyalty, for the same reason.
 MAX_WORKERS = 2048
+# Counts up when the rows below change.
+FORM = 1
+_DIGEST_SIZE = 32
+_DECODER = msgspec.msgpack.Decoder(tuple[list[bytes], bytes | None])
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """The packed spans that end with one batch, narrowest first, and the packed sums of the widest kind's batches."""
+
+    spans: list[bytes]
+    sums: bytes | None = None
+
+    def pack(self, checks: Sequence[bytes]) -> bytes:
+        """The row, bound to the digests of the checks of all batches that it sums."""
+        body = msgspec.msgpack.encode((self.spans, self.sums))
+        return bytes([FORM]) + _digest(checks, body) + body
+
+    def summed(self) -> Sums | None:
+        """What statistics count of the batches; None if that is not kept."""
+        return None if self.sums is None else unpack_sums(self.sums)
+
+
+def unpack_row(data: bytes, checks: Sequence[bytes]) -> SpanRow | None:
+    """The row that was kept; None if it is of other batches, other checks or another form, or no longer whole."""
+    start = 1 + _DIGEST_SIZE
+    if data[:1] != bytes([FORM]) or data[1:start] != _digest(checks, data[start:]):
+        return None
+    return SpanRow(*_DECODER.decode(data[start:]))
+
+
+def _digest(checks: Sequence[bytes], body: bytes) -> bytes:
+    return hashlib.sha256(b"".join((bytes([FORM]), len(checks).to_bytes(4, "big"), *checks, body))).digest()
+
+
+def level_of(number: int) -> int:
+    """The level of the widest span that ends with the span of level 1 of that number."""
+    level = 1
+    while level < MAX_LEVEL and number % FAN == FAN - 1:
+        number //= FAN
+        level += 1
+    return level
 
 
 def _sums(columns: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:
@@ -62,11 +113,13 @@ class Spans:
 
     def __init__(self, lane: str, shelves: Shelves) -> None:
         self._lane = lane
-        self._shelf: Shelf[Tally] = shelves.open("spans")
+        # Packed, as the rows have them.
+        self._shelf: Shelf[bytes] = shelves.open("spans")
 
     def get(self, level: int, number: int) -> Tally | None:
         """A span, None if it was not made."""
-        return self._shelf.get(self._key(level, number))
+        data = self._shelf.get(self._key(level, number))
+        return None if data is None else unpack_tally(data)
 
     def ending(self, position: int) -> Iterator[tuple[int, Tally]]:
         """The spans whose last batch is the one at a position, each with its level, widest first."""
@@ -75,19 +128,28 @@ class Spans:
             if not rest and (span := self.get(level, number - 1)) is not None:
                 yield level, span
 
-    def add(self, number: int, tallies: Sequence[Tally]) -> None:
+    def add(self, number: int, tallies: Sequence[Tally]) -> list[bytes]:
         """Make the span of level 1 of that number out of its tallies, and the wider ones that are whole by it."""
+        made: list[bytes] = []
         span = span_of(tallies)
         for level in range(1, MAX_LEVEL + 1):
             if span is None:
-                return
-            self._shelf[self._key(level, number)] = span
+                break
+            made.append(span.pack())
+            self._shelf[self._key(level, number)] = made[-1]
             number, rest = divmod(number, FAN)
             if rest < FAN - 1 or level == MAX_LEVEL:
-                return
+                break
             parts = [self.get(level, FAN * number + part) for part in range(FAN)]
             whole = [part for part in parts if part is not None]
             span = span_of(whole) if len(whole) == FAN else None
+        return made
+
+    def put(self, number: int, made: Sequence[bytes]) -> None:
+        """Put what `add` has made before."""
+        for level, span in enumerate(made, start=1):
+            self._shelf[self._key(level, number)] = span
+            number //= FAN
 
     def drop(self, position: int) -> None:
         """Forget what sums the batch at a position, which has changed."""

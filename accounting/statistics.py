@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from accounting.shares import CheckedShares
+from accounting.sums import Sums
 from nips.pool.views import MinerStatistics, PoolStatistics
 
 BUCKET_MS = 30_000
@@ -113,51 +114,43 @@ class Statistics:
     _miners: dict[str, _Miner] = field(default_factory=dict)
     _batches: int = 0
 
-    def add_batch(
-        self, to_ms: int, shares: CheckedShares, rejects: Iterable[tuple[str, int]], *, rates: bool = True
-    ) -> None:
-        """Count a batch: its good credited shares, which stand in the order of their times, and (miner, times) of what
-        the edge refused. Without `rates` they count in no hashrate until `add_rates`. O(its sessions), but for what
-        goes through a whole column at once.
-        """
-        self.log_ms = max(self.log_ms, to_ms)
-        newest = dict(zip(shares.session, shares.t, strict=True))
-        oldest = dict(zip(reversed(shares.session), reversed(shares.t), strict=True))
-        for session, count in Counter(shares.session).items():
-            name, worker, each = shares.sessions[session]
+    def add(self, sums: Sums) -> None:
+        """Count batches; in no hashrate before `add_rates`. O(its rows)."""
+        self.log_ms = max(self.log_ms, sums.to_ms)
+        for name, worker, count, work, _, first_ms, last_ms in sums.rows:
             miner = self._miners.get(name)
             if miner is None:
                 miner = self._miners[name] = _Miner()
             miner.shares += count
-            miner.work += each * count
-            self.work += each * count
-            miner.ring.note(oldest[session], newest[session])
-            self._worker(miner, worker, newest[session]).note(oldest[session], newest[session])
-        if len(shares):
-            self.shares += len(shares)
-            self._pool.note(shares.t[0], shares.t[-1])
-            if rates:
-                self.add_rates(shares)
-        for name, times_refused in rejects:
+            miner.work += work
+            self.shares += count
+            self.work += work
+            self._pool.note(first_ms, last_ms)
+            miner.ring.note(first_ms, last_ms)
+            self._worker(miner, worker, last_ms).note(first_ms, last_ms)
+        for name, times_refused in sums.rejects:
             self.rejects += times_refused
             self._miners.setdefault(name, _Miner()).rejects += times_refused
-        self._batches += 1
-        if self._batches % REST_EVERY == 0:
+        before, self._batches = self._batches, self._batches + sums.batches
+        if self._batches // REST_EVERY > before // REST_EVERY:
             self._rest()
 
     def add_rates(self, shares: CheckedShares) -> None:
-        """Count a batch in the hashrates, which `add_batch` has counted otherwise."""
+        """Count a batch, whose shares stand in the order of their times, in the hashrates; `add` has counted it."""
         at = 0
+        newest = self.log_ms // BUCKET_MS - WORKER_SPAN_MS // BUCKET_MS
         while at < len(shares):
             bucket = shares.t[at] // BUCKET_MS
             end = bisect_left(shares.t, (bucket + 1) * BUCKET_MS, at)
+            # What is older than a worker's span is in no rate of a worker.
+            is_recent = bucket > newest
             total = 0
             for session, count in Counter(shares.session[at:end]).items():
                 name, worker, each = shares.sessions[session]
                 miner = self._miners[name]
                 miner.ring.add(bucket, each * count)
                 total += each * count
-                ring = miner.workers.get(worker)
+                ring = miner.workers.get(worker) if is_recent else None
                 if ring is not None:
                     ring.add(bucket, each * count)
             self._pool.add(bucket, total)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from accounting.checks import Known
 from accounting.facts import ShareRevoked
 from accounting.shares import CheckedShares
 from accounting.shelves import Shelf
@@ -141,7 +142,7 @@ class SummaryBook:
     trusted_to: int = 0
     shelf: "Shelf[Rows] | None" = field(default=None, init=False, compare=False, repr=False)
 
-    def add(self, receipt: Receipt, shares: CheckedShares) -> None:
+    def add(self, receipt: Receipt | Known, shares: CheckedShares) -> None:
         """Count a batch of a lane, the next one."""
         name = f"{receipt.signer}/{receipt.lane}"
         head = Head(receipt.link.seq, receipt.id)
@@ -166,9 +167,9 @@ class SummaryBook:
         for number in shares.spoiled:
             who = shares.sessions[number]
             bucket.rows.setdefault((who.miner, who.worker), WorkerHour()).unsure = True
-        for reject in receipt.rejects:
-            session = receipt.sessions[reject.session]
-            tally = bucket.rows.setdefault((receipt.miners[session.miner], session.worker), WorkerHour())
+        for reject in shares.rejects:
+            who = shares.sessions[reject.session]
+            tally = bucket.rows.setdefault((who.miner, who.worker), WorkerHour())
             tally.rejects[reject.code] = tally.rejects.get(reject.code, 0) + reject.times
 
     def revoke(self, fact: ShareRevoked) -> None:
@@ -187,7 +188,7 @@ class SummaryBook:
         if bucket.shelved and self.shelf is not None:
             self.shelf[_place(fact.lane, bucket)] = rows
 
-    def wants(self, receipt: Receipt) -> bool:
+    def wants(self, receipt: Receipt | Known) -> bool:
         """Whether a batch is still to be counted: else nothing of it is looked at."""
         lane = self.lanes.get(f"{receipt.signer}/{receipt.lane}")
         return lane is None or receipt.link.seq > lane.counted

@@ -1,14 +1,14 @@
 """What a batch counts in a window that holds all of it: sums by offer, height and miner, without its single shares."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
 from accounting.schemes.lots import value
-from accounting.shares import CheckedShares
+from accounting.shares import CheckedShares, Number, join_keys, pack_number, split_keys
 
 
 class TallyRow(NamedTuple):
@@ -35,54 +35,47 @@ class Tally:
     rows: tuple[TallyRow, ...]
 
     def pack(self) -> bytes:
-        """The tally as MessagePack, work as text since it may pass 2^63."""
+        """The tally as MessagePack, in columns."""
         rows = [
             (
                 row.offer,
                 row.height,
                 row.first_ms,
-                str(row.work),
-                _texts(row.by_miner),
-                _texts(row.values),
-                [(miner, worker, str(work)) for miner, worker, work in row.by_worker],
+                pack_number(row.work),
+                *_columns(row.by_miner),
+                *_columns(row.values),
+                *_columns((miner, part) for miner, _, part in row.by_worker),
+                ",".join(worker for _, worker, _ in row.by_worker),
             )
             for row in self.rows
         ]
         return msgspec.msgpack.encode((self.from_ms, self.to_ms, rows))
 
 
-_Parts = list[tuple[str, str]]
-_Packed = tuple[int, int, list[tuple[str, int, int, str, _Parts, _Parts, list[tuple[str, str, str]]]]]
-_DECODER = msgspec.msgpack.Decoder(_Packed)
+_Parts = list[Number]
+_Row = tuple[str, int, int, Number, bytes, _Parts, bytes, _Parts, bytes, _Parts, str]
+_DECODER = msgspec.msgpack.Decoder(tuple[int, int, list[_Row]])
 
 
-def _texts(parts: tuple[tuple[str, int], ...]) -> _Parts:
-    return [(miner, str(part)) for miner, part in parts]
+def _columns(parts: Iterable[tuple[str, int]]) -> tuple[bytes, _Parts]:
+    pairs = list(parts)
+    return join_keys([miner for miner, _ in pairs]), [pack_number(part) for _, part in pairs]
 
 
-def _numbers(parts: _Parts) -> tuple[tuple[str, int], ...]:
-    return tuple((miner, int(part)) for miner, part in parts)
+def _pairs(keys: bytes, parts: _Parts) -> tuple[tuple[str, int], ...]:
+    return tuple(zip(split_keys(keys), map(int, parts), strict=True)) if parts else ()
 
 
 def unpack_tally(data: bytes) -> Tally:
-    """What `pack` wrote. Raises msgspec.MsgspecError for anything else."""
-    from_ms, to_ms, rows = _DECODER.decode(data)
-    return Tally(
-        from_ms,
-        to_ms,
-        tuple(
-            TallyRow(
-                offer,
-                height,
-                first_ms,
-                int(work),
-                _numbers(by_miner),
-                _numbers(values),
-                tuple((miner, worker, int(part)) for miner, worker, part in by_worker),
-            )
-            for offer, height, first_ms, work, by_miner, values, by_worker in rows
-        ),
-    )
+    """What `pack` wrote. Raises msgspec.MsgspecError or ValueError for anything else."""
+    from_ms, to_ms, packed = _DECODER.decode(data)
+    rows = []
+    for offer, height, first_ms, work, miners, parts, paid, values, owners, works, names in packed:
+        by_worker = zip(split_keys(owners), names.split(","), map(int, works), strict=True) if works else ()
+        rows.append(
+            TallyRow(offer, height, first_ms, int(work), _pairs(miners, parts), _pairs(paid, values), tuple(by_worker))
+        )
+    return Tally(from_ms, to_ms, tuple(rows))
 
 
 def tally_of(from_ms: int, to_ms: int, shares: CheckedShares) -> Tally:

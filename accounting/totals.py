@@ -1,9 +1,9 @@
 """Running sums of what the lanes hold, so that a report needs no second walk through the log."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from accounting.shares import RATIO_BITS, CheckedShares
+from accounting.sums import Sums
 
 # Work over time is kept in at most so many spans, enough for a plot; they double when the log outgrows them.
 MAX_SPANS = 512
@@ -35,24 +35,26 @@ class WorkTotals:
     span_ms: int = FIRST_SPAN_MS
     spans: dict[int, int] = field(default_factory=dict)
 
-    def add(self, from_ms: int, to_ms: int, shares: CheckedShares) -> None:
-        """Count a batch."""
+    def add(self, from_ms: int, to_ms: int, good: int, work: int, bad: int = 0, unchecked: int = 0) -> None:
+        """Count a batch, but for its miners."""
         self.from_ms = min(self.from_ms, from_ms) if self.batches else from_ms
         self.to_ms = max(self.to_ms, to_ms)
         self.batches += 1
-        self.good += len(shares)
-        self.bad += shares.bad
-        self.unchecked += shares.unchecked
-        work = 0
-        for session, count in Counter(shares.session).items():
-            who = shares.sessions[session]
-            totals = self.miners.setdefault(who.miner, MinerTotals())
-            totals.shares += count
-            totals.work += who.work * count
-            totals.ratios += shares.ratios[session] if shares.ratios else count << (RATIO_BITS - 1)
-            work += who.work * count
+        self.good += good
+        self.bad += bad
+        self.unchecked += unchecked
         if work:
             self._add_work((from_ms + to_ms) // 2, work)
+
+    def add_workers(self, sums: Sums) -> None:
+        """Count the miners of batches that `add` has counted."""
+        for row in sums.rows:
+            totals = self.miners.get(row.miner)
+            if totals is None:
+                totals = self.miners[row.miner] = MinerTotals()
+            totals.shares += row.shares
+            totals.work += row.work
+            totals.ratios += row.ratios
 
     def take_back(self, from_ms: int, to_ms: int, shares: CheckedShares, number: int) -> None:
         """A share counted before, by its batch's window and its number there, turned out to repeat another."""

@@ -152,7 +152,8 @@ class Audit:
                 self.summaries.revoke(fact)
             elif isinstance(fact, BatchChecked):
                 self.summaries.add(fact.receipt, fact.shares)
-                if self._on_batch is not None:
+                # An audit takes nothing for known.
+                if self._on_batch is not None and isinstance(fact.receipt, Receipt):
                     self._on_batch(fact.receipt, fact.shares)
 
     def _added(self, weight: int) -> None:

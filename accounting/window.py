@@ -122,13 +122,13 @@ def oldest_unheld(lane: Lane, offer: str, bound: Bound | None, start: int = 0) -
     """
     held_at = -1 if bound is None else lane.position_of(bound.seq)
     for position in range(max(start, held_at), len(lane.batches)):
-        rows = [row for row in lane.batches.tally(position).rows if row.offer == offer]
-        if not rows:
+        batch = lane.batches[position]
+        firsts = [kind.first_ms for kind in batch.head.kinds if kind.offer == offer]
+        if not firsts:
             continue
-        first = min(row.first_ms for row in rows)
-        if bound is None or position > held_at or first > bound.end_ms:
-            return first, position
-        shares = lane.batches[position].shares
+        if bound is None or position > held_at or min(firsts) > bound.end_ms:
+            return min(firsts), position
+        shares = batch.shares
         later = (t for t, job in zip(shares.t, shares.job, strict=True) if shares.jobs[job].offer == offer)
         if (t := next((t for t in later if t > bound.end_ms), None)) is not None:
             return t, position
@@ -233,11 +233,11 @@ def _lane_parts(lane: Lane, last: Batch, wanted: Selection) -> Iterator[_Part]:
                 yield whole
             position -= FAN**level - 1
             continue
-        tally = lane.batches.tally(position)
-        held = bound is not None and position <= held_at and tally.to_ms - 1 <= bound.end_ms
-        if held or tally.to_ms <= wanted.oldest_ms:
+        batch = lane.batches[position]
+        held = bound is not None and position <= held_at and batch.to_ms - 1 <= bound.end_ms
+        if held or batch.to_ms <= wanted.oldest_ms:
             return
-        if tally.from_ms <= wanted.end_ms and (part := _part(lane, position, wanted)) is not None:
+        if batch.from_ms <= wanted.end_ms and (part := _part(lane, position, wanted)) is not None:
             yield part
 
 

@@ -118,7 +118,7 @@ def large_window() -> tuple[Lanes, int]:
                 jobs=(JobRef("00" * 32, 100, "main"),),
             )
             end = start + LARGE.batch_ms
-            lane.add(Batch(seq, f"{number}/{seq}", start, end, end // 1000, shares), follows=True)
+            lane.add(Batch(seq, f"{number}/{seq}", start, end, end // 1000, shares.pack()), follows=True)
             # Summed up when it was folded, or read from the shelf as it was then.
             assert lane.batches.tally(seq).rows
     return lanes, seconds * 6 * MINERS << 32

@@ -50,6 +50,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     # Exports go through the books by time, a page at a time.
     ("CREATE INDEX transactions_by_time ON transactions (created_at, id)",),
+    # What batches came to that end with this one: to be counted together when the log is folded anew.
+    ("CREATE TABLE spans (id TEXT PRIMARY KEY REFERENCES events (id), body BLOB NOT NULL)",),
 )
 # From this version on it takes requests to announce archives as they are written now.
 ANNOUNCING_VERSION = 3

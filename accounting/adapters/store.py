@@ -16,6 +16,7 @@ from accounting.adapters.database import Database, Refused, StoreError, Writer
 from accounting.adapters.postgres_database import PostgresPlace, open_postgres
 from accounting.adapters.schema import migrate
 from accounting.adapters.sqlite_database import open_sqlite
+from accounting.checks import Known, open_check
 from accounting.ledger import Ledger, Transaction
 from nips.nip01 import VerifiedEvent, encode_event
 from nips.pool.address import PoolAddress
@@ -30,10 +31,24 @@ _BOOKS = ("postings", "transactions", "rewards", "payouts")
 
 
 class StoredEvent(NamedTuple):
-    """An event of the log and what the check of its shares came to, if it was a batch and is checked."""
+    """An event of the log by id, as JSON; what is kept of it if it was a batch and is checked, and of the batches that
+    end with it.
+    """
 
-    event: VerifiedEvent
+    id: str
+    raw: bytes
     checked: bytes | None
+    span: bytes | None
+
+    @property
+    def event(self) -> VerifiedEvent:
+        """The event. Its signature was checked before it was put here."""
+        return msgspec.json.decode(self.raw, type=VerifiedEvent)
+
+    @property
+    def known(self) -> Known | None:
+        """The batch as it was kept; None if it is none, or what was kept is of an older form or damaged."""
+        return None if self.checked is None else open_check(self.id, self.checked, self.raw, self.span)
 
 
 class StoredView(NamedTuple):
@@ -58,14 +73,15 @@ class AccountingStore:
         await self.newest()
 
     async def replay(self, position: int = 0) -> AsyncIterator[StoredEvent]:
-        """The log in the order it came, from what follows a position on. Its signatures were checked before it was put
-        here.
-        """
+        """The log in the order it came, from what follows a position on."""
+        query = (
+            "SELECT position, id, raw, checked, body FROM events LEFT JOIN spans USING (id)"
+            " WHERE position > ? ORDER BY position LIMIT ?"
+        )
         while True:
-            query = "SELECT position, raw, checked FROM events WHERE position > ? ORDER BY position LIMIT ?"
             rows = await self._db.fetch(query, position, _REPLAY_ROWS)
-            for position, raw, checked in rows:  # noqa: B007  the last position is where the next page begins
-                yield StoredEvent(msgspec.json.decode(raw, type=VerifiedEvent), checked)
+            for position, *stored in rows:  # noqa: B007  the last position is where the next page begins
+                yield StoredEvent(*stored)
             if len(rows) < _REPLAY_ROWS:
                 return
 
@@ -100,6 +116,14 @@ class AccountingStore:
         async with self._db.transaction() as db:
             await db.executemany(
                 "UPDATE events SET checked = ? WHERE id = ?", [(blob, batch) for batch, blob in checked.items()]
+            )
+
+    async def add_spans(self, spans: Mapping[str, bytes]) -> None:
+        """Keep what batches came to together, by the receipt of the last."""
+        async with self._db.transaction() as db:
+            await db.executemany(
+                "INSERT INTO spans (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                list(spans.items()),
             )
 
     async def chain(self) -> dict[int, str]:

@@ -438,6 +438,18 @@ def builder() -> LogBuilder:
 
 
 @pytest.fixture(scope="session")
+def build() -> Callable[[], LogBuilder]:
+    """`build()`: an empty log with its terms."""
+
+    def built() -> LogBuilder:
+        log = LogBuilder()
+        log.terms(0, TERMS)
+        return log
+
+    return built
+
+
+@pytest.fixture(scope="session")
 def invoice() -> Callable[[SecretKey, int, bytes, str, int], str]:
     """`invoice(signer, amount_msat, preimage, text, second)`: a regtest invoice."""
     return make_invoice

@@ -107,7 +107,8 @@ def test_hashes_of_trusted_batches_are_taken_up_when_asked(story: Any) -> None:
     hashed, lazy = Seen(), Seen(unhashed=[(receipt, 0)])
     use = use_of(story, "A")
     check_batch(receipt, [use], {receipt.jobs[0]: hashed})
-    hash_unhashed(use, lazy)
+    assert use.spec is not None
+    hash_unhashed(use.spec, lazy)
     assert lazy == hashed
 
 

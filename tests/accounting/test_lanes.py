@@ -9,12 +9,13 @@ from accounting.shares import CheckedShares
 from nips.pool.chain import Head
 
 EMPTY = CheckedShares(array("q"), array("I"), array("H"), array("B"), (), ())
+NO_SHARES = EMPTY.pack()
 
 
 def lane(key: LaneKey, *windows: tuple[int, int], fin: bool = False) -> Lane:
     made = Lane(key, Chain(str(key), lambda _: None))
     for seq, (from_ms, to_ms) in enumerate(windows):
-        made.add(Batch(seq, f"{key}#{seq}", from_ms, to_ms, 0, EMPTY), follows=True)
+        made.add(Batch(seq, f"{key}#{seq}", from_ms, to_ms, 0, NO_SHARES), follows=True)
     made.fin = fin
     return made
 
@@ -77,8 +78,8 @@ def test_names_of_lanes_are_read_in_one_form_only() -> None:
 
 def test_what_lacks_is_known_by_time() -> None:
     one = lane(A, (0, 10))
-    one.add(Batch(3, "x", 30, 40, 0, EMPTY), follows=False)
-    one.add(Batch(4, "y", 40, 50, 0, replace(EMPTY, unchecked=1)), follows=True)
+    one.add(Batch(3, "x", 30, 40, 0, NO_SHARES), follows=False)
+    one.add(Batch(4, "y", 40, 50, 0, replace(EMPTY, unchecked=1).pack()), follows=True)
     assert [one.whole_from(seq) for seq in (0, 3, 4)] == [0, 30, 50]
 
 
@@ -87,6 +88,6 @@ def test_only_the_last_minutes_are_at_hand():
     for length_ms, at_hand in ((10_000, 64), (60_000, 12), (3_600_000, 4)):
         batches = Batches("aa/0")
         for seq in range(200):
-            batches.append(Batch(seq, f"#{seq}", seq * length_ms, (seq + 1) * length_ms, 0, EMPTY))
+            batches.append(Batch(seq, f"#{seq}", seq * length_ms, (seq + 1) * length_ms, 0, NO_SHARES))
         assert (len(batches.hot), len(batches)) == (at_hand, 200)
         assert [batch.seq for batch in batches] == list(range(200))

@@ -1,5 +1,6 @@
 """The work between two blocks: every batch in one round, a bounded number of them an answer."""
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -8,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.hours import Hour
-from accounting.lanes import LaneKey
+from accounting.lanes import Batch, LaneKey
 from accounting.rounds import SEEK_BATCHES, Rounds
-from accounting.tally import Tally, TallyRow
+from accounting.shares import CheckedShares, JobRef, Session
 from nips.pool.summary import HOUR_MS
 
 
 @dataclass
 class FakeBatches:
-    tallies: list[Tally]
+    batches: list[Batch]
     looked: int = 0
 
     def __len__(self) -> int:
-        return len(self.tallies)
+        return len(self.batches)
 
-    def tally(self, position: int) -> Tally:
+    def __getitem__(self, position: int) -> Batch:
         self.looked += 1
-        return self.tallies[position]
+        return self.batches[position]
 
 
 @dataclass
@@ -33,7 +34,7 @@ class FakeLane:
 
     @property
     def watermark_ms(self) -> int:
-        return self.batches.tallies[-1].to_ms if self.batches.tallies else 0
+        return self.batches.batches[-1].to_ms if self.batches.batches else 0
 
 
 @dataclass
@@ -48,15 +49,18 @@ class FakeLanes:
         return None if end_ms < self.known_ms else next(iter(self.lanes))
 
 
+def shares(work: int) -> CheckedShares:
+    """One share."""
+    columns = array("q", [0]), array("I", [0]), array("H", [0]), array("B", [0])
+    return CheckedShares(*columns, (Session("a", "", work),), (JobRef("", 1, "main"),))
+
+
 def lanes_of(*columns: list[int]) -> FakeLanes:
     """Lanes whose batches end at the times given; each batch's work is its number + 1."""
     lanes = FakeLanes()
     for number, ends in enumerate(columns):
-        tallies = [
-            Tally(end - 1, end, (TallyRow("main", 1, end - 1, at + 1, (("a", at + 1),)),))
-            for at, end in enumerate(sorted(ends))
-        ]
-        lanes.lanes[LaneKey("edge", number)] = FakeLane(FakeBatches(tallies))
+        batches = [Batch(at, f"{at}", end - 1, end, 0, shares(at + 1).pack()) for at, end in enumerate(sorted(ends))]
+        lanes.lanes[LaneKey("edge", number)] = FakeLane(FakeBatches(batches))
     return lanes
 
 
@@ -89,7 +93,7 @@ def test_a_closed_round_is_not_looked_at_again_and_an_open_one_goes_on() -> None
     batches.looked = 0
     assert rounds.between(1, 3) == 5
     assert batches.looked == 0
-    batches.tallies.append(Tally(4, 5, (TallyRow("main", 1, 4, 10, (("a", 10),)),)))
+    batches.batches.append(Batch(9, "9", 4, 5, 0, shares(10).pack()))
     assert rounds.since(3) == 14
     assert batches.looked == 1
 
@@ -100,7 +104,7 @@ def test_while_a_lane_is_behind_its_work_is_looked_for_again() -> None:
     rounds = rounds_of(lanes)
     assert rounds.between(0, 3) == 3
     batches = lanes.lanes[LaneKey("edge", 0)].batches
-    batches.tallies.append(Tally(2, 3, (TallyRow("main", 1, 2, 7, (("a", 7),)),)))
+    batches.batches.append(Batch(9, "9", 2, 3, 0, shares(7).pack()))
     assert rounds.between(0, 3) == 10
 
 

@@ -4,6 +4,7 @@ import json
 import random
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from accounting.shares import CheckedShares, JobRef, Session
@@ -17,6 +18,7 @@ from accounting.statistics import (
     Statistics,
     WorkRing,
 )
+from accounting.sums import sum_up
 
 A, B = "aa" * 32, "bb" * 32
 START = 1_700_000_000_000 // BUCKET_MS * BUCKET_MS
@@ -45,6 +47,12 @@ def batch(shares: Sequence[Share]) -> CheckedShares:
     )
 
 
+def count(stats: Statistics, to_ms: int, shares: CheckedShares, *rejects: tuple[str, int]) -> None:
+    """Count a batch as the fold does."""
+    stats.add(replace(sum_up(to_ms, shares), rejects=rejects))
+    stats.add_rates(shares)
+
+
 def steady(seconds: int, work: int, miner: str = A, worker: str = "rig") -> list[Share]:
     return [Share(START + second * 1000, miner, worker, work) for second in range(seconds)]
 
@@ -52,7 +60,7 @@ def steady(seconds: int, work: int, miner: str = A, worker: str = "rig") -> list
 def test_steady_work_gives_its_rate_over_both_spans():
     stats = Statistics()
     now = START + 3_600_000
-    stats.add_batch(now, batch(steady(3600, 500)), [])
+    count(stats, now, batch(steady(3600, 500)))
     pool = stats.pool_statistics(now, blocks=2, height=7)
     assert abs(pool.hashrate["5m"] - 500) <= 1
     assert abs(pool.hashrate["1h"] - 500) <= 1
@@ -62,20 +70,20 @@ def test_steady_work_gives_its_rate_over_both_spans():
 def test_a_newcomer_is_measured_since_its_first_share():
     stats = Statistics()
     now = START + 120_000
-    stats.add_batch(now, batch(steady(120, 500)), [])
+    count(stats, now, batch(steady(120, 500)))
     miner = stats.miner_statistics(A, now)
     assert miner is not None
     assert miner.hashrate == {"5m": 500, "1h": 500}
     assert miner.workers == {"rig": 500}
     one = Statistics()
-    one.add_batch(START, batch([Share(START, A, "rig", 60_000)]), [])
+    count(one, START, batch([Share(START, A, "rig", 60_000)]))
     assert one.pool_statistics(START, blocks=0, height=0).hashrate["5m"] == 1000, "one share is spread over a minute"
 
 
 def test_rates_follow_the_log_while_it_is_fresh_and_fall_when_it_stops():
     stats = Statistics()
     end = START + 600_000
-    stats.add_batch(end, batch(steady(600, 500)), [])
+    count(stats, end, batch(steady(600, 500)))
     assert stats.pool_statistics(end + 30_000, blocks=0, height=0).hashrate["5m"] >= 499
     assert stats.pool_statistics(end + 200_000, blocks=0, height=0).hashrate["5m"] < 250
     assert stats.pool_statistics(end + 400_000, blocks=0, height=0).hashrate["5m"] == 0
@@ -84,7 +92,7 @@ def test_rates_follow_the_log_while_it_is_fresh_and_fall_when_it_stops():
 
 def test_counts_and_rejects_by_miner():
     stats = Statistics()
-    stats.add_batch(START + 1000, batch([Share(START, A, "x", 10), Share(START, B, "y", 20)]), [(A, 3), (B, 1)])
+    count(stats, START + 1000, batch([Share(START, A, "x", 10), Share(START, B, "y", 20)]), (A, 3), (B, 1))
     assert (stats.shares, stats.rejects, stats.work) == (2, 4, 30)
     miner = stats.miner_statistics(A, START)
     assert miner is not None
@@ -101,7 +109,7 @@ def test_any_order_of_batches_gives_the_same():
         random.Random(seed).shuffle(batches)
         stats = Statistics()
         for shares in batches:
-            stats.add_batch(shares[0].ms + 1000, batch(shares), [])
+            count(stats, shares[0].ms + 1000, batch(shares))
         told.append(
             (stats.pool_statistics(now, blocks=0, height=0), stats.miner_statistics(A, now), stats.workers(B, now))
         )
@@ -118,8 +126,8 @@ def test_rates_made_up_for_later_are_the_same():
         batches.append((begun + 60_000, batch(shares)))
     live, replayed = Statistics(), Statistics()
     for to_ms, shares in batches:
-        live.add_batch(to_ms, shares, [(A, 1)])
-        replayed.add_batch(to_ms, shares, [(A, 1)], rates=False)
+        count(live, to_ms, shares, (A, 1))
+        replayed.add(replace(sum_up(to_ms, shares), rejects=((A, 1),)))
     for to_ms, shares in reversed(batches):
         if to_ms >= replayed.log_ms - RATES_MS:
             replayed.add_rates(shares)
@@ -137,21 +145,21 @@ def test_memory_is_bounded():
         ring.add(START // BUCKET_MS + number, 1)
     assert len(ring._buckets) <= 300_000 // BUCKET_MS + 1
     stats = Statistics()
-    stats.add_batch(START, batch([Share(START, A, f"w{number}", 1) for number in range(3 * MAX_WORKERS)]), [])
+    count(stats, START, batch([Share(START, A, f"w{number}", 1) for number in range(3 * MAX_WORKERS)]))
     assert len(stats.workers(A, START)) == MAX_WORKERS
     assert stats.shares == 3 * MAX_WORKERS
     later = START + ACTIVE_MS + 1
-    stats.add_batch(later, batch([Share(later, A, "new", 1)]), [])
+    count(stats, later, batch([Share(later, A, "new", 1)]))
     assert list(stats.workers(A, later)) == ["new"]
 
 
 def test_whoever_is_away_costs_little():
     stats = Statistics()
-    stats.add_batch(START, batch([Share(START, A, "rig", 1)]), [])
+    count(stats, START, batch([Share(START, A, "rig", 1)]))
     before = list(stats.dump())
     later = START + IDLE_MS + 60_000
     for number in range(REST_EVERY):
-        stats.add_batch(later + number, batch([Share(later + number, B, "rig", 1)]), [])
+        count(stats, later + number, batch([Share(later + number, B, "rig", 1)]))
     away = stats._miners[A]
     assert not away.workers
     assert not away.ring._buckets

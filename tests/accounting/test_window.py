@@ -44,7 +44,7 @@ def lanes_of(rows: list[list[Any]]) -> Lanes:
             jobs=tuple(JobRef("", row[7], row[8]) for row in mine),
         )
         start, end = min(row[0] for row in mine), max(row[0] for row in mine) + 1
-        lane.add(Batch(seq, f"{key}/{seq}", start, end, end // 1000 + 1, shares), follows=True)
+        lane.add(Batch(seq, f"{key}/{seq}", start, end, end // 1000 + 1, shares.pack()), follows=True)
     return lanes
 
 
@@ -148,7 +148,7 @@ def touching(columns: list[Any], loyal: frozenset[int] = frozenset()) -> Lanes:
                 jobs=tuple(JobRef("", row[4], row[3], None, row[4] in loyal) for row in mine),
             )
             start = 100 + 10 * seq
-            lane.add(Batch(seq, f"{key}/{seq}", start, start + 10, 1, shares), follows=True)
+            lane.add(Batch(seq, f"{key}/{seq}", start, start + 10, 1, shares.pack()), follows=True)
     return lanes
 
 
@@ -258,8 +258,7 @@ def test_a_changed_batch_is_in_no_span() -> None:
     assert [level for level, _ in lane.batches.spans.ending(15)] == [2, 1]
     assert count_window(lanes, cuts, wanted, None).work == {"a": 40, "b": 80}
     batch = lane.batches[13]
-    batch.shares = batch.shares.without(1)
-    lane.batches.update(13, batch)
+    lane.batches.update(13, batch, batch.shares.without(1))
     assert [level for level, _ in lane.batches.spans.ending(15)] == []
     assert [level for level, _ in lane.batches.spans.ending(11)] == [1]
     assert count_window(lanes, cuts, wanted, None).work == {"a": 40, "b": 78}

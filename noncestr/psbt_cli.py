@@ -72,10 +72,13 @@ def submit(
     data: DataOption = Path("data"),
     as_json: JsonOption = False,
 ) -> None:
-    """Hand a signed batch back: it must be the very transaction that was shown. The pool sends it."""
+    """Hand a signed batch back: the very transaction that was shown. With all signatures the pool sends it."""
     row = answer(data, "psbt_submit", read_signed(file))
     if as_json:
         _json(row)
+        return
+    if not row["complete"]:
+        typer.echo(f"batch {row['txid']} lacks signatures still: `show` has those that are there, for the next signer")
         return
     typer.echo(f"batch {row['txid']} is signed: the pool sends it, {len(row['payees'])} payouts settle with it")
 

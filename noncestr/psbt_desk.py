@@ -42,13 +42,16 @@ class PsbtDesk:
         return {**_row(proposal), "psbt": proposal.psbt}
 
     async def submit(self, signed: str) -> dict[str, Any]:
-        """A signed one, as PSBT in base64 or transaction in hex; it is sent at once."""
+        """A signed one, as PSBT in base64 or transaction in hex; `complete`: it is sent at once, else signatures are
+        missing, and what is there was kept.
+        """
         try:
-            proposal = await self.signing.hand_in(signed)
+            proposal, complete = await self.signing.hand_in(signed)
         except (ZapperError, NodeRefusal) as error:
             raise NoncestrError(str(error)) from error
-        await self._go_on()
-        return _row(proposal)
+        if complete:
+            await self._go_on()
+        return {**_row(proposal), "complete": complete}
 
     async def cancel(self, which: str, spent_by: str, unsigned: str) -> dict[str, Any]:
         """Give one up; see `zapper.signing.Signing.cancel`. Who is in the answer's payees is due again."""

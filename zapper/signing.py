@@ -7,7 +7,7 @@ by the operator's word, which is kept, and then the next batch spends one of its
 """
 
 import string
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -122,42 +122,54 @@ class Signing:
 
     # Taken back
 
-    async def hand_in(self, signed: str) -> Proposal:
-        """A batch with its signatures, as PSBT in base64 or as transaction in hex: it is stored, to be sent by the
-        zapper. Raises PaymentBlocked, with nothing changed: not one of ours, not signed whole, not good; NodeRefusal.
+    async def hand_in(self, signed: str) -> tuple[Proposal, bool]:
+        """A batch with signatures, as PSBT in base64 or as transaction in hex. True: all are there, it is stored, to be
+        sent by the zapper. False: the signatures are kept, and `show` has them for the next signer.
+
+        Raises PaymentBlocked, with nothing changed: not one of ours, nothing new in it, not good; NodeRefusal.
         """
         async with self._lock:
-            proposal, raw = await self._proven(signed)
+            wallet = self._wallet()
+            harmless: tuple[str, ...] = KNOWN
+            try:
+                if set(signed) <= set(string.hexdigits):
+                    raw = signed
+                    proposal = await self._same(await wallet.call("decoderawtransaction", raw))
+                else:
+                    proposal = await self._same((await wallet.call("decodepsbt", signed))["tx"])
+                    # Some signers leave out what they do not need, or what others have signed; ours has it.
+                    both = str(await wallet.call("combinepsbt", [proposal.psbt, signed]))
+                    raw = await self._whole(both) or await self._whole(signed)
+                    if not raw:
+                        return await self._kept(proposal, both), False
+                    # Finalizing has checked the signatures, which of a bare transaction only the mempool does.
+                    harmless += TOO_CHEAP
+                await self._good(raw, harmless)
+            except NodeRefusal as error:
+                raise PaymentBlocked(f"the node does not take it ({error.message}): nothing was changed") from None
             payload = payload_of(replace(proposal.batch, raw=raw))
             await self._advance([(each, {"payload": payload}) for each in proposal.intents], Step.SIGN)
-            return proposal
+            return proposal, True
 
-    async def _proven(self, signed: str) -> tuple[Proposal, str]:
-        """The batch that this signs, and the whole transaction."""
-        wallet = self._wallet()
-        harmless: tuple[str, ...] = KNOWN
-        try:
-            if set(signed) <= set(string.hexdigits):
-                raw = signed
-                proposal = await self._same(await wallet.call("decoderawtransaction", raw))
-            else:
-                proposal = await self._same((await wallet.call("decodepsbt", signed))["tx"])
-                # Some signers leave out what they do not need; ours has it.
-                both = await wallet.call("combinepsbt", [proposal.psbt, signed])
-                final = await wallet.call("finalizepsbt", both)
-                if final.get("complete") is not True:
-                    raise PaymentBlocked("signatures are missing: nothing was changed")
-                # Finalizing has checked the signatures, which of a bare transaction only the mempool does.
-                raw, harmless = final["hex"], KNOWN + TOO_CHEAP
-                await self._same(await wallet.call("decoderawtransaction", raw))
-            [verdict] = await wallet.call("testmempoolaccept", [raw])
-        except NodeRefusal as error:
-            raise PaymentBlocked(f"the node does not take it ({error.message}): nothing was changed") from None
+    async def _whole(self, psbt: str) -> str:
+        """The transaction of a PSBT with all its signatures; "" when some are missing."""
+        final = await self._wallet().call("finalizepsbt", psbt)
+        return str(final["hex"]) if final.get("complete") is True else ""
+
+    async def _kept(self, proposal: Proposal, psbt: str) -> Proposal:
+        if psbt == proposal.psbt:
+            raise PaymentBlocked("signatures are missing: nothing was changed")
+        await self._book.set_psbt(proposal.batch.txid, psbt)
+        return replace(proposal, psbt=psbt)
+
+    async def _good(self, raw: str, harmless: Collection[str]) -> None:
+        """Whether the node would send it, or would not for one of these reasons. Raises PaymentBlocked."""
+        await self._same(await self._wallet().call("decoderawtransaction", raw))
+        [verdict] = await self._wallet().call("testmempoolaccept", [raw])
         why = str(verdict.get("reject-reason", ""))
         if verdict.get("allowed") is not True and why not in harmless:
             instead = "; hand in the PSBT, whose signatures can be checked" if why in TOO_CHEAP else ""
             raise PaymentBlocked(f"the node would not send it ({why}): nothing was changed{instead}")
-        return proposal, raw
 
     async def _same(self, made: Mapping[str, Any]) -> Proposal:
         """The batch whose very transaction this is: its id holds for its coins, outputs, fee and locktime. Raises

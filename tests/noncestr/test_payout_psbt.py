@@ -246,3 +246,46 @@ async def test_coins_whose_spending_has_no_txid_before_are_not_proposed(core: Co
     with pytest.raises(PaymentBlocked, match="no txid before it is signed"):
         await rail_of(old, by_operator=True).prepare(order(1, one))
     assert await locked(old) == 0
+
+
+async def inner(wallet: RpcWallet, *, private: bool, internal: bool) -> str:
+    """A wallet's own key, as a descriptor of several names it."""
+    told = (await wallet.call("listdescriptors", private))["descriptors"]
+    found = next(each["desc"] for each in told if each["desc"].startswith("wpkh(") and each["internal"] is internal)
+    return str(found).removeprefix("wpkh(").partition(")")[0]
+
+
+async def test_two_of_two_sign_one_after_the_other(core: Core, pool: RpcWallet, store: SqliteIntentStore) -> None:
+    """The node's wallet watches what two wallets own together; each hands in its signature."""
+    cosigners = []
+    for name in ("one", "two"):
+        await core.wallet().call("createwallet", name)
+        cosigners.append(core.wallet(name))
+
+    async def shared(name: str, secret: int | None) -> RpcWallet:
+        await core.wallet().call("createwallet", name, secret is None, True)
+        wallet = core.wallet(name)
+        for internal in (False, True):
+            keys = [await inner(each, private=n == secret, internal=internal) for n, each in enumerate(cosigners)]
+            bare = f"wsh(multi(2,{','.join(keys)}))"
+            checksum = (await wallet.call("getdescriptorinfo", bare))["checksum"]
+            asked = {"desc": f"{bare}#{checksum}", "timestamp": 0, "active": True, "internal": internal}
+            [answer] = await wallet.call("importdescriptors", [asked])
+            assert answer["success"] is True, answer
+        return wallet
+
+    watch = await shared("both", None)
+    signers = [await shared(f"both{number}", number) for number in (0, 1)]
+    await mine(watch, 1, await watch.call("getnewaddress"))
+    await mine(watch, 100)
+    batch = Waiting(watch, store)
+    addresses = await batch.propose(core)
+    for number, signer in enumerate(signers):
+        shown = await batch.signing.show(batch.txid)
+        half = await signer.call("walletprocesspsbt", shown.psbt)
+        _, complete = await batch.signing.hand_in(half["psbt"])
+        assert complete is (number == 1)
+    await batch.rail.send((await batch.open())[0])
+    await mine(watch, 3)
+    received = [await core.wallet("miner").call("getreceivedbyaddress", each) for each in addresses]
+    assert received == [Decimal("0.002")] * 2

@@ -96,6 +96,9 @@ async def test_listed_shown_signed_and_sent_over_the_socket(store: SqliteIntentS
             assert "shown 2027-01-15 08:01:00" in (await told("list"))[1]
             assert "its PSBT was shown" in (await told("cancel", TXID))[1]
             assert "give one of" in (await told("cancel", TXID, "--spent-by", "aa", "--unsigned", "b"))[1]
+            half = tmp_path / "half.psbt"
+            half.write_text(base64.b64encode(b"psbt\xff").decode())
+            assert "does not take it" in (await told("submit", str(half)))[1]
             assert (await told("submit", str(signed))) == (
                 0, f"batch {TXID} is signed: the pool sends it, 2 payouts settle with it\n",
             )  # fmt: skip

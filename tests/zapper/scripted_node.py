@@ -51,7 +51,7 @@ class Book:
 
 class Node:
     """A wallet that funds, signs and remembers; blocks come when told. Transaction n has the txid n, the PSBT `psbtn`
-    (with signatures `psbtn+sig`), and spends output 7 of n + 1000 if not told otherwise.
+    (with signatures `psbtn+sig`, with some `psbtn+half`), and spends output 7 of n + 1000 if not told otherwise.
     """
 
     def __init__(self) -> None:
@@ -198,4 +198,4 @@ def raw_of(number: int) -> str:
 def _number(psbt: str) -> int:
     if not psbt.startswith("psbt"):
         raise NodeRefusal(-22, "TX decode failed invalid base64")
-    return int(psbt[4:].removesuffix("+sig"))
+    return int(psbt[4:].partition("+")[0])

@@ -144,8 +144,8 @@ async def test_a_batch_waits_is_signed_sent_and_recorded(desk: Desk) -> None:
         await zapper.reconcile()
         shown = await desk.signing.show(TXID[:10] if TXID[:10] != "0" * 10 else TXID)
         assert (shown.psbt, shown.shown_ms) == ("psbt1", desk.around.clock.ms)
-        handed = await desk.signing.hand_in("psbt1+sig")
-        assert len(handed.intents) == 2
+        handed, complete = await desk.signing.hand_in("psbt1+sig")
+        assert (len(handed.intents), complete) == (2, True)
         assert {each.state for each in await store.open_intents()} == {State.INVOICED}
         assert "sendrawtransaction" not in desk.node.calls
         await zapper.reconcile()
@@ -216,6 +216,22 @@ async def test_what_is_not_the_batch_signed_whole_changes_nothing(desk: Desk, ha
             await desk.signing.hand_in(handed)
         assert await store.open_intents() == before
         assert desk.node.locked == {COIN}
+
+
+async def test_signatures_come_together_one_by_one(desk: Desk) -> None:
+    async with desk.open() as (zapper, store):
+        await zapper.pay_round()
+        _, complete = await desk.signing.hand_in("psbt1+half")
+        assert complete is False
+        assert {each.state for each in await store.open_intents()} == {State.AWAITING}
+    async with desk.open() as (zapper, store):
+        await zapper.reconcile()
+        assert (await desk.signing.show(TXID)).psbt == "psbt1+half"
+        with pytest.raises(PaymentBlocked, match="signatures are missing"):
+            await desk.signing.hand_in("psbt1+half")
+        _, complete = await desk.signing.hand_in("psbt1+sig")
+        assert complete is True
+        assert {each.state for each in await store.open_intents()} == {State.INVOICED}
 
 
 async def test_a_bad_signature_is_refused_and_a_low_fee_is_not(desk: Desk) -> None:

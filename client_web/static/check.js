@@ -33,7 +33,8 @@ class Check {
   }
 
   async start() {
-    const files = await Promise.all([...byId("check-mints").files].map((file) => file.text()));
+    const mintKeys = await Promise.all([...byId("check-mints").files].map((file) => file.text()));
+    const files = [...byId("check-logs").files];
     this.worker?.terminate();
     this.done = false;
     this.events = 0;
@@ -44,7 +45,7 @@ class Check {
     this.worker.onmessage = ({ data }) => this.hear(data);
     this.worker.onerror = () => this.fail("This browser could not run the check.");
     const { pool, network } = this.config;
-    this.worker.postMessage({ type: "verify", relays: this.relays, pool: pool.pubkey, network, mintKeys: files });
+    this.worker.postMessage({ type: "verify", relays: this.relays, pool: pool.pubkey, network, mintKeys, files });
   }
 
   hear(answer) {
@@ -81,8 +82,10 @@ class Check {
     const time = (seconds.read + seconds.judge).toFixed(1);
     this.say(`${format.count(report.events)} events and ${format.count(report.records)} shares in ${time} s, in your browser.`);
     const verdict = byId("check-verdict");
-    setText(verdict, report.holds ? "All that was checked holds." : "This log does not hold.");
-    setAttribute(verdict, "data-holds", String(report.holds));
+    const isWrong = report.claims.some(({ contradicted }) => contradicted > 0);
+    const [holds, text] = isWrong ? ["false", "This log does not hold."] : report.holds ? ["true", "All that was checked holds."] : ["missing", "Nothing is contradicted, but part of the log is missing."];
+    setText(verdict, text);
+    setAttribute(verdict, "data-holds", holds);
     byId("check-claims").replaceChildren(...report.claims.map((claim) => claimRow(claim, report.payout_methods)));
     showFindings(report.findings, relays);
     byId("check-result").hidden = false;
@@ -186,7 +189,7 @@ function showMiner(view) {
       element("td", { class: "roomy" }, eventLink(share.receipt), ` no. ${share.index}`),
     ),
   );
-  const rows = view.rows.slice(0, MAX_ROWS).map(({ height, status, told, computed }) => {
+  const rows = view.rows.slice(0, MAX_ROWS).map(({ height, status, told, computed, bonus }) => {
     const same = told === computed;
     return element(
       "tr",
@@ -194,7 +197,7 @@ function showMiner(view) {
       element("th", { scope: "row", class: "number" }, height === null ? "period" : format.count(height)),
       element("td", {}, element("span", { class: "status", "data-status": status }, status)),
       element("td", { class: "number" }, told === null ? "no row" : format.sats(told)),
-      element("td", { class: "number" }, computed === null ? "–" : format.sats(computed)),
+      element("td", { class: "number roomy" }, computed === null ? "–" : format.sats(computed), ...(bonus > 0 ? [element("span", { class: "what" }, `${format.sats(bonus)} of it bonus`)] : [])),
       element("td", { "data-mark": computed === null ? "warn" : same ? "good" : "bad" }, computed === null ? "not recomputed" : same ? "to the msat" : "differs"),
     );
   });
@@ -213,5 +216,7 @@ export function offerCheck(config, relays) {
   }
   const check = new Check(config, relays);
   button.addEventListener("click", () => check.start());
+  // What stands below goes by the files of its own time.
+  for (const id of ["check-mints", "check-logs"]) byId(id).addEventListener("change", () => check.done && check.say("Check again to go by these files."));
   byId("npub").addEventListener("input", () => check.ask());
 }

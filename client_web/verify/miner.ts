@@ -31,6 +31,8 @@ export interface MinerRow {
   readonly told: number | null;
   /** msat by the shares; null where the split could not be recomputed. */
   readonly computed: number | null;
+  /** How much of that comes out of the pool's fee. */
+  readonly bonus: number;
 }
 
 export interface MinerView {
@@ -88,6 +90,7 @@ export function viewMiner(miner: string, shares: Shares, rewards: Rewards, payou
       status: statusOf(judged) ?? "maturing",
       told: told?.msat ?? null,
       computed: computed === null ? null : (own?.msat ?? 0),
+      bonus: own?.bonus ?? 0,
     });
   }
   return {

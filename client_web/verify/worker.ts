@@ -3,6 +3,7 @@
 
 import { Malformed } from "./bytes.ts";
 import type { Network } from "./event.ts";
+import { BadFile, type LogFile, readFiles } from "./files.ts";
 import type { MinerView } from "./miner.ts";
 import { type MintKeys, readMintKeys } from "./mints.ts";
 import { type RelayOutcome, fetchLog } from "./relay.ts";
@@ -19,6 +20,8 @@ export interface VerifyRequest {
   readonly network: Network;
   /** Texts of files of mints' keys. */
   readonly mintKeys: readonly string[];
+  /** Parts of the log that the reader has, judged beside what the relays have. */
+  readonly files: readonly LogFile[];
 }
 
 /** First what to check; when that is done, whom to tell of. */
@@ -65,8 +68,15 @@ async function verify(request: VerifyRequest, answer: (answer: Answer) => void):
   const checked = new Verifier(request.pool, request.network, mintKeys);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
+  try {
+    await readFiles(request.files, checked, tellEvents);
+  } catch (error) {
+    if (!(error instanceof BadFile)) throw error;
+    answer({ type: "failed", message: `${error.message}.` });
+    return;
+  }
   const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
-  if (relays.every((relay) => relay.error !== null)) {
+  if (request.files.length === 0 && relays.every((relay) => relay.error !== null)) {
     answer({ type: "failed", message: `The log could not be read: ${relays.map((relay) => relay.error).join("; ")}` });
     return;
   }

@@ -1,5 +1,6 @@
 """The page in a real browser against a scripted relay: what a visitor sees, live, and when the relay goes away."""
 
+import gzip
 import json
 import re
 import shutil
@@ -36,6 +37,7 @@ QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0", "about:blank",
 )  # fmt: skip
+ECASH = Path(__file__).parents[1] / "vectors" / "ecash.json"
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
@@ -103,6 +105,12 @@ class Page:
     async def evaluate(self, expression: str) -> Any:
         answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"].get("value")
+
+    async def choose(self, selector: str, *paths: Path) -> None:
+        """Choose files as a visitor does with the browser's own chooser."""
+        document = await self.call("DOM.getDocument")
+        found = await self.call("DOM.querySelector", nodeId=document["root"]["nodeId"], selector=selector)
+        await self.call("DOM.setFileInputFiles", nodeId=found["nodeId"], files=[str(path) for path in paths])
 
     async def until(self, expression: str) -> None:
         with anyio.fail_after(20):
@@ -207,8 +215,8 @@ async def test_a_visitor_sees_shares_arrive_and_the_relay_leave_and_return(
         tasks.cancel_scope.cancel()
 
 
-async def test_a_visitor_checks_the_whole_log(browser: Any, site: Site) -> None:
-    """The log that SPEC.md tells, judged in the browser: first whole, then with a job kept back."""
+async def test_a_visitor_checks_the_whole_log(browser: Any, site: Site, tmp_path: Path) -> None:
+    """The log that SPEC.md tells, judged in the browser: whole, with a job kept back, with that out of a file."""
     text = (Path(__file__).parents[2] / "nips" / "pool" / "SPEC.md").read_text()
     told = [json.loads(each) for each in re.findall(r"<!-- example: \w+ -->\n```json\n(.*?)\n```", text, re.DOTALL)]
     events = [parse_event(each) for each in told if each.get("kind") in kinds.LEDGER_KINDS]
@@ -243,9 +251,42 @@ async def test_a_visitor_checks_the_whole_log(browser: Any, site: Site) -> None:
 
         relay.events = [event for event in events if event.kind != kinds.JOB]
         await page.evaluate("document.querySelector('#check-run').click()")
-        await page.until("document.querySelector('#check-verdict').textContent === 'This log does not hold.'")
+        await page.until("document.querySelector('#check-verdict').textContent.endsWith('part of the log is missing.')")
         found = await page.evaluate("document.querySelector('#check-findings').textContent")
         assert "A receipt names a job that is on no relay asked." in found
+
+        # What the relay keeps back may be in a file: an archive, packed as pools publish it.
+        jobs = [event for event in events if event.kind == kinds.JOB]
+        lines = [b'{"archive":1}', *(msgspec.json.encode(event) for event in jobs), b'{"chains":{},"sha256":""}']
+        (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
+        (tmp_path / "keys.json").write_text(json.loads(ECASH.read_text())["key_files"][0]["text"])
+        await page.choose("#check-logs", tmp_path / "log.jsonl.gz")
+        await page.choose("#check-mints", tmp_path / "keys.json")
+        assert "Check again" in await page.evaluate("document.querySelector('#check-says').textContent")
+        await page.evaluate("document.querySelector('#check-run').click()")
+        await page.until("document.querySelector('#check-verdict').textContent === 'All that was checked holds.'")
+        forged = msgspec.to_builtins(jobs[0]) | {"content": jobs[0].content + " "}
+        (tmp_path / "forged.jsonl").write_text(json.dumps(forged))
+        await page.choose("#check-logs", tmp_path / "log.jsonl.gz", tmp_path / "forged.jsonl")
+        await page.evaluate("document.querySelector('#check-run').click()")
+        await page.until("document.querySelector('#check-verdict').textContent === 'This log does not hold.'")
+
+        # Files that are none are named, and nothing is shown as checked.
+        says = "document.querySelector('#check-says').textContent"
+        for name, content, chooser in (
+            ("text.jsonl", b"no JSON\n", "#check-logs"),
+            ("empty.jsonl", b"", "#check-logs"),
+            ("broken.gz", gzip.compress(b"{}")[:-9], "#check-logs"),
+            ("keys.json", b'{"mints":1}', "#check-mints"),
+        ):
+            (tmp_path / name).write_bytes(content)
+            await page.choose(chooser, tmp_path / name)
+            await page.evaluate("document.querySelector('#check-run').click()")
+            named = name if chooser == "#check-logs" else "The file of mints"
+            await page.until(f"{says}.includes('{named}')")
+            assert await page.evaluate("document.querySelector('#check-says').dataset.tone") == "bad"
+            assert await page.evaluate("document.querySelector('#check-result').hidden")
+            await page.choose("#check-logs", tmp_path / "log.jsonl.gz")
         assert page.complaints == []
         tasks.cancel_scope.cancel()
 

@@ -55,6 +55,7 @@ export function viewMiner(miner , shares , rewards , payouts ) {
       status: statusOf(judged) ?? "maturing",
       told: told?.msat ?? null,
       computed: computed === null ? null : (own?.msat ?? 0),
+      bonus: own?.bonus ?? 0,
     });
   }
   return {

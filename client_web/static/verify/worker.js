@@ -5,6 +5,8 @@
 
 import { Malformed } from "./bytes.js";
 
+import { BadFile, readFiles } from "./files.js";
+
 import { readMintKeys } from "./mints.js";
 import { fetchLog } from "./relay.js";
 import { Verifier } from "./verifier.js";
@@ -40,8 +42,15 @@ async function verify(request , answer ) {
   const checked = new Verifier(request.pool, request.network, mintKeys);
   const started = performance.now();
   const tellEvents = seldom((count) => answer({ type: "events", count }));
+  try {
+    await readFiles(request.files, checked, tellEvents);
+  } catch (error) {
+    if (!(error instanceof BadFile)) throw error;
+    answer({ type: "failed", message: `${error.message}.` });
+    return;
+  }
   const relays = await fetchLog(request.relays, request.pool, request.network, checked, TIMEOUT_MS, tellEvents);
-  if (relays.every((relay) => relay.error !== null)) {
+  if (request.files.length === 0 && relays.every((relay) => relay.error !== null)) {
     answer({ type: "failed", message: `The log could not be read: ${relays.map((relay) => relay.error).join("; ")}` });
     return;
   }

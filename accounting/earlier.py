@@ -108,7 +108,7 @@ class Earlier:
                 if self._stands(self._stated[place.id], signer, closed)
             )
             place = next(following, None)
-            if place is None or (place.end_ms > end_ms and self._last_held(place.id) >= end_ms):
+            if place is None or (place.end_ms > end_ms and self.last_held(place.id) >= end_ms):
                 yield end_ms, second
 
     def stands_at(self, line: str, end_ms: int, signer: str, closed: Set[str]) -> bool:
@@ -159,8 +159,8 @@ class Earlier:
     def _stands(stated: Stated, signer: str, closed: Set[str]) -> bool:
         return (stated.signer == signer or stated.signer in closed) and stated.stands(signer, closed)
 
-    def _last_held(self, statement: str) -> int:
-        """The greatest end of what a statement held when it took its place; 0 if it held nothing."""
+    def last_held(self, statement: str) -> int:
+        """The greatest end (Unix ms) of what a statement held when it took its place; 0 if it held nothing."""
         return max((end_ms for _, end_ms in self._snapshots.get(statement, {}).values()), default=0)
 
     def _note_void(self, line: str, end_ms: int, second: int) -> None:

@@ -10,10 +10,11 @@ from accounting.attestation_book import Seen
 from accounting.errors import UnsupportedOffer
 from accounting.facts import BlockSeen
 from accounting.fold import Fold
-from accounting.ledger import BookedReward
+from accounting.ledger import PENDING, BookedReward
 from accounting.maturity import due_statuses
 from accounting.ports import ChainView
 from accounting.rewards import NotYet, with_donations
+from accounting.schemes import blocks
 from accounting.schemes.donations import Pledge
 from accounting.schemes.loyalty import days_at
 from nips.errors import InvalidPoolEvent
@@ -24,7 +25,7 @@ from nips.pool.attestation_part import MAX_ATTESTATIONS, build_attestation_part
 from nips.pool.chain import Link
 from nips.pool.settings import Settings
 from nips.pool.settings_part import build_settings_part, fits_settings_part
-from nips.pool.statement import StatementBody, build_statement, build_status
+from nips.pool.statement import MATURED, VOID, StatementBody, build_statement, build_status
 from nips.pool.statement_rows import build_statement_part, split_statement
 from nips.pool.summary import build_summary, build_summary_part, split_rows
 
@@ -103,12 +104,19 @@ class Issuer:
 
     async def _statements(self) -> None:
         waiting: dict[str, str] = {}
+        # Offers of rounds of which one waits: those after it would count its work.
+        held_up: set[str] = set()
         for block in self._desk.fold.unsettled():
             if self._desk.is_stated(block.block.block):
+                held_up.add(block.offer)
+                continue
+            if block.scheme in blocks.HOLDING and block.offer in held_up:
+                waiting[block.block.block] = "an earlier round of its offer has no statement yet"
                 continue
             reason = await self._block_statement(block)
             if reason is not None:
                 waiting[block.block.block] = reason
+                held_up.add(block.offer)
         for _ in range(MAX_PERIODS):
             if not await self._period_statements(waiting):
                 break
@@ -123,11 +131,40 @@ class Issuer:
                 return body.reason
             if block.pays_loyalty and not self._desk.knows_attestations():
                 return "the attestations are being read"
+            if not await self._take_back_later_rounds(block):
+                return "a later round counted its work, and can't be taken back any more"
             await self._sign(body, block)
         except (UnsupportedOffer, ValueError, InvalidPoolEvent) as error:
             return str(error)
         logger.info("split block %s: %d msat in %d rows", body.reward.block, body.reward.gross_msat, len(body.rows))
         return None
+
+    async def _take_back_later_rounds(self, block: BlockSeen) -> bool:
+        """Make our statements void of rounds that end later and counted this one's work, since it was announced late:
+        they are made again after it (SPEC.md, "Other schemes"). Whether none stands in its way.
+        """
+        if block.scheme not in blocks.HOLDING:
+            return True
+        fold = self._desk.fold
+        counting = [
+            booked
+            for booked in fold.ledger.rewards.values()
+            if booked.is_block
+            and booked.state in (PENDING, MATURED)
+            and booked.statement.offer == block.offer
+            and booked.statement.reward.found_ms > block.found_ms
+            and fold.log.statements.earlier.last_held(booked.statement.id) < block.found_ms
+        ]
+        # What has matured may be paid.
+        if any(booked.state != PENDING or booked.statement.signer != self._desk.pubkey for booked in counting):
+            return False
+        for booked in counting:
+            link, second = self._desk.next_place()
+            await self._desk.sign(build_status(self._pool, link, booked.statement.id, VOID, second))
+            logger.warning(
+                "took back the statement of block %s: an earlier round came late", booked.statement.reward.block
+            )
+        return True
 
     async def _period_statements(self, waiting: dict[str, str]) -> bool:
         """Sign the oldest period that is over of each offer that pays by share. Whether there was any."""

@@ -95,8 +95,11 @@ class OwnChain:
         self, store: ChainStore, event: VerifiedEvent, *, block: str | None = None, archive: str | None = None
     ) -> None:
         """Commit the next event, signed by our key. Raises StoreError when the disk refuses it."""
-        await store.add_own(event, block=block, archive=archive)
+        _, voids = ownchain.names_reward(event)
+        await store.add_own(event, block=block, voids=voids, archive=archive)
         self._advance(event, block)
+        if voids is not None:
+            self.stated = await store.stated()
 
     async def adopt(self, store: ChainStore, found: list[VerifiedEvent]) -> ownchain.Adoption:
         """Take over what the relays have of our chain and our file lacks."""

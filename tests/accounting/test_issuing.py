@@ -10,16 +10,19 @@ import pytest
 from accounting.facts import BlockSeen
 from accounting.fold import Fold
 from accounting.issuing import MAX_SUMMARIES, Issuer
+from accounting.rewards import NotYet
+from accounting.verifier import audit
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.archive import ArchiveBody, Digest, parse_archive
 from nips.pool.chain import Head, Link, next_link
 from nips.pool.hashing import display
 from nips.pool.kinds import ARCHIVE, STATEMENT, STATUS, SUMMARY
-from nips.pool.statement import MATURED, ORPHANED, parse_statement, parse_status
+from nips.pool.statement import MATURED, ORPHANED, VOID, parse_statement, parse_status
 from nips.pool.summary import HOUR_MS, SummaryBody, parse_summary
 from nips.pool.terms import parse_terms
 from tests.accounting.conftest import KEYS, LIMITS, POOL, T0, TERMS, LogBuilder
+from tests.accounting.orders_story import BLOCKS, OrdersLog, tell_orders
 
 pytestmark = pytest.mark.anyio
 KEY = KEYS.accounting
@@ -79,6 +82,8 @@ class Desk:
         self.named.append((block, archive))
         if block is not None:
             self.stated.add(block)
+        if event.kind == STATUS and parse_status(event).status == VOID:
+            self.stated.discard(self.fold.ledger.rewards[parse_status(event).statement].statement.reward.block)
         self.fold.add(event)
         self.fold.settle()
 
@@ -174,6 +179,65 @@ async def test_bonuses_wait_until_the_attestations_were_read(story, monkeypatch,
     await issuer.issue()
     assert len(desk.of_kind(STATEMENT)) == (0 if waits else 3)
     assert set(issuer.waiting.values()) == ({"the attestations are being read"} if waits else set())
+
+
+def rounds(*without: str) -> tuple[OrdersLog, Desk]:
+    """Three rounds of which nothing is stated."""
+    log = tell_orders([("state", BLOCKS[0])])
+    fold = Fold(POOL)
+    for event in log.all("statement 0", *without):
+        fold.add(event)
+    fold.settle()
+    return log, Desk(fold, second=log.t0 // 1000 + 200)
+
+
+async def test_rounds_are_stated_in_their_order():
+    """The first can't be made just now: those after it would count its work."""
+    log, desk = rounds()
+    first = log.bodies["block 0"].block
+    real = desk.fold.log.expected
+    desk.fold.log.expected = lambda block, *rest: (
+        NotYet("not now") if block.block.block == first else real(block, *rest)
+    )
+    issuer = Issuer(POOL, desk, Chain())
+    await issuer.issue()
+    assert desk.signed == []
+    assert set(issuer.waiting.values()) == {"not now", "an earlier round of its offer has no statement yet"}
+    desk.fold.log.expected = real
+    await issuer.issue()
+    made = [parse_statement(event).reward.block for event in desk.of_kind(STATEMENT)]
+    assert made == [log.bodies[name].block for name in BLOCKS]
+
+
+@pytest.mark.parametrize("matured", [False, True])
+async def test_a_round_announced_late_has_what_counted_it_taken_back(matured):
+    """As long as that pends: what matured may be paid."""
+    log, desk = rounds("block 0")
+    chain = Chain()
+    issuer = Issuer(POOL, desk, chain)
+    await issuer.issue()
+    second, third = desk.of_kind(STATEMENT)
+    if matured:
+        chain.tip = 300
+        chain.depth = {log.bodies["block 1"].block: LIMITS.maturity_blocks}
+        await issuer.issue()
+    desk.fold.add(log.events["block 0"])
+    desk.fold.settle()
+    await issuer.issue()
+    await issuer.issue()
+    made = [parse_statement(event).reward.block for event in desk.of_kind(STATEMENT)]
+    states = {name: desk.fold.ledger.rewards[event.id].state for name, event in (("second", second), ("third", third))}
+    report = audit([*log.all("statement 0"), *desk.signed], [], POOL, now_ms=log.t0 + 500_000)
+    found = {each.code for each in report.findings if each.grade != "not checked"}
+    if matured:
+        assert (len(made), states) == (2, {"second": MATURED, "third": "pending"})
+        assert list(issuer.waiting) == [log.bodies["block 0"].block]
+        return
+    # The third held what the second had: it counts the same as before.
+    assert made[2:] == [log.bodies["block 0"].block, log.bodies["block 1"].block]
+    assert states == {"second": VOID, "third": "pending"}
+    assert found == set()
+    assert not desk.fold.violations
 
 
 async def test_without_a_block_there_is_nothing_to_sign(builder):

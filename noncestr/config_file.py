@@ -4,6 +4,7 @@ A bad value is refused with a sentence that names the key, the value and what wo
 """
 
 import dataclasses
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ def _typed(expected: Any, value: object) -> Any:
     if expected is int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-        if isinstance(value, str) and value.lstrip("-").isdecimal():
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
             return int(value)
         raise ValueError("must be a whole number")
     if expected is str:

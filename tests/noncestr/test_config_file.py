@@ -77,6 +77,12 @@ def test_all_problems_come_at_once() -> None:
     assert len(caught.value.problems) == 2
 
 
+@pytest.mark.parametrize("text", ["", "-", "--5", "5-", "1e3", "0x10", "5.0", " 5", "٣", "9" * 5000])
+def test_what_is_no_whole_number_in_the_environment_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="must be a whole number"):
+        load_config(None, {"NONCESTR_WEB_PORT": text})
+
+
 def test_ports_are_tables_and_a_fixed_one_has_no_bounds(tmp_path: Path) -> None:
     path = tmp_path / "noncestr.toml"
     path.write_text(

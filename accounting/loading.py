@@ -95,15 +95,21 @@ class Loaded(NamedTuple):
 
 
 async def load_fold(
-    store: LogStore, pool: PoolAddress, *, trusted: bool, in_thread: InThread, shelves: Keeping | None = None
+    store: LogStore,
+    pool: PoolAddress,
+    *,
+    trusted: bool,
+    in_thread: InThread,
+    shelves: Keeping | None = None,
+    go_on: bool = True,
 ) -> Loaded:
     """Take up the fold that was kept, and fold what the log has since; else the whole log from its beginning, and the
     books' tables are put right if they say otherwise.
 
-    `trusted`: go by what was kept and by the stored checks, so that no share is hashed again. `in_thread` runs the long
-    parts beside whatever else goes on.
+    `trusted`: go by what was kept and by the stored checks, so that no share is hashed again; without `go_on` by the
+    checks alone. `in_thread` runs the long parts beside whatever else goes on.
     """
-    if trusted and shelves is not None:
+    if trusted and go_on and shelves is not None:
         try:
             kept = await _load_kept(store, pool, in_thread, shelves)
         except shelves.failures as error:

@@ -251,12 +251,12 @@ class Accounting:
         finally:
             self._keeping = False
 
-    async def _load(self, store: AccountingStore, *, trusted: bool) -> None:
+    async def _load(self, store: AccountingStore, *, trusted: bool, go_on: bool = True) -> None:
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
         # Whoever asks meanwhile is told that nothing is known, not half of it.
         self.fold = Fold(self.pool)
         fold, changes, trouble = await load_fold(
-            store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync, shelves=self._shelves
+            store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync, shelves=self._shelves, go_on=go_on
         )
         if trouble is not None:
             self._trouble(f"the log does not settle: {trouble}")
@@ -270,6 +270,8 @@ class Accounting:
         await self.own.load(store)
 
     async def _work(self, store: AccountingStore, intake: Intake) -> None:
+        # Whether what is kept of the fold may be gone on from.
+        go_on = True
         while True:
             items = await intake.next_items()
             events = [event for event in (getattr(item, "event", None) for item in items) if event is not None]
@@ -278,10 +280,13 @@ class Accounting:
                     if self._amid:
                         # A step ended half done: what the disk has is taken up again, once it answers.
                         await store.ready()
-                        await self._load(store, trusted=True)
+                        await self._load(store, trusted=True, go_on=go_on)
+                        go_on = True
                     await self._step(store, events)
                     break
                 except (sqlite3.Error, StoreError) as error:
+                    # A file with damage in it, not one that is busy or full: a fold made anew may not need it.
+                    go_on = go_on and type(error) is not sqlite3.DatabaseError
                     self._trouble(f"the disk failed, or the database: {reason_of(error)}")
                 except Exception as error:  # whatever it was, the next event is still to be booked
                     self._trouble(f"a step failed: {error!r}")

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from accounting import service
+from accounting.adapters.kept_shelves import KeptShelves
 from accounting.fold import CODEC, FORM, Fold, form
 from accounting.freeze import Unreadable
 from accounting.service import fold_path
@@ -143,6 +144,38 @@ async def test_a_kept_fold_that_cant_be_used_is_made_anew(pool, eventually, load
     third, _, _ = await run_until_settled(pool, eventually)
     assert third == first
     assert loads == [False, False, True]
+
+
+async def test_a_kept_fold_that_turns_out_damaged_amid_a_step_is_made_anew(pool, eventually, monkeypatch):
+    """Its damage may lie where no start looks: going on from it would meet it again and again."""
+    told(pool)
+    first, _, _ = await run_until_settled(pool, eventually)
+    loaded, cleared = [], []
+    real_load, real_clear, real_settle = service.load_fold, KeptShelves.clear, Fold.settle
+
+    async def load(*args, **options):
+        found = await real_load(*args, **options)
+        loaded.append(options["go_on"])
+        return found
+
+    def clear(shelves):
+        cleared.append(1)
+        real_clear(shelves)
+
+    def settle(fold):
+        if loaded and not cleared:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        real_settle(fold)
+
+    monkeypatch.setattr(service, "load_fold", load)
+
+    monkeypatch.setattr(KeptShelves, "clear", clear)
+    monkeypatch.setattr(Fold, "settle", settle)
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    again, _, accounting = await run_until_settled(pool, eventually)
+    assert again == first
+    assert (loaded, cleared) == ([True, False], [1])
+    assert any("malformed" in text for text in accounting.condition().troubles)
 
 
 async def test_a_disk_that_fails_amid_a_step_costs_no_event(pool, eventually, monkeypatch):

@@ -16,7 +16,8 @@ import httpx
 import msgspec
 
 from zapper.adapters.resolver import resolve
-from zapper.errors import AddressRefused, HttpFailed
+from zapper.errors import AddressRefused, HttpFailed, PoolFault
+from zapper.plan import OURS
 
 # LNURL answers are a few hundred bytes to some KiB (metadata with a small picture).
 MAX_BODY = 64 * 1024
@@ -102,7 +103,7 @@ class HttpClient:
         return host, port
 
     async def _ask(self, method: str, url: str, content: bytes | None) -> tuple[int, bytes]:
-        """Status and body of the answer, whatever they are. Raises HttpFailed, AddressRefused."""
+        """Status and body of the answer, whatever they are. Raises HttpFailed, AddressRefused, PoolFault (no Tor)."""
         host, port = self.check_url(url)
         is_onion = host.rstrip(".").endswith(".onion")
         timeout_s = ONION_TIMEOUT_S if is_onion else self._limits.timeout_s
@@ -111,6 +112,10 @@ class HttpClient:
                 return await self._go(method, url, host, port, content)
         except TimeoutError:
             raise HttpFailed(host, f"no whole answer within {timeout_s:g} s") from None
+        except httpx.ConnectError as error:
+            if is_onion:
+                raise PoolFault(f"{OURS}the Tor proxy of [payouts] tor_proxy does not answer") from None
+            raise HttpFailed(host, f"{type(error).__name__} {error}".strip()) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HttpFailed(host, f"{type(error).__name__} {error}".strip()) from None
 

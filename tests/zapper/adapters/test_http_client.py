@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from zapper.adapters.http_client import HttpLimits, open_http_client
-from zapper.errors import AddressRefused, HttpFailed
+from zapper.errors import AddressRefused, HttpFailed, PoolFault
 
 pytestmark = pytest.mark.anyio
 
@@ -270,6 +270,12 @@ async def test_what_only_looks_like_an_onion_reaches_no_proxy(host: str) -> None
         with pytest.raises(AddressRefused):
             await http.get_json(f"http://{host}/x")
     assert asked == []
+
+
+async def test_a_tor_proxy_that_is_away_is_no_payees_doing(free_tcp_port: int) -> None:
+    async with open_http_client(HttpLimits(tor_proxy=f"127.0.0.1:{free_tcp_port}")) as http:
+        with pytest.raises(PoolFault, match="not the payee's doing: the Tor proxy"):
+            await http.get_json(f"http://{ONION}/")
 
 
 async def test_an_onion_without_a_proxy_is_told_why() -> None:

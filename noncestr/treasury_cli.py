@@ -45,11 +45,13 @@ def _sat(msat: int | None) -> str:
 
 def _note(holding: dict[str, Any]) -> str:
     """When it was told, by whom if not here, and what keeps it from being counted."""
+    source = f" by {holding['source'][:SHOWN_NPUB]}..." if holding["source"] else ""
+    error = f"; {holding['error']}" if holding["error"] else ""
+    if not holding["told_ms"]:
+        return f"NOT KNOWN: never told{source}{error}"
     when = datetime.fromtimestamp(holding["told_ms"] // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    told = f"{when}, {_age(holding['age_ms'])} ago" if holding["told_ms"] else "never told"
-    source = f", by {holding['source'][:SHOWN_NPUB]}..." if holding["source"] else ""
-    silent = ", NOT COUNTED: too old" if holding["told_ms"] and holding["silence"] else ""
-    return f"{told}{source}{silent} {holding['error']}".strip()
+    silent = "" if holding["silence"] is None else "NOT COUNTED, too old: "
+    return f"{silent}told{source} {_age(holding['age_ms'])} ago, {when}{error}"
 
 
 def _age(ms: int) -> str:
@@ -65,7 +67,8 @@ def table(told: dict[str, Any]) -> list[str]:
     rows += [(f"funds: {each['name']}", _sat(each["msat"]), _note(each)) for each in told["holdings"]]
     if told["holdings"]:
         rows.append(("funds in all", _sat(told["funds_msat"]), ""))
-        rows.append(("left if all were paid now", _sat(told["spare_msat"]), told["alert"] or ""))
+        note = "a place above is not counted" if told["spare_msat"] is None else told["alert"] or ""
+        rows.append(("left if all were paid now", _sat(told["spare_msat"]), note))
     else:
         rows.append(("funds", _sat(None), "no place of the pool's money is configured ([treasury])"))
     rows.append(("pending", _sat(told["pending_msat"]), "in rewards that still mature, which cover it"))

@@ -130,12 +130,13 @@ def test_the_table_says_what_is_missing():
     }  # fmt: skip
     lines = table(told)
     assert len({line.index("4,000.001") + 9 for line in lines if "4,000.001" in line}) == 1
-    assert any(
-        line.endswith("1,234,567.890  2027-01-15 08:00:00 UTC, 61 s ago, by npub1qqqqqqqqqqq...") for line in lines
-    )
-    assert any(line.endswith("08:00:00 UTC, 4 h ago, NOT COUNTED: too old") for line in lines)
-    assert any(line.startswith("funds: node") and "never told no route" in line for line in lines)
-    assert any("not known: node does not tell" in line for line in lines)
+    shown = {line.partition("  ")[0]: line.rpartition("  ")[2] for line in lines}
+    assert shown["funds: lightning"] == "told by npub1qqqqqqqqqqq... 61 s ago, 2027-01-15 08:00:00 UTC"
+    assert shown["funds: old"] == "NOT COUNTED, too old: told 4 h ago, 2027-01-15 08:00:00 UTC"
+    assert shown["funds: node"] == "NOT KNOWN: never told; no route"
+    assert shown["left if all were paid now"] == "a place above is not counted"
+    short = table({**told, "spare_msat": -5, "alert": "the pool owes more"})
+    assert any(line.endswith("-0.005  the pool owes more") for line in short)
     assert any("no place" in line for line in table({**told, "holdings": [], "alert": None}))
 
 

@@ -6,11 +6,13 @@ finds anything, no share is counted twice, and each share of a period once.
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from tests.accounting.conftest import LIMITS
-from tests.accounting.orders_story import BLOCKS, PERIODS, Act, OrdersLog, tell_orders
+from tests.accounting.conftest import LIMITS, TERMS
+from tests.accounting.offers_story import OFFERS
+from tests.accounting.orders_story import BLOCKS, ENDED_MS, PERIODS, Act, OrdersLog, tell_orders
 from tests.client_web.told_logs import Told, claims, codes, judge_logs
 
 AFTER_MS = 10**9
@@ -161,3 +163,36 @@ def test_any_order(node: str, of: Sequence[str | int]) -> None:
             clean += 1
             assert of is BLOCKS or times == (1, 1), said
     assert clean >= CLEAN
+
+
+def by_another_key(label: str, *, closed_ms: int | None, counts_all: bool) -> Told:
+    """The first round by one key, the others by another that the terms name, too; the first one's chain is closed then
+    (in the terms' date) or stays open. `counts_all`: the heir counts the first round's work again.
+    """
+    log = tell_orders([("state", A)])
+    heir = log.keys.stranger
+    both = replace(TERMS, offers=OFFERS, keys=(*TERMS.keys, (heir.pubkey, "accounting")))
+    closed = {f"{log.keys.accounting.pubkey}/accounting": log.heads["accounting"]}
+    log.terms(ENDED_MS, both)
+    if closed_ms is not None:
+        log.terms(closed_ms, replace(both, closed=closed))
+    log.keys = log.keys._replace(accounting=heir)
+    del log.heads["accounting"]
+    if counts_all:
+        log.undone.add("statement 0")
+    log.clock_ms = ENDED_MS + 100_000
+    for name in (B, C):
+        log.say("state", name)
+        log.undone.discard("statement 0")
+    return Told(label, log.pool, log.t0 + AFTER_MS, log.all())
+
+
+def test_an_heir_counts_nothing_again(node: str) -> None:
+    """Neither while both may sign, nor by a date before the terms that closed the first one's chain."""
+    logs = {
+        by_another_key("goes on", closed_ms=ENDED_MS + 50_000, counts_all=False): set(),
+        by_another_key("both at once", closed_ms=None, counts_all=True): {"counted-twice"},
+        by_another_key("dated before", closed_ms=ENDED_MS + 150_000, counts_all=True): {"counted-twice"},
+    }
+    for log, ours in zip(logs, judge_logs(node, list(logs)), strict=True):
+        assert codes(ours["findings"]) == codes(log.audit()["findings"]) == logs[log], log.label

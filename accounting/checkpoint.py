@@ -47,7 +47,7 @@ from accounting.mining import Mining
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 4
+FORM = 5
 CODEC = Codec(
     classes_of(
         accounting.attendance,
@@ -86,7 +86,7 @@ CODEC = Codec(
     ),
 )
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
-_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers", "let_go")
+_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = (
     "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks",
@@ -133,6 +133,7 @@ def freeze_log(log: PoolLog) -> bytes:
             "mining": _mining_state(log.mining),
             "books": _fields(log.books, _BOOKS),
             "parts": log.statements.parts,
+            "let go": log.parked.let_go,
             "accounting": {key: _fields(chain, _CHAIN) for key, chain in log.accounting.items()},
             "payouts": {key: _fields(chain, _CHAIN) for key, chain in log.payouts.items()},
         }
@@ -173,6 +174,7 @@ def thaw_log(log: PoolLog, data: bytes) -> None:
         _set(log.terms.chain, _CHAIN, state["terms"]["chain"])
         _set(log.books, _BOOKS, state["books"])
         log.statements.parts.update(state["parts"])
+        log.parked.let_go = state["let go"]
         for name, chains in (("accounting", log.accounting), ("payouts", log.payouts)):
             for key, told in state[name].items():
                 chain: Chain[Any] = log.terms.new_chain(f"{key}/{name}", log.report, log.shelves)

@@ -115,9 +115,9 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
             continue
         text = f"the receipt of block {block.block}"
         yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id, key=block.signer)
-    strangers = len(log.parked) + log.let_go + len(log.strangers)
+    strangers = len(log.parked) + log.parked.let_go + len(log.strangers)
     if strangers:
-        parked = nsmallest(EXAMPLES, (key.rpartition("/")[2] for key in log.parked))
+        parked = nsmallest(EXAMPLES, log.parked.ids())
         text = f"{strangers} events that no key of the pool signed"
         yield finding(Code.STRANGER, text, *sorted([*parked, *log.strangers])[:EXAMPLES])
     for chain in log.chains():

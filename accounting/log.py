@@ -28,6 +28,7 @@ from accounting.facts import (
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lanes, heads_of
 from accounting.mining import Mining
+from accounting.parked import Parked
 from accounting.payout_proof import NO_MINTS, check_proof
 from accounting.rewards import NotYet
 from accounting.shelves import MemoryShelves, Shelf, Shelves
@@ -53,10 +54,6 @@ from nips.pool.terms import Terms, parse_terms
 
 # Events of others that a payout's proof may rest on.
 EVIDENCE = frozenset({ZAP_RECEIPT, kinds.WITHDRAWAL, kinds.SETTINGS})
-# Anybody can sign events that carry the pool's name, of up to 60 KB; but terms that give their key a role may be read
-# after them. So much is kept of what no key of the pool signed, an edge's first day, and no more: when terms give a new
-# key a role though something was let go, the log is to be read again, its terms first.
-MAX_PARKED = 10_000
 
 
 class PoolLog:
@@ -85,12 +82,10 @@ class PoolLog:
         self.statements = Statements(self.terms, self.mining, shelves)
         self.accounting: dict[str, Chain[AccountingEvent]] = {}
         self.payouts: dict[str, Chain[Payout]] = {}
-        # The date of every event that was read; those of keys without a role so far, by `<key>/<date>/<id>`, and how
-        # many more of these were let go. `unparked` is told of each that has its place after all.
+        # The date of every event that was read, and those of keys without a role so far; `unparked` is told of each of
+        # these that has its place after all.
         self.ids: Shelf[int] = shelves.open("events")
-        self.parked: Shelf[VerifiedEvent] = shelves.open("parked")
-        self.let_go = 0
-        self._parked: int | None = None
+        self.parked = Parked(shelves)
         self.unparked: Callable[[VerifiedEvent], None] = lambda _: None
         # Terms that another key of the pool signed.
         self.strangers: set[str] = set()
@@ -163,8 +158,7 @@ class PoolLog:
 
     def _route(self, event: VerifiedEvent) -> None:
         known = event.pubkey in self.terms.all_keys()
-        if not known and self._parked_now() >= MAX_PARKED:
-            self.let_go += 1
+        if not known and not self.parked.put(event):
             return
         try:
             if event.kind == kinds.JOB:
@@ -175,13 +169,6 @@ class PoolLog:
         except InvalidPoolEvent as error:
             if known:
                 self._refuse(event, error)
-        if not known:
-            self._parked = self._parked_now() + 1
-            self.parked[f"{event.pubkey}/{event.created_at:016d}/{event.id}"] = event
-
-    def _parked_now(self) -> int:
-        # Counted once: a shelf on disk looks at all of them.
-        return len(self.parked) if self._parked is None else self._parked
 
     def _put(self, event: VerifiedEvent) -> None:
         """Hand over an event of a key that holds some role. Raises InvalidPoolEvent."""
@@ -219,9 +206,7 @@ class PoolLog:
 
     def _unpark(self, pubkey: str) -> None:
         """A key has a role now: what it signed before counts."""
-        for key, event in list(self.parked.scan(f"{pubkey}/", f"{pubkey}0")):
-            del self.parked[key]
-            self._parked = self._parked_now() - 1
+        for event in self.parked.take(pubkey):
             self._route(event)
             self.unparked(event)
 
@@ -310,7 +295,7 @@ class PoolLog:
             if not self.terms.close_chain(chain):
                 self._facts.append(Reopened(f"{chain.name} was closed below what was read"))
         fresh = sorted(self.terms.all_keys() - known)
-        if fresh and self.let_go:
+        if fresh and self.parked.let_go:
             self._facts.append(Reopened("events were let go that a key may have signed before terms gave it a role"))
         for pubkey in fresh:
             self._unpark(pubkey)

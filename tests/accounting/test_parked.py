@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-import accounting.log
+import accounting.parked
 from accounting.findings import Code
 from accounting.fold import Fold
 from accounting.log import PoolLog
@@ -27,7 +27,7 @@ def hours() -> Any:
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole story is more than what is kept of strangers."""
-    monkeypatch.setattr(accounting.log, "MAX_PARKED", MOST)
+    monkeypatch.setattr(accounting.parked, "MAX_PARKED", MOST)
 
 
 def flood(story: Any, count: int = 3 * MOST) -> list[VerifiedEvent]:
@@ -89,7 +89,7 @@ def test_what_may_have_been_let_go_is_read_again(hours: Any) -> None:
 
 
 def test_summaries_before_the_terms_are_told_once_their_key_has_its_role(hours: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(accounting.log, "MAX_PARKED", 1000)
+    monkeypatch.setattr(accounting.parked, "MAX_PARKED", 1000)
     fold = Fold(hours.pool)
     for event in sorted(hours.all(), key=lambda event: event.kind == 4210):
         fold.add(event)

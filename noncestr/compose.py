@@ -21,7 +21,6 @@ from noncestr.archived import Archived
 from noncestr.attestations import WebAttestations
 from noncestr.banner import banner, stratum_url, web_url
 from noncestr.chains import open_source
-from noncestr.citizen_parts import make_citizen, who_speaks
 from noncestr.clock import WallClock
 from noncestr.config import Config
 from noncestr.control import Desk
@@ -40,22 +39,19 @@ from noncestr.lifetime import run_until_signal
 from noncestr.log_bridge import FLUSH_S, flush, log_bridge, reaches_log
 from noncestr.logs import set_level
 from noncestr.names_cli import FILE as NAMES
-from noncestr.notice_parts import make_notifier
-from noncestr.notice_texts import Speaker
 from noncestr.payability import RelayPayability
 from noncestr.paying import Paying
-from noncestr.payout_desk import served
 from noncestr.payouts import STORE
 from noncestr.places import find_places, move_stratum
 from noncestr.presence import Presence, find_presence
 from noncestr.profiles import pool_profiles
 from noncestr.promise_keeper import PromiseKeeper, publish_signed
 from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_others, refuse_revoked
-from noncestr.psbt_desk import psbt_services
 from noncestr.read_api import ReadApi
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
 from noncestr.settings_follower import SettingsFollower
+from noncestr.speaking import start_speaking
 from noncestr.termskeeper import TermsKeeper
 from noncestr.treasury import Treasurer
 from noncestr.treasury_parts import open_funds, start_treasury
@@ -141,7 +137,7 @@ class Pool:
         """Start every part, say where it is, wait for `stopped`, stop in the reverse order."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            relay = await self._start_relay(stack)
+            relay = await start_relay(stack, self.config, self.data, self.places.relay, self.address, self._speakers)
             bridge = self._bridge(relay)
             await enter(running(bridge.run))
             stack.push_async_callback(flush, bridge, self.say)
@@ -173,12 +169,7 @@ class Pool:
             treasurer = Treasurer(self.clock.now_ms)
             desk = Desk(
                 lambda: {"watermarks": self._marks()},
-                {
-                    "close": self._close,
-                    "treasury": treasurer.told,
-                    **served(self._paying.desk),
-                    **psbt_services(self._paying.psbts),
-                },
+                {"close": self._close, "treasury": treasurer.told, **self._paying.services()},
             )
             control = self.config.edge.control
             edge = await start_edge(stack, around, self._edge_config(), plan, bridge, control, self._drained.set, desk)
@@ -218,39 +209,20 @@ class Pool:
                 # A page on another host is told what is held here.
                 signer=AtHand(self.keys.zapper),
             )
-            presence = self._presence()
-            notifier = await make_notifier(
+            await start_speaking(
                 stack,
                 self.config,
                 self.data,
-                speaker=Speaker(presence.name, presence.pool, presence.relays[0]),
-                # The zapper's profile names the pool: a message from it is no stranger's.
-                voice=self.keys.pool_at_hand or self.keys.zapper,
-                reader=self.keys.zapper,
-                signer=self.keys.accounting.pubkey,
-                relays=(*self.relays, *presence.relays),
-                bridge=bridge,
-                accounting=accounting,
-                chain=ChainHeights(chain),
-                settings=settings,
-                payees=self._paying,
-                heartbeat_s=self.config.terms.heartbeat_seconds,
-                clock=self.clock,
-            )
-            await enter(running(notifier.run))
-            citizen = make_citizen(
-                self.config.social,
-                self.data,
-                who=who_speaks(presence, self.keys.pool, self.keys.wallet.pubkey),
-                signer=self.keys.accounting.pubkey,
+                presence=self._presence(),
+                keys=self.keys,
+                relays=self.relays,
                 bridge=bridge,
                 accounting=accounting,
                 chain=chain,
-                why_unpaid=lambda miner: self._paying.status().why_unpaid.get(miner, ""),
+                settings=settings,
+                paying=self._paying,
                 clock=self.clock,
-                test=notifier.test,
             )
-            await enter(running(citizen.run))
             read_api = await open_read_api(
                 stack,
                 accounting,
@@ -385,11 +357,6 @@ class Pool:
         await self._promises.promise_again()
 
     # Relay and page
-
-    async def _start_relay(self, stack: AsyncExitStack) -> EmbeddedRelay | None:
-        if self.places.relay is None:
-            return None
-        return await start_relay(stack, self.config, self.data, self.places.relay, self.address, self._speakers)
 
     async def _start_web(
         self, stack: AsyncExitStack, read_api: ReadApi, terms: TermsKeeper, bridge: RelayBridge

@@ -28,11 +28,13 @@ async def start_relay(
     stack: AsyncExitStack,
     config: Config,
     data: Path,
-    place: Bound,
+    place: Bound | None,
     pool: PoolAddress,
     speakers: Callable[[], frozenset[str]],
-) -> EmbeddedRelay:
-    """Serve at `place` until the stack closes. `speakers`: whose events are the pool's."""
+) -> EmbeddedRelay | None:
+    """Serve at `place`, None for nowhere, until the stack closes. `speakers`: whose events are the pool's."""
+    if place is None:
+        return None
     store = await stack.enter_async_context(SqliteEventStore(data / "relay.sqlite"))
     server = RelayServer(
         place.host,

@@ -1,8 +1,9 @@
 """What a whole pool pays with: zapper, wallets, mint, and on regtest the demo miners' own wallets."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from accounting.service import Accounting
 from nips.pool.address import PoolAddress
@@ -13,11 +14,11 @@ from noncestr.demo_wallets import DemoWallets
 from noncestr.ecash_payouts import ecash_payouts
 from noncestr.feed import BridgeFeed
 from noncestr.keyfiles import load_or_create
-from noncestr.payout_desk import PayoutDesk
+from noncestr.payout_desk import PayoutDesk, served
 from noncestr.payouts import Payouts, open_payouts, pays
 from noncestr.places import ANYWHERE, Places
 from noncestr.promises import Keys
-from noncestr.psbt_desk import PsbtDesk
+from noncestr.psbt_desk import PsbtDesk, psbt_services
 from noncestr.treasury import WalletFunds
 from relay_bridge.service import RelayBridge
 from zapper.config import ZapperStatus
@@ -101,12 +102,14 @@ class Paying:
         """The wallets it pays from."""
         return () if self._payouts is None else self._payouts.funds
 
-    def desk(self) -> PayoutDesk | None:
-        """Where an operator asks about payouts."""
+    def services(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        """What an operator asks of payouts and of batches on chain to be signed, by name, as the socket serves it."""
+        return {**served(self._desk), **psbt_services(self._psbts)}
+
+    def _desk(self) -> PayoutDesk | None:
         return None if self._payouts is None else self._payouts.desk(self._clock.now_ms)
 
-    def psbts(self) -> PsbtDesk | None:
-        """Where an operator signs batches on chain."""
+    def _psbts(self) -> PsbtDesk | None:
         return None if self._payouts is None else self._payouts.psbts()
 
     async def payees(self) -> list[Payee]:

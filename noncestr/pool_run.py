@@ -91,7 +91,8 @@ class LonePool:
         """Run every part that is here until `stopped` returns. Raises NoncestrError."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            bridge = self._bridge(await self._start_relay(stack))
+            relay = await start_relay(stack, self._config, self._data, self._place, self._pool, self._speakers)
+            bridge = self._bridge(relay)
             await enter(running(bridge.run))
             stack.push_async_callback(flush, bridge, self._say)
             if isinstance(self._key, RemoteKey):
@@ -223,11 +224,6 @@ class LonePool:
         services: dict[str, Service] = {"close": close, "treasury": treasurer.told}
         if self._config.edge.control:
             await stack.enter_async_context(running(serve_desk, self._data / CONTROL, Desk(dict, services)))
-
-    async def _start_relay(self, stack: AsyncExitStack) -> EmbeddedRelay | None:
-        if self._place is None:
-            return None
-        return await start_relay(stack, self._config, self._data, self._place, self._pool, self._speakers)
 
     def _bridge(self, relay: EmbeddedRelay | None) -> RelayBridge:
         return log_bridge(

@@ -11,6 +11,7 @@ from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
 from noncestr.clock import WallClock
 from noncestr.config import Config, DemoConfig, PayoutsConfig, PoolConfig
+from noncestr.errors import NoncestrError
 from noncestr.paying import Paying
 from noncestr.places import find_places
 from noncestr.promises import Keys
@@ -35,8 +36,10 @@ async def test_without_a_wallet_nobody_is_paid(tmp_path: Path, network: str, bac
     assert not found.is_on
     async with AsyncExitStack() as stack:
         await found.start(stack, NOTHING, NOTHING, None, anyio.lowlevel.checkpoint)
-    assert (found.status(), found.funds, found.desk(), found.mint_url) == (ZapperStatus(), (), None, "")
-    assert await found.failing() == []
+    assert (found.status(), found.funds, found.mint_url) == (ZapperStatus(), (), "")
+    with pytest.raises(NoncestrError, match="nobody is paid by this pool"):
+        await found.services()["payouts_plan"]()
+    assert await found.payees() == []
     assert not (tmp_path / "payouts.sqlite").exists()
 
 

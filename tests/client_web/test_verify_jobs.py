@@ -1,7 +1,9 @@
-"""Two readings of the batches that jobs name."""
+"""Two readings of the batches that jobs name, and of who signed them."""
 
+import pytest
+
+from tests.accounting.conftest import KEYS, LogBuilder, tell_story
 from tests.accounting.conftest import TERMS as STORY_TERMS
-from tests.accounting.conftest import LogBuilder
 from tests.client_web.told_logs import Told, codes, judge_logs
 
 GRACE_MS = 60_000
@@ -27,3 +29,12 @@ def test_a_batch_on_its_way_in_another_lane_is_not_missing_yet(node: str) -> Non
     expected: list[set[str]] = [set(), set(), {"missing-batch"}, set(), {"gap", "missing-batch"}]
     for told, ours, found in zip(logs, judge_logs(node, logs), expected, strict=True):
         assert codes(ours["findings"]) == codes(told.audit()["findings"]) == found, told.label
+
+
+@pytest.mark.parametrize("signer", ["stranger", "alice", "accounting", "zapper", "pool"])
+def test_a_job_that_no_edge_signed(node: str, signer: str) -> None:
+    """The edge's receipts name it: it is not missing, whoever's it is."""
+    log = tell_story(signers={"job A": getattr(KEYS, signer)})
+    told = Told(signer, log.pool, log.t0 + 10**9, log.all())
+    (ours,) = judge_logs(node, [told])
+    assert codes(ours["findings"]) == codes(told.audit()["findings"]) >= {"job-signer", "share-job"}

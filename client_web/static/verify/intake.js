@@ -125,6 +125,7 @@ export class Intake {
     for (const pubkey of log.roles.keys()) if (!inForce.has(pubkey)) revoked.add(pubkey);
 
     let strangers = 0;
+    const strangersJobs = [];
     for (const event of events) {
       if (EVIDENCE.includes(event.kind)) {
         log.evidence.set(event.id, event);
@@ -136,6 +137,7 @@ export class Intake {
       const needed = ROLE_OF.get(event.kind);
       if (roles === undefined && event.pubkey !== this.address.pool) {
         strangers++;
+        if (event.kind === KIND.JOB) strangersJobs.push(event);
       } else if (event.kind !== KIND.JOB && (needed === undefined || roles?.has(needed) !== true)) {
         // A job's signer is judged by the terms that it names.
         findings.checked("form, keys and roles");
@@ -145,6 +147,9 @@ export class Intake {
         this.read(event, () => place(log, event), revoked.has(event.pubkey));
       }
     }
+    // A receipt that names one is the pool's: it is not missing, it is no edge's.
+    const named = new Set(log.receipts.flatMap((receipt) => receipt.jobs));
+    for (const event of strangersJobs) if (named.has(event.id)) placeIfWellFormed(log, event);
     if (strangers > 0) {
       const text = `${strangers} events carry the pool's name and are signed by none of its keys`;
       findings.say("form, keys and roles", "stranger", text, [], null, strangers);
@@ -165,6 +170,15 @@ export class Intake {
       else if (error instanceof Malformed) this.findings.say(claim, revoked ? "closed-chain" : "malformed", error.message, [event.id]);
       else throw error;
     }
+  }
+}
+
+/** What a stranger signed in no readable form is nothing. */
+function placeIfWellFormed(log , event ) {
+  try {
+    place(log, event);
+  } catch (error) {
+    if (!(error instanceof Malformed || error instanceof UnknownVersion)) throw error;
   }
 }
 

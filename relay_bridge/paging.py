@@ -15,6 +15,9 @@ PAGE_LIMIT = 500
 # What a relay may give for a single second, when a page does not hold it. Our own relay's most; SPEC.md plans for
 # fewer than 500 events a second.
 TIE_LIMIT = 5_000
+# A relay that gives no more for one second alone than it gave as a page has shown all of it, or its own cap. Relays
+# cap at 100 and more; below half of that it was all.
+CROWD = 50
 
 
 class Pager:
@@ -33,7 +36,7 @@ class Pager:
         self._tie: int | None = None
         self._largest = 0
         self._done = asked.limit == 0
-        # Seconds of which a relay gave as many events as were asked for: there may be more.
+        # Seconds of which a relay gave as many events as were asked for, or as it ever gives: there may be more.
         self.crowded: list[int] = []
 
     def next_filter(self) -> Filter | None:
@@ -53,7 +56,7 @@ class Pager:
         if self._remaining is not None:
             self._remaining -= len(new)
         if self._tie is not None:
-            if len(events) >= TIE_LIMIT:
+            if len(events) >= TIE_LIMIT or CROWD <= len(events) <= self._largest:
                 self.crowded.append(self._tie)
             self._step_below(self._tie)
             self._tie = None
@@ -86,3 +89,14 @@ class Pager:
         self._seen_at_until = set()
         if self._until < (self._asked.since or 0):
             self._done = True
+
+
+def by_kind(asked: Filter, second: int) -> list[Filter]:
+    """Questions that divide a crowded second: one for each kind, [] if the filter names fewer than two."""
+    kinds = sorted(asked.kinds or ())
+    if len(kinds) < 2:
+        return []
+    return [
+        msgspec.structs.replace(asked, kinds=frozenset({kind}), since=second, until=second, limit=TIE_LIMIT)
+        for kind in kinds
+    ]

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nips.nip01 import Event, Filter, make_filter
-from relay_bridge.paging import TIE_LIMIT, Pager
+from relay_bridge.paging import CROWD, TIE_LIMIT, Pager, by_kind
 
 
-def event(number: int, at: int) -> Event:
-    return Event(f"{number:064x}", "a" * 64, at, 1, (), "", "b" * 128)
+def event(number: int, at: int, kind: int = 1) -> Event:
+    return Event(f"{number:064x}", "a" * 64, at, kind, (), "", "b" * 128)
 
 
 def relay(stored: list[Event], asked: Filter, cap: int) -> list[Event]:
@@ -73,3 +73,29 @@ def test_a_second_too_full_for_the_relay_is_named() -> None:
     got, _, pager = fetch_all(stored, make_filter(), cap=TIE_LIMIT, page_limit=500)
     assert pager.crowded == [7]
     assert len(got) == TIE_LIMIT + 1
+
+
+@pytest.mark.parametrize("cap", [CROWD, 100, 499])
+def test_a_second_beyond_a_relays_own_cap_is_told_and_asked_for_by_kind(cap: int) -> None:
+    """A flood of one kind in the second of an event of another kind hides it from every page; not from its own."""
+    flood = [event(number, 7, 4217) for number in range(600)]
+    hidden, older = event(10_000, 7, 4212), event(10_001, 3, 4212)
+    stored, asked = [*flood, hidden, older], make_filter(kinds=[4212, 4217])
+    got, _, pager = fetch_all(stored, asked, cap=cap, page_limit=500)
+    assert hidden not in got
+    assert older in got
+    assert pager.crowded == [7]
+    questions = by_kind(asked, 7)
+    assert [question.kinds for question in questions] == [frozenset({4212}), frozenset({4217})]
+    assert [relay(stored, question, cap)[0] for question in questions] == [hidden, flood[0]]
+
+
+def test_few_events_of_one_second_are_all_there_are() -> None:
+    stored = [event(number, 7) for number in range(CROWD - 1)]
+    got, _, pager = fetch_all(stored, make_filter(kinds=[1, 2]), cap=500, page_limit=500)
+    assert (len(got), pager.crowded) == (CROWD - 1, [])
+
+
+@pytest.mark.parametrize("kinds", [None, [4212]])
+def test_a_question_of_one_kind_is_not_divided(kinds: list[int] | None) -> None:
+    assert by_kind(make_filter(kinds=kinds), 7) == []

@@ -109,6 +109,20 @@ async def test_what_was_committed_is_taken_up(story):
         assert each.next_place(6_000_000) == (Link(1, first.id), 6000)
 
 
+async def test_what_we_take_back_gives_its_reward_free(story):
+    """At once, and after a restart: else it would never be stated again."""
+    disk = Disk()
+    chain = await loaded(disk)
+    first = statement(story, None)
+    reward = parse_statement(first).reward_key
+    await chain.append(disk, first, block=reward)
+    back = KEY.sign(build_status(POOL, Link(1, first.id), first.id, VOID, 6000))
+    await chain.append(disk, back)
+    assert chain.stated == (await loaded(disk)).stated == set()
+    await chain.append(disk, statement(story, Head(1, back.id), 7000), block=reward)
+    assert chain.stated == {reward}
+
+
 async def test_what_the_disk_refuses_is_no_event_of_the_chain():
     disk = Disk(refuses=True)
     chain = await loaded(disk)

@@ -4,7 +4,7 @@
 import type { Chain, Lane } from "./chains.ts";
 import type { Account } from "./accounts.ts";
 import type { Chained } from "./intake.ts";
-import { type Attested, HOUR_MS, Worked } from "./loyalty.ts";
+import { type Attested, HOUR_MS, Worked, type Worker, Workers } from "./loyalty.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Shares } from "./shares.ts";
 import type { Statement } from "./statement.ts";
@@ -13,8 +13,7 @@ import { workFromBits } from "./targets.ts";
 /** The good credited shares of a lane in an hour. */
 interface Hour {
   readonly rows: number[];
-  /** By "<miner> <worker>". */
-  readonly sums: Map<string, bigint>;
+  sums: ReadonlyMap<Worker, bigint>;
   /** The greatest number of their batches, and the latest t. */
   seq: number;
   ms: number;
@@ -30,6 +29,7 @@ export class Attendance {
   private readonly gaps = new Map<string, number>();
   /** By lane's number in the table, then by hour since 1970. */
   private hours: Map<number, Hour>[] | null = null;
+  private readonly workers = new Workers();
   private readonly receipts = new Map<Lane, Map<number, Receipt>>();
 
   constructor(shares: Shares, accounting: readonly Chain<Chained & Account>[]) {
@@ -70,7 +70,7 @@ export class Attendance {
   worked(cuts: ReadonlyMap<string, number>, endMs: number): Worked {
     const { table, lanes } = this.shares;
     this.hours ??= this.sumHours();
-    const worked = new Worked(endMs);
+    const worked = new Worked(endMs, this.workers);
     this.hours.forEach((hours, number) => {
       const lane = lanes[number] as Lane;
       const cut = cuts.get(`${lane.edge}/${lane.lane}`) ?? -1;
@@ -81,7 +81,7 @@ export class Attendance {
         if (hour.seq > cut || hour.ms > endMs) {
           sums = this.sum(hour.rows.filter((row) => (table.seq[row] as number) <= cut && (table.t[row] as number) <= endMs));
         }
-        for (const [name, work] of sums) worked.add(at, name.slice(0, 64), name.slice(65), work);
+        for (const [worker, work] of sums) worked.add(at, worker, work);
       }
     });
     return worked;
@@ -101,16 +101,16 @@ export class Attendance {
       hour.seq = Math.max(hour.seq, seq);
       hour.ms = Math.max(hour.ms, t);
     }
-    for (const hours of found) for (const hour of hours.values()) for (const [name, work] of this.sum(hour.rows)) hour.sums.set(name, work);
+    for (const hours of found) for (const hour of hours.values()) hour.sums = this.sum(hour.rows);
     return found;
   }
 
-  private sum(rows: readonly number[]): Map<string, bigint> {
+  private sum(rows: readonly number[]): Map<Worker, bigint> {
     const { table, miners } = this.shares;
-    const sums = new Map<string, bigint>();
+    const sums = new Map<Worker, bigint>();
     for (const row of rows) {
-      const name = `${miners[table.miner[row] as number]} ${this.workerOf(row)}`;
-      sums.set(name, (sums.get(name) ?? 0n) + workFromBits(table.bits[row] as number));
+      const worker = this.workers.of(miners[table.miner[row] as number] as string, this.workerOf(row));
+      sums.set(worker, (sums.get(worker) ?? 0n) + workFromBits(table.bits[row] as number));
     }
     return sums;
   }

@@ -35,16 +35,36 @@ export interface WorkerPart {
   readonly work: bigint;
 }
 
+/** A worker by its name in the receipts; the same object wherever it is met, so that a month of many is summed fast. */
+export interface Worker {
+  readonly miner: string;
+  readonly name: string;
+}
+
+/** The workers that were met. */
+export class Workers {
+  private readonly known = new Map<string, Worker>();
+
+  of(miner: string, name: string): Worker {
+    const key = `${miner} ${name}`;
+    let worker = this.known.get(key);
+    if (worker === undefined) this.known.set(key, (worker = { miner, name }));
+    return worker;
+  }
+}
+
 /** What miners did in the hours and days that count at a time. */
 export class Worked {
   readonly endMs: number;
+  readonly workers: Workers;
   /** By miner: the hours, in UTC since 1970, with a good share. */
   readonly hours = new Map<string, Set<number>>();
-  private readonly days = new Map<string, bigint>();
+  private readonly days = new Map<number, Map<Worker, bigint>>();
   private readonly firstDay: number;
 
-  constructor(endMs: number) {
+  constructor(endMs: number, workers: Workers) {
     this.endMs = endMs;
+    this.workers = workers;
     this.firstDay = Math.floor(endMs / DAY_MS) - DAYS;
   }
 
@@ -59,21 +79,22 @@ export class Worked {
   }
 
   /** Good shares of a worker in an hour; others are passed over. */
-  add(hour: number, miner: string, worker: string, work: bigint): void {
+  add(hour: number, worker: Worker, work: bigint): void {
     if (hour * HOUR_MS > this.endMs - DAYS * DAY_MS && hour * HOUR_MS <= this.endMs) {
-      const hours = this.hours.get(miner);
-      if (hours === undefined) this.hours.set(miner, new Set([hour]));
+      const hours = this.hours.get(worker.miner);
+      if (hours === undefined) this.hours.set(worker.miner, new Set([hour]));
       else hours.add(hour);
     }
     const day = Math.floor(hour / 24);
     if (!this.countsDay(day)) return;
-    const place = `${miner} ${worker} ${day}`;
-    this.days.set(place, (this.days.get(place) ?? 0n) + work);
+    let works = this.days.get(day);
+    if (works === undefined) this.days.set(day, (works = new Map()));
+    works.set(worker, (works.get(worker) ?? 0n) + work);
   }
 
   /** A worker's hashrate of a day, in hashes a second. */
-  measured(miner: string, worker: string, day: number): bigint {
-    return (this.days.get(`${miner} ${worker} ${day}`) ?? 0n) / BigInt(DAY_S);
+  measured(miner: string, name: string, day: number): bigint {
+    return (this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n) / BigInt(DAY_S);
   }
 }
 

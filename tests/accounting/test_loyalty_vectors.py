@@ -51,7 +51,7 @@ def lanes_of(told: list[str], by_worker: bool) -> Lanes:
                 sessions=tuple(Session(miner, worker, work) for _, miner, worker, work in mine),
                 jobs=(JobRef("", 1, "main", by_worker=by_worker),),
             )
-            lane.add(Batch(seq, f"{key}/{seq}", start, end, end // 1000 + 1, checked), follows=True)
+            lane.add(Batch(seq, f"{key}/{seq}", start, end, end // 1000 + 1, checked.pack()), follows=True)
             start = end
     return lanes
 

@@ -118,10 +118,11 @@ function checkBonuses(vector) {
     fullDays: vector.full_days,
     hardware: new Map(Object.entries(vector.hardware).map(([name, [hashrate, factor]]) => [name, { hashrate: BigInt(hashrate), factor }])),
   };
-  const worked = new loyalty.Worked(vector.end_ms);
+  const workers = new loyalty.Workers();
+  const worked = new loyalty.Worked(vector.end_ms, workers);
   const rows = (texts) => texts.map((text) => text.split(" "));
   for (const [t, miner, worker, work] of rows(vector.shares)) {
-    if (Number(t) <= vector.end_ms) worked.add(Math.floor(Number(t) / loyalty.HOUR_MS), miner, worker, BigInt(work));
+    if (Number(t) <= vector.end_ms) worked.add(Math.floor(Number(t) / loyalty.HOUR_MS), workers.of(miner, worker), BigInt(work));
   }
   const attested = rows(vector.attestations).map(([id, miner, worker, model, nominal, second]) => (
     { id, miner, worker, model, nominalHs: BigInt(nominal), second: Number(second) }

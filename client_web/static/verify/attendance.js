@@ -3,7 +3,7 @@
 // What a loyalty bonus rests on, out of the log: the hours of the lanes, and the attestations in the accounting chains
 // (SPEC.md, "Other schemes").
 
-import { HOUR_MS, Worked } from "./loyalty.js";
+import { HOUR_MS, Worked, Workers } from "./loyalty.js";
 
 import { workFromBits } from "./targets.js";
 
@@ -18,6 +18,7 @@ export class Attendance {
                    gaps = new Map ();
   /** By lane's number in the table, then by hour since 1970. */
           hours = null;
+                   workers = new Workers();
                    receipts = new Map ();
 
   constructor(shares , accounting ) {
@@ -58,7 +59,7 @@ export class Attendance {
   worked(cuts , endMs ) {
     const { table, lanes } = this.shares;
     this.hours ??= this.sumHours();
-    const worked = new Worked(endMs);
+    const worked = new Worked(endMs, this.workers);
     this.hours.forEach((hours, number) => {
       const lane = lanes[number] ;
       const cut = cuts.get(`${lane.edge}/${lane.lane}`) ?? -1;
@@ -69,7 +70,7 @@ export class Attendance {
         if (hour.seq > cut || hour.ms > endMs) {
           sums = this.sum(hour.rows.filter((row) => (table.seq[row] ) <= cut && (table.t[row] ) <= endMs));
         }
-        for (const [name, work] of sums) worked.add(at, name.slice(0, 64), name.slice(65), work);
+        for (const [worker, work] of sums) worked.add(at, worker, work);
       }
     });
     return worked;
@@ -89,7 +90,7 @@ export class Attendance {
       hour.seq = Math.max(hour.seq, seq);
       hour.ms = Math.max(hour.ms, t);
     }
-    for (const hours of found) for (const hour of hours.values()) for (const [name, work] of this.sum(hour.rows)) hour.sums.set(name, work);
+    for (const hours of found) for (const hour of hours.values()) hour.sums = this.sum(hour.rows);
     return found;
   }
 
@@ -97,8 +98,8 @@ export class Attendance {
     const { table, miners } = this.shares;
     const sums = new Map ();
     for (const row of rows) {
-      const name = `${miners[table.miner[row] ]} ${this.workerOf(row)}`;
-      sums.set(name, (sums.get(name) ?? 0n) + workFromBits(table.bits[row] ));
+      const worker = this.workers.of(miners[table.miner[row] ] , this.workerOf(row));
+      sums.set(worker, (sums.get(worker) ?? 0n) + workFromBits(table.bits[row] ));
     }
     return sums;
   }

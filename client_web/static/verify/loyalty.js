@@ -22,16 +22,32 @@ const TOLERANCE = 4n;
 
 /** Work of a worker that a statement counts. */
 
+/** A worker by its name in the receipts; the same object wherever it is met, so that a month of many is summed fast. */
+
+/** The workers that were met. */
+export class Workers {
+                   known = new Map ();
+
+  of(miner , name ) {
+    const key = `${miner} ${name}`;
+    let worker = this.known.get(key);
+    if (worker === undefined) this.known.set(key, (worker = { miner, name }));
+    return worker;
+  }
+}
+
 /** What miners did in the hours and days that count at a time. */
 export class Worked {
            endMs ;
+           workers ;
   /** By miner: the hours, in UTC since 1970, with a good share. */
            hours = new Map ();
                    days = new Map ();
                    firstDay ;
 
-  constructor(endMs ) {
+  constructor(endMs , workers ) {
     this.endMs = endMs;
+    this.workers = workers;
     this.firstDay = Math.floor(endMs / DAY_MS) - DAYS;
   }
 
@@ -46,21 +62,22 @@ export class Worked {
   }
 
   /** Good shares of a worker in an hour; others are passed over. */
-  add(hour , miner , worker , work ) {
+  add(hour , worker , work ) {
     if (hour * HOUR_MS > this.endMs - DAYS * DAY_MS && hour * HOUR_MS <= this.endMs) {
-      const hours = this.hours.get(miner);
-      if (hours === undefined) this.hours.set(miner, new Set([hour]));
+      const hours = this.hours.get(worker.miner);
+      if (hours === undefined) this.hours.set(worker.miner, new Set([hour]));
       else hours.add(hour);
     }
     const day = Math.floor(hour / 24);
     if (!this.countsDay(day)) return;
-    const place = `${miner} ${worker} ${day}`;
-    this.days.set(place, (this.days.get(place) ?? 0n) + work);
+    let works = this.days.get(day);
+    if (works === undefined) this.days.set(day, (works = new Map()));
+    works.set(worker, (works.get(worker) ?? 0n) + work);
   }
 
   /** A worker's hashrate of a day, in hashes a second. */
-  measured(miner , worker , day ) {
-    return (this.days.get(`${miner} ${worker} ${day}`) ?? 0n) / BigInt(DAY_S);
+  measured(miner , name , day ) {
+    return (this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n) / BigInt(DAY_S);
   }
 }
 

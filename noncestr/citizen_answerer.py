@@ -28,6 +28,7 @@ from noncestr.citizen_replies import (
     build_reply,
     hashrate_answer,
 )
+from noncestr.remote_key import RemoteKeyError
 from noncestr.social_config import SocialConfig
 from relay_bridge.errors import RelayBridgeError
 
@@ -84,7 +85,7 @@ class Answerer:
                         event: VerifiedEvent | None = getattr(item, "event", None)
                         if event is not None:
                             await self.hear(event)
-            except (RelayBridgeError, sqlite3.Error) as error:
+            except (RelayBridgeError, RemoteKeyError, sqlite3.Error) as error:
                 logger.warning("nobody is heard for a moment: %s", error)
             except Exception:  # whatever somebody sent, others are heard after it
                 logger.exception("an answer failed")

@@ -13,6 +13,7 @@ from noncestr.citizen_memory import Memory
 from noncestr.citizen_notes import NOTE, NoteStyle, block_note, block_subject, day_note, day_subject, subjects_of
 from noncestr.citizen_ports import FETCH_S, RETRY_S, Clock, Feed, Identity
 from noncestr.citizen_status import pool_status
+from noncestr.remote_key import RemoteKeyError
 from noncestr.social_config import SocialConfig
 from relay_bridge.errors import RelayBridgeError
 
@@ -61,7 +62,7 @@ class Teller:
                 if self._clock.now_ms() - loaded_ms >= DAY_MS:
                     loaded_ms = self._clock.now_ms()
                     await self._memory.load(loaded_ms)
-            except (RelayBridgeError, sqlite3.Error) as error:
+            except (RelayBridgeError, RemoteKeyError, sqlite3.Error) as error:
                 resumed = False
                 logger.warning("nothing can be told for a moment: %s", error)
                 await anyio.sleep(RETRY_S)

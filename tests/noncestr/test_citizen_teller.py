@@ -12,6 +12,7 @@ from noncestr import citizen_teller
 from noncestr.citizen_limits import DAY_MS, HOUR_MS
 from noncestr.citizen_memory import Memory, open_memory
 from noncestr.citizen_teller import DAY_RETRY_MS, FIRST_STATUS_MS, FRESH_MS, NEWS_MS, Teller
+from noncestr.remote_key import RemoteKeyError
 from noncestr.social_config import SocialConfig
 from relay_bridge.errors import RelayUnavailable
 
@@ -58,6 +59,36 @@ async def test_a_note_written_before_a_kill_goes_out_after_it_unchanged(citizen:
         await tells.resume()
         await tells.look()
     assert citizen.feed.of(NOTE) == [written]
+
+
+@pytest.mark.anyio
+async def test_a_remote_signer_that_is_away_is_waited_for_in_a_line_each_time(
+    citizen: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away:
+        pubkey = citizen.who.key.pubkey
+        asked = 0
+
+        async def sign(self, unsigned: Any) -> Any:
+            self.asked += 1
+            if self.asked < 3:
+                raise RemoteKeyError("the remote signer did not answer")
+            return await signs(unsigned)
+
+    for name in ("LOOK_S", "RETRY_S"):
+        monkeypatch.setattr(citizen_teller, name, 0.01)
+    signs = citizen.who.key.sign
+    who = replace(citizen.who, key=Away())
+    citizen.block(1)
+    async with open_memory(citizen.path, citizen.clock.ms) as memory, anyio.create_task_group() as tasks:
+        tells = Teller(who, QUIET, citizen.books, citizen.feed, citizen.clock, memory)
+        tasks.start_soon(tells.run)
+        with anyio.fail_after(30):
+            while not citizen.feed.of(NOTE):  # noqa: ASYNC110 - looked at, in a test
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert caplog.text.count("nothing can be told for a moment: the remote signer did not answer") == 2
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.anyio

@@ -196,3 +196,29 @@ def test_an_heir_counts_nothing_again(node: str) -> None:
     }
     for log, ours in zip(logs, judge_logs(node, list(logs)), strict=True):
         assert codes(ours["findings"]) == codes(log.audit()["findings"]) == logs[log], log.label
+
+
+def test_two_rounds_that_end_together_count_the_same(node: str) -> None:
+    """Two blocks at one moment: neither comes before the other, and what follows counts nothing of theirs."""
+    log = OrdersLog()
+    alice, bob = log.keys.alice, log.keys.bob
+    log.terms(0, replace(TERMS, offers=OFFERS))
+    for lane in (0, 1):
+        log.batch(lane, 0, 10_000)
+    job = log.job("R", 10_500, (0, 1), offer="round")
+    found = [log.mine(job, miner, 20_000, block=True) for miner in (alice, bob)]
+    for lane in (0, 1):
+        log.batch(lane, 10_000, 20_001, [log.mine(job, alice, 11_000 + lane), found[lane]])
+        log.block(f"batch {lane}/1", found[lane], 1)
+    later = log.mine(job, bob, 30_000, block=True)
+    log.batch(0, 20_001, 30_001, [later])
+    log.batch(1, 20_001, 40_000, [log.mine(job, alice, 25_000)])
+    log.batch(0, 30_001, 40_000)
+    log.block("batch 0/2", later, 0)
+    log.found = dict(zip(BLOCKS, (*found, later), strict=True))
+    for name in BLOCKS:
+        log.say("state", name)
+    assert [len(log.counts[f"statement {number}"]) for number in range(3)] == [4, 4, 2]
+    told = as_told("together", log)
+    (ours,) = judge_logs(node, [told])
+    assert codes(ours["findings"]) == codes(told.audit()["findings"]) == set()

@@ -195,8 +195,9 @@ class PayoutsConfig:
     interval_seconds: int = _key(20, "Look for due balances this often, in seconds.", SECONDS)
     backend: str = _key(
         "demo",
-        "demo: the fake Lightning of regtest; on any other network it is as none: balances accumulate. Else the wallet "
-        "of a section below: nwc, lnd, cln, lnbits or phoenixd; or mint: the ecash at the first of [mint] urls.",
+        "demo: the fake Lightning of regtest; on any other network it is as none: nobody is paid over Lightning. Else "
+        "the wallet of a section below: nwc, lnd, cln, lnbits or phoenixd; or mint: the ecash at the first of [mint] "
+        "urls.",
         one_of("demo", "none", MINT, *WALLETS),
     )
     concurrency: int = _key(8, "How many payees are paid at the same time.", between(1, 256))

@@ -1,5 +1,6 @@
 """The payouts of a pool: its wallets as rails, the zapper that uses them, and what an operator asks of it."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -41,13 +42,20 @@ from zapper.rails import Rail
 from zapper.service import Zapper
 from zapper.signing import Signing
 
+log = logging.getLogger("noncestr.payouts")
+
 # The intent store's name in the data folder.
 STORE = "payouts.sqlite"
 
 
-def pays(config: Config, network: str) -> bool:
-    """Whether anybody is paid: on a real network only from a wallet that the configuration names."""
+def has_lightning(config: Config, network: str) -> bool:
+    """Whether there is a Lightning wallet: on a real network only one that the configuration names."""
     return config.payouts.backend in (*WALLETS, MINT) or (config.payouts.backend == "demo" and network == REGTEST)
+
+
+def pays(config: Config, network: str) -> bool:
+    """Whether anybody is paid: over Lightning, on chain or in ecash, each by itself too."""
+    return has_lightning(config, network) or bool(config.payouts.onchain_wallet or config.mint.urls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +103,10 @@ async def open_payouts(
         # First of all, so that two zappers never run on one store.
         store = await enter(open_intent_store(data / STORE))
         near: frozenset[str] = frozenset(config.payouts.private_hosts)
-        backend: LightningBackend
-        if config.payouts.backend == "demo":
+        backend: LightningBackend | None = None
+        if not has_lightning(config, pool.network):
+            log.info("no Lightning wallet is configured: miners are paid by the other ways alone")
+        elif config.payouts.backend == "demo":
             wallet = demo_wallet(
                 data, wallet_key=wallet_key, pool=pool, lightning=lightning, bridge=bridge, users=users
             )
@@ -109,10 +119,11 @@ async def open_payouts(
         else:
             backend = await enter(open_backend(config.payouts, data))
         feed = BridgeFeed(bridge)
-        rails = {
-            **await _lightning(stack, backend, signer, pool.network, relays, clock, near, config.payouts.tor_proxy),
-            **ecash.rails,
-        }
+        rails = dict(ecash.rails)
+        if backend is not None:
+            rails |= await _lightning(
+                stack, backend, signer, pool.network, relays, clock, near, config.payouts.tor_proxy
+            )
         wallet_rpc, release = None, None
         if config.payouts.onchain_wallet:
             by_operator = config.payouts.sign == "operator"
@@ -147,10 +158,10 @@ async def open_payouts(
         yield Payouts(zapper, store, signing, places, EcashDesk(data, clock.now_ms, ecash))
 
 
-def places_of(name: str, backend: LightningBackend, ecash: Ecash) -> tuple[WalletFunds, ...]:
+def places_of(name: str, backend: LightningBackend | None, ecash: Ecash) -> tuple[WalletFunds, ...]:
     """What the payouts spend, each wallet once. `name`: [payouts] backend."""
     held = [WalletFunds("ecash", MintBackend(treasury).balance_msat) for treasury in ecash.treasuries]
-    if name != MINT:
+    if backend is not None and name != MINT:
         # With `mint` the backend spends the ecash of the first treasury, which is counted already.
         held.insert(0, WalletFunds("lightning" if name == "demo" else name, backend.balance_msat))
     return tuple(held)

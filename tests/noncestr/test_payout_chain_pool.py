@@ -249,7 +249,7 @@ async def test_a_whole_pool_pays_on_chain_is_killed_amid_batches_and_never_pays_
         "STRATUM_PORT": "0", "RELAY_PORT": "0", "WEB_PORT": "0", "DEMO_LIGHTNING_PORT": "0", "MINT_ENABLED": "false",
         "STRATUM_START_DIFFICULTY": "1/65536", "TERMS_BATCH_SECONDS": "1", "TERMS_HEARTBEAT_SECONDS": "2",
         "TERMS_MATURITY_BLOCKS": "2", "CHAIN_BLOCK_SECONDS": "2", "PAYOUTS_INTERVAL_SECONDS": "3600",
-        "PAYOUTS_MAX_FEE_SAT": "10000",
+        "PAYOUTS_MAX_FEE_SAT": "10000", "PAYOUTS_BACKEND": "none",
         "CHAIN_SOURCE": "bitcoind", "CHAIN_PAYOUT": await rich.call("getnewaddress"), "NODE_URLS": wire.url,
         "NODE_COOKIE_FILES": str(tmp_path / "regtest" / ".cookie"), "PAYOUTS_ONCHAIN_WALLET": "pool",
     }  # fmt: skip

@@ -8,7 +8,7 @@ from noncestr.config import Config
 from noncestr.config_file import load_config
 from noncestr.errors import ConfigError
 from noncestr.payout_policy import payout_limits, payout_terms
-from noncestr.payouts import pays
+from noncestr.payouts import has_lightning, pays
 from zapper.plan import PlanLimits
 
 EVERYTHING = """
@@ -97,3 +97,11 @@ def test_off_regtest_only_a_named_wallet_pays(tmp_path: Path) -> None:
     assert not pays(config(tmp_path, '[payouts]\nbackend = "none"\n'), "regtest")
     assert not pays(config(tmp_path, main + node), "main")
     assert pays(config(tmp_path, main + node + lnd), "main")
+
+
+@pytest.mark.parametrize("way", ['[payouts]\nonchain_wallet = "pay"\n', '[mint]\nurls = ["https://mint.example"]\n'])
+def test_a_pool_may_pay_on_chain_alone_or_in_ecash_alone(tmp_path: Path, way: str) -> None:
+    node = '[chain]\nsource = "bitcoind"\npayout = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"\n'
+    node += '[pool]\nnetwork = "main"\n[node]\nurls = ["http://127.0.0.1:8332"]\ncookie_files = ["/x"]\n'
+    found = config(tmp_path, node + way)
+    assert (pays(found, "main"), has_lightning(found, "main")) == (True, False)

@@ -36,10 +36,16 @@ class Aside:
         return self._hours.get(key)
 
     def __setitem__(self, key: str, value: Hour, /) -> None:
+        self._drop(key)
         while self._hours and self._count + len(value) > MAX_KEPT:
-            self._count -= len(self._hours.pop(next(iter(self._hours)))) + 1
+            self._drop(next(iter(self._hours)))
         self._hours[key] = value
         self._count += len(value) + 1
+
+    def _drop(self, key: str) -> None:
+        if key in self._hours:
+            # An hour in which nobody mined takes its place, too.
+            self._count -= len(self._hours.pop(key)) + 1
 
 
 class Moment(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nips.nip01 import VerifiedEvent, encode_event
+from nips.nip01 import VerifiedEvent
 from nips.nip19 import encode_npub
 from nips.pool import kinds
 from nips.pool.job import parse_job
@@ -107,10 +107,7 @@ def test_each_port_is_paid_by_its_offer(tmp_path: Path, pool: Up) -> None:
 
     code, report = verify(pool)
     assert (code, [each for each in report["findings"] if each["grade"] != "not checked"]) == (0, [])
-    # Some seconds later: what became of the log since is in both looks.
-    log = tmp_path / "log.jsonl"
-    log.write_bytes(b"".join(encode_event(event) + b"\n" for event in read_log(pool)))
-    second = [NODE, ROOT / "client_web" / "verify" / "cli.ts", "--file", log, "--pool", pool.npub, "--json"]
+    second = [NODE, ROOT / "client_web" / "verify" / "cli.ts", "--relay", pool.relay, "--pool", pool.npub, "--json"]
     done = subprocess.run(second, capture_output=True, text=True, timeout=PATIENCE)
     theirs = json.loads(done.stdout)
     assert (done.returncode, [each for each in theirs["findings"] if each["grade"] != "not checked"]) == (0, [])

@@ -142,3 +142,6 @@ def test_old_sums_make_room() -> None:
     for number in range(5):
         aside[str(number)] = (("a", "b", 1),) * 50_000
     assert [number for number in range(5) if aside.get(str(number)) is not None] == [2, 3, 4]
+    aside["4"] = ()
+    aside["5"] = (("a", "b", 1),) * 50_000
+    assert [number for number in range(6) if aside.get(str(number)) is not None] == [2, 3, 4, 5]

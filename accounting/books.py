@@ -120,18 +120,36 @@ class Books:
             if other != payout.id:
                 text = f"{name} serves two payouts"
                 yield finding(Code.PAYOUT_TWICE, text, *sorted((other, payout.id)), miner=payout.miner)
-        counts = self._served[f"payout {payout.payout_id}"] == payout.id
-        taken = payout.amount_msat + (payout.network_fee_msat if miner_bears_fee else 0)
-        paid = Paid(payout, taken if counts else 0, counts)
-        self.payouts[payout.id] = paid
         self.payout_count += 1
-        if not counts:
+        taken = payout.amount_msat + (payout.network_fee_msat if miner_bears_fee else 0)
+        name = f"payout {payout.payout_id}"
+        first = self._served[name]
+        if first != payout.id:
+            other = self.payouts[first]
+            if _told(other.payout) < _told(payout):
+                self.payouts[payout.id] = Paid(payout, 0, counts=False)
+                return
+            # Another key's, which was read first and told later.
+            self._count(other, -1)
+            self.payouts[first] = Paid(other.payout, 0, counts=False)
+            self._served[name] = payout.id
+        self.payouts[payout.id] = Paid(payout, taken)
+        self._count(self.payouts[payout.id], 1)
+
+    def _count(self, paid: Paid, sign: int) -> None:
+        """Take a payout off its miner's balance, or undo that."""
+        payout = paid.payout
+        self.fees_borne_msat += sign * paid.fee_msat
+        self.paid[payout.miner] = self.paid.get(payout.miner, 0) + sign * paid.taken_msat
+        move = _move_key(payout.miner, payout.created_at, 1, payout.id)
+        if sign < 0:
+            del self._moves[move]
+            self._sent.pop(payout.payout_id, None)
+            self._reversals.pop(payout.id, None)
             return
-        self.fees_borne_msat += paid.fee_msat
-        self.paid[payout.miner] = self.paid.get(payout.miner, 0) + taken
-        self._moves[_move_key(payout.miner, payout.created_at, 1, payout.id)] = (-taken, payout.id)
+        self._moves[move] = (-paid.taken_msat, payout.id)
         if payout.reverses is None:
-            self._sent.setdefault(payout.payout_id, (payout.miner, payout.amount_msat))
+            self._sent[payout.payout_id] = (payout.miner, payout.amount_msat)
         else:
             self._reversals[payout.id] = payout.reverses
 
@@ -194,6 +212,11 @@ class Books:
             if miner != payout.miner or back[name] > amount_msat:
                 text = f"{-payout.amount_msat} msat are said to come back of payout {name}"
                 yield finding(Code.PAYOUT_REVERSAL, text, event, miner=payout.miner)
+
+
+def _told(payout: Payout) -> tuple[int, int, str]:
+    """Of two records of one name the one with the lower is the first."""
+    return payout.created_at, payout.link.seq, payout.signer
 
 
 def _move_key(miner: str, second: int, order: int, event: str) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from accounting.fold import Fold
-from tests.accounting.conftest import LogBuilder, tell_story
+from tests.accounting.conftest import TERMS, LogBuilder, tell_story
 from tests.client_web.told_logs import Told, codes, judge_logs
 
 AFTER_MS = 10**9
@@ -49,3 +51,24 @@ def test_a_name_that_is_used_again_takes_nothing(node: str) -> None:
         # What the first one's proof is worth is not what the second one's is.
         booked = fold.ledger.payouts[first.payout_id]
         assert (booked.payout.id, booked.grade) == (story.events["payout 0"].id, "attested"), log.label
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_of_two_keys_the_one_that_told_it_earlier_counts(node: str, earlier: bool) -> None:
+    """Whichever was read first."""
+    log = tell_story()
+    heir = log.keys.stranger
+    offers = log.offers[log.heads["terms"].id].offers
+    log.terms(61_000, replace(TERMS, offers=offers, keys=(*TERMS.keys, (heir.pubkey, "zapper"))))
+    first = log.bodies["payout 0"]
+    log.change = {"payout 3": lambda body: replace(body, payout_id=first.payout_id)}
+    log.keys = log.keys._replace(zapper=heir)
+    del log.heads["payouts"]
+    log.zap(log.keys.bob, 1000, 61_500 if earlier else 70_000)
+    told = Told("two keys", log.pool, log.t0 + AFTER_MS, log.all())
+    (ours,), theirs = judge_logs(node, [told]), told.audit()
+    backwards = Told("backwards", log.pool, log.t0 + AFTER_MS, log.all()[::-1]).audit()
+    assert "payout-twice" in codes(ours["findings"]) & codes(theirs["findings"])
+    assert owed(ours["miners"]) == owed(theirs["miners"]) == owed(backwards["miners"])
+    paid = {row["miner"]: row["paid_msat"] for row in theirs["miners"]}
+    assert (paid[log.keys.alice.pubkey] == 0) is earlier

@@ -14,6 +14,22 @@ TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 CHATTY: Final = ("httpx", "httpcore", "websockets", "uvicorn", "asyncio", "apprise", "aiosqlite")
 
 
+# What begins a line of its own, moves the cursor or turns the reading direction: strangers' words are quoted in logs.
+_UNSEEN: Final = {
+    code: ascii(chr(code))[1:-1]
+    for code in (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+class TextLines(logging.Formatter):
+    """A line a record, whatever is quoted in it; a trace alone has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """The line, what can't be seen written out."""
+        record.message = record.message.translate(_UNSEEN)
+        return super().formatMessage(record)
+
+
 class JsonLines(JsonFormatter):
     """An object a line: ts (RFC 3339, UTC), level, name, message, lane where there is one, exc_info on errors."""
 
@@ -39,7 +55,7 @@ def set_up_logging(config: LogConfig, lane: int | None = None, stream: TextIO | 
         handler.setFormatter(JsonLines(lane))
     else:
         where = "" if lane is None else f"lane {lane} "
-        handler.setFormatter(logging.Formatter(where + TEXT, datefmt="%H:%M:%S"))
+        handler.setFormatter(TextLines(where + TEXT, datefmt="%H:%M:%S"))
     logging.basicConfig(handlers=[handler], force=True)
     set_level(config.level)
 

@@ -34,6 +34,10 @@ KINDS: Final = tuple(
 SECRET_BYTES: Final = 16
 # Requests waiting for their turn; a pool asks for one at a time. More is a flood, and those are asked again.
 MAX_WAITING: Final = 100
+# Of those so many may be strangers', who only ask to be let in: a flood of theirs leaves our clients' turns.
+MAX_STRANGERS: Final = 10
+# So much of what a stranger calls a method stands in the log.
+SHOWN: Final = 32
 # How long a relay may be away when an answer is ready; the question comes again.
 SAY_S: Final = 5.0
 
@@ -73,6 +77,10 @@ class SignerRun:
                     await self._answer(event)
 
     def _hear(self, event: VerifiedEvent) -> None:
+        waiting = self._receive.statistics().current_buffer_used
+        if waiting >= MAX_STRANGERS and event.pubkey not in {client for client, _ in self._known}:
+            logger.debug("%d requests wait: one of the stranger %s is passed over", waiting, event.pubkey)
+            return
         try:
             self._send.send_nowait(event)
         except anyio.WouldBlock:
@@ -95,7 +103,7 @@ class SignerRun:
                 return
             self._known = clients
         outcome = f"refused: {response.error}" if response.error else "done"
-        logger.info("%s asked for %s: %s", event.pubkey, request.method, outcome)
+        logger.info("%s asked for %s: %s", event.pubkey, request.method[:SHOWN], outcome)
         told = build_response(
             response,
             client=event.pubkey,

@@ -37,6 +37,23 @@ def test_json_is_one_object_a_line_with_the_lane() -> None:
     assert "OSError: the disk is full" in second["exc_info"]
 
 
+def test_what_strangers_say_makes_no_line_of_its_own() -> None:
+    out = io.StringIO()
+    set_up_logging(LogConfig(), None, out)
+    log = logging.getLogger("noncestr")
+    log.warning("refused: %s", "x\n12:00:00 INFO paid\r\x1b[2J\u2028\u202egnol \x9b1m")
+    log.warning("⛏️ a block by ünï: 日本 %s", "👨‍🌾")
+    try:
+        raise OSError("the disk is full")
+    except OSError:
+        log.exception("failed")
+    first, second, *trace = out.getvalue().split("\n")
+    assert first.endswith(r"refused: x\n12:00:00 INFO paid\r\x1b[2J\u2028\u202egnol \x9b1m")
+    assert second.endswith("⛏️ a block by ünï: 日本 👨‍🌾")
+    assert trace[0].endswith("failed")
+    assert trace[1].startswith("Traceback")
+
+
 def test_text_names_the_lane_and_the_level_can_change() -> None:
     out = io.StringIO()
     set_up_logging(LogConfig(level="error"), 1, out)

@@ -155,6 +155,20 @@ async def test_another_client(signing):
             assert (event.author().to_hex(), event.content()) == (USER.pubkey, "hello")
 
 
+async def test_a_flood_of_strangers_leaves_our_clients_their_turn(relay, tmp_path):
+    (tmp_path / "pool.clients").write_text(json.dumps([[OWN.pubkey, f"sign_event:{STATEMENT}"]]))
+    signer = SignerRun(USER, [relay], tmp_path / "pool.clients", WallClock())
+    stranger = SecretKey(b"\11" * 32)
+    with signer._send, signer._receive:
+        for _ in range(3 * signer_run.MAX_WAITING):
+            signer._hear(stranger.sign(statement()))
+        assert signer._receive.statistics().current_buffer_used == signer_run.MAX_STRANGERS
+        ours = OWN.sign(statement())
+        signer._hear(ours)
+        waiting = [signer._receive.receive_nowait() for _ in range(signer_run.MAX_STRANGERS + 1)]
+    assert [event.pubkey for event in waiting] == [stranger.pubkey] * signer_run.MAX_STRANGERS + [OWN.pubkey]
+
+
 async def test_a_damaged_list_of_clients(relay, tmp_path):
     (tmp_path / "pool.clients").write_text('[["x"]]')
     with pytest.raises(NoncestrError, match="let in"):

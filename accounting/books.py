@@ -125,13 +125,13 @@ class Books:
         name = f"payout {payout.payout_id}"
         first = self._served[name]
         if first != payout.id:
-            other = self.payouts[first]
-            if _told(other.payout) < _told(payout):
+            known = self.payouts[first]
+            if _told(known.payout) < _told(payout):
                 self.payouts[payout.id] = Paid(payout, 0, counts=False)
                 return
             # Another key's, which was read first and told later.
-            self._count(other, -1)
-            self.payouts[first] = Paid(other.payout, 0, counts=False)
+            self._count(known, -1)
+            self.payouts[first] = Paid(known.payout, 0, counts=False)
             self._served[name] = payout.id
         self.payouts[payout.id] = Paid(payout, taken)
         self._count(self.payouts[payout.id], 1)

@@ -2,11 +2,10 @@
 
 from typing import Final
 
-import anyio
 from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from client_web.adapters.bodies import read_body
 from client_web.api.answers import Refused, answer
 from client_web.api.fields import Error, Hex, Strict
 from client_web.api.routes import REASONS
@@ -17,8 +16,6 @@ from nips.nip01 import VerifiedEvent, decode_event, verify
 # An attestation has some 700 bytes.
 MAX_BYTES: Final = 4096
 ACCEPTED: Final = 202
-# Who takes longer holds one of the server's connections, of which there are a few hundred.
-READ_S: Final = 20.0
 _HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _EVENT = {
     "type": "object",
@@ -43,20 +40,8 @@ class Attested(Strict):
 
 
 async def _read(request: Request) -> VerifiedEvent:
-    body = bytearray()
     try:
-        with anyio.fail_after(READ_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise Refused(413, f"an attestation has at most {MAX_BYTES} bytes")
-    except TimeoutError:
-        raise Refused(408, f"it did not come within {READ_S:g} s") from None
-    except ClientDisconnect:
-        # Nobody hears it, and it is no failure of ours to be logged.
-        raise Refused(400, "it broke off") from None
-    try:
-        return verify(decode_event(bytes(body)))
+        return verify(decode_event(await read_body(request, MAX_BYTES)))
     except InvalidEvent as error:
         raise Refused(400, f"this is no signed event: {error}") from None
 

@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from client_web.api import attest
+from client_web.adapters import bodies
 from client_web.api.answers import Refused
 from client_web.api.attest import MAX_BYTES
 from client_web.fakes import FakeReadModel, FakeRelayGate
@@ -72,7 +72,7 @@ async def test_what_is_no_signed_event_goes_nowhere(
 async def test_who_takes_for_ever_is_let_go(
     client: httpx.AsyncClient, taking: Taking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attest, "READ_S", 0.05)
+    monkeypatch.setattr(bodies, "READ_S", 0.05)
 
     async def drop() -> AsyncIterator[bytes]:
         yield b"{"

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nips.nip61 import ListedMint
-from noncestr.cli import app
+from noncestr.cli import command_line
 from noncestr.ecash_desk import EcashDesk
 from noncestr.ecash_payouts import FILE, Ecash
 from noncestr.errors import NoncestrError
@@ -104,7 +104,7 @@ async def pools_ecash(folder: Path, url: str, clock: Clock) -> AsyncIterator[Eca
 async def resolve(folder: Path, *arguments: str) -> str:
     """What the command prints on the folder of a stopped pool."""
     command = ["payouts", "resolve", *arguments, "--data", str(folder)]
-    result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(app, command))
+    result = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(command_line(), command))
     return result.output + str(result.exception or "")
 
 

@@ -77,8 +77,10 @@ class Earlier:
             return
         heads = {lane: head.seq for lane, head in statement.window.heads.items()}
         end_ms = statement.reward.end_ms
-        stated = Stated(line_of(statement), end_ms, len(self._stated), statement.signer, heads)
         lines = self._by_line()
+        # As many as stand by line: a shelf on disk counts all of its rows to tell.
+        number = sum(map(len, lines.values()))
+        stated = Stated(line_of(statement), end_ms, number, statement.signer, heads)
         self._stated[statement.id] = stated
         insort(lines.setdefault(stated.line, []), _Place(end_ms, stated.number, statement.id))
         self._forget(stated)

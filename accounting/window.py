@@ -152,6 +152,20 @@ def count_newest(shares: Iterable[Placed], limit: int, end_ms: int, *, by_worker
     return counted
 
 
+class _Later:
+    """Pairs of the one row of a batch's tally, which is only made if somebody asks."""
+
+    __slots__ = ("_batch", "_name")
+
+    def __init__(self, batch: Batch, name: str) -> None:
+        self._batch = batch
+        self._name = name
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        pairs: tuple[tuple[str, int], ...] = getattr(self._batch.tally.rows[0], self._name)
+        return iter(pairs)
+
+
 class _Part(NamedTuple):
     """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is. Or,
     with a `level`, that of the span it is the last of. Each worker's part if it is wanted.
@@ -189,24 +203,35 @@ def _is_within(tally: Tally, bound: Bound | None, wanted: Selection) -> bool:
     """
     if wanted.by_worker and not all(row.by_worker for row in tally.rows if row.offer == wanted.offer):
         return False
-    unheld = bound is None or tally.from_ms > bound.end_ms
-    return unheld and tally.to_ms <= wanted.end_ms + 1 and tally.from_ms >= wanted.oldest_ms
+    return _has_time(tally, bound, wanted)
+
+
+def _has_time(of: Tally | Batch, bound: Bound | None, wanted: Selection) -> bool:
+    """Whether all of a window is wanted, as far as times and what was held decide."""
+    unheld = bound is None or of.from_ms > bound.end_ms
+    return unheld and of.to_ms <= wanted.end_ms + 1 and of.from_ms >= wanted.oldest_ms
 
 
 def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
     """A batch as S has it; None if nothing of it is in S."""
-    tally = lane.batches.tally(position)
-    bound = wanted.bound(lane.key)
-    if _is_within(tally, bound, wanted):
-        return _whole(tally, lane, position, wanted)
-    shares = list(_batch_shares(lane.key, lane.batches[position], wanted))
+    batch, bound = lane.batches[position], wanted.bound(lane.key)
+    head = batch.head
+    if len(head.kinds) == 1 and not wanted.by_worker and _has_time(batch, bound, wanted):
+        (kind,) = head.kinds
+        if not wanted.fits(kind.offer, kind.height):
+            return None
+        miners, worth = _Later(batch, "by_miner"), _Later(batch, "values")
+        return _Part(batch.from_ms, batch.to_ms, kind.first_ms, head.work, miners, worth, lane, position)
+    if _is_within(batch.tally, bound, wanted):
+        return _whole(batch.tally, lane, position, wanted)
+    shares = list(_batch_shares(lane.key, batch, wanted))
     if not shares:
         return None
     by = [(share.miner, share.work) for share in shares]
     values = [(share.miner, share.value) for share in shares if share.value]
     work = sum(part for _, part in by)
     workers = [(share.miner, share.worker, share.work) for share in shares] if wanted.by_worker else []
-    return _Part(tally.from_ms, tally.to_ms, shares[-1].t, work, by, values, lane, position, 0, workers)
+    return _Part(batch.from_ms, batch.to_ms, shares[-1].t, work, by, values, lane, position, 0, workers)
 
 
 def _span(lane: Lane, position: int, bound: Bound | None, wanted: Selection) -> tuple[int, Tally] | None:
@@ -286,6 +311,8 @@ def _split(part: _Part, wanted: Selection) -> Iterator[_Part]:
 def _narrowed(parts: list[_Part], limit: int, wanted: Selection) -> tuple[list[_Part], int]:
     """The parts, and the time from which on all of S surely counts; no span among them begins before."""
     while True:
+        floor_ms = _floor_ms(parts, limit)
+        parts = [part for part in parts if part.to_ms > floor_ms]
         edge_ms = _edge_ms(parts, limit)
         torn = [part for part in parts if part.level and part.from_ms < edge_ms]
         if not torn:
@@ -365,6 +392,15 @@ def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Se
         counted.work[miner] = counted.work.get(miner, 0) + work
     for worker, work in rest.workers.items():
         counted.add(worker, work)
+
+
+def _floor_ms(parts: Sequence[_Part], limit: int) -> int:
+    """A time before which nothing counts: what begins at or after it has all the work there is to count."""
+    for part in sorted(parts, key=lambda part: part.from_ms, reverse=True):
+        limit -= part.work
+        if limit <= 0:
+            return part.from_ms
+    return 0
 
 
 def _edge_ms(parts: Sequence[_Part], limit: int) -> int:

@@ -38,7 +38,6 @@ HOUR_SHARES = 3_600_000
 # What 170 miners send in a minute.
 PER_BATCH = 1017
 MINERS = 100_000
-DAY_HOURS = 24
 
 
 def sha256d_rate() -> float:
@@ -66,7 +65,10 @@ async def fold_hour(log: Path, ledger: Path, baseline: float) -> None:
     async with open_store(ledger, POOL, ACCOUNTING.pubkey) as store:
         begun = time.process_time()
         for events in verified(log):
-            await store.add_events(events)
+            own = [event for event in events if event.pubkey == ACCOUNTING.pubkey]
+            await store.add_events(event for event in events if event.pubkey != ACCOUNTING.pubkey)
+            for event in own:
+                await store.add_own(event, published=True)
         read = time.process_time() - begun
         shares = await folded(store, ledger, baseline, trusted=False, before=read)
     async with open_store(ledger, POOL, ACCOUNTING.pubkey) as store:
@@ -93,8 +95,6 @@ async def folded(store: AccountingStore, ledger: Path, baseline: float, *, trust
         f" ({shares / took / baseline:.3f} of sha256d/s), {batches / took:.0f} batches/s; {resident_mb()} MB;"
         f" its state: {len(state) / 1e6:.0f} MB in {frozen:.2f} s"
     )
-    if trusted:
-        print(f"a day of this pool from stored checks: {took * DAY_HOURS * HOUR_SHARES / shares:.0f} CPU s")
     return shares
 
 

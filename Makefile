@@ -62,7 +62,7 @@ crash-payouts: .venv/.dev ## kill the zapper 1,200 times, at every step (the tes
 
 real-wallet: .venv/.dev   ## pay on chain through BITCOIND=..., a Bitcoin Core with a wallet (the tests use a scripted node)
 	@test -x "$(BITCOIND)" || { echo "BITCOIND must name a bitcoind with a wallet" >&2; exit 2; }
-	@NONCESTR_BITCOIND="$(BITCOIND)" $(PY) -m pytest --timeout 1800 tests/noncestr/test_payout_chain.py tests/noncestr/test_payout_psbt.py tests/noncestr/test_payout_chain_pool.py tests/noncestr/test_payout_psbt_pool.py $(ARGS)
+	@NONCESTR_BITCOIND="$(BITCOIND)" $(PY) -m pytest --timeout 1800 tests/noncestr/payouts/test_chain.py tests/noncestr/test_payout_psbt.py tests/noncestr/test_payout_chain_pool.py tests/noncestr/test_payout_psbt_pool.py $(ARGS)
 
 edges: .venv/.dev      ## cut edges off their relays and kill them, again and again (the tests do it once)
 	@NONCESTR_CUTS=3 $(PY) -m pytest --timeout 3600 tests/noncestr/test_many_edges.py $(ARGS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from client_web.site import RELAY_PATH
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
-from noncestr.config import Config
+from noncestr.config.sections import Config
 from noncestr.places import ANYWHERE, Places, reachable
 
 

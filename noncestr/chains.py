@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from noncestr.chain_config import NodeConfig
-from noncestr.config import Config
-from noncestr.payout_script import payout_script
+from noncestr.config.chain import NodeConfig
+from noncestr.config.payout_script import payout_script
+from noncestr.config.sections import Config
 from noncestr.running import looping, running
 from stratum_edge.adapters.bitcoin_node import NodeAddress
 from stratum_edge.adapters.bitcoin_nodes import BitcoinNodes

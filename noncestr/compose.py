@@ -16,47 +16,47 @@ from client_web.site import RELAY_PATH, Site
 from nips.keys import AtHand
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
-from noncestr.alert_parts import make_watch
-from noncestr.archived import Archived
-from noncestr.attestations import WebAttestations
+from noncestr.alerts.parts import make_watch
 from noncestr.banner import banner, stratum_url, web_url
+from noncestr.books.archived import Archived
+from noncestr.books.attestations import WebAttestations
+from noncestr.books.place import LEDGER, find_database, ledger_place
+from noncestr.books.settings_follower import SettingsFollower
+from noncestr.books.treasury import Treasurer
+from noncestr.books.treasury_parts import open_funds, start_treasury
 from noncestr.chains import open_source
+from noncestr.citizen.presence import Presence, find_presence
+from noncestr.citizen.profiles import pool_profiles
 from noncestr.clock import WallClock
-from noncestr.config import Config
-from noncestr.control import Desk
-from noncestr.edge_parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
-from noncestr.edges import EdgePart, measured
-from noncestr.embedded_relay import EmbeddedRelay, start_relay
+from noncestr.config.sections import Config
+from noncestr.edge.control import Desk
+from noncestr.edge.edges import EdgePart, measured
+from noncestr.edge.files import NAMES
+from noncestr.edge.lane_gate import GatedFeed
+from noncestr.edge.lane_watch import LaneWatch
+from noncestr.edge.lanes import LanePlan, plan_lanes, wait_for_orphans
+from noncestr.edge.parts import CHAIN_SOCKET, Surroundings, edge_config, start_edge
+from noncestr.edge.watermarks import Watermarks
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
 from noncestr.garbage import calm, collect_calmly
 from noncestr.joints import ChainHeights
-from noncestr.lane_gate import GatedFeed
-from noncestr.lane_watch import LaneWatch
-from noncestr.lanes import LanePlan, plan_lanes, wait_for_orphans
-from noncestr.ledger_place import LEDGER, find_database, ledger_place
 from noncestr.lifetime import run_until_signal
-from noncestr.log_bridge import FLUSH_S, flush, log_bridge, reaches_log
 from noncestr.logs import set_level
-from noncestr.names_cli import FILE as NAMES
-from noncestr.payability import RelayPayability
-from noncestr.paying import Paying
-from noncestr.payouts import STORE
+from noncestr.payouts.payability import RelayPayability
+from noncestr.payouts.paying import Paying
+from noncestr.payouts.wiring import STORE
 from noncestr.places import find_places, move_stratum
-from noncestr.presence import Presence, find_presence
-from noncestr.profiles import pool_profiles
-from noncestr.promise_keeper import PromiseKeeper, publish_signed
-from noncestr.promises import REGTEST, Keys, further_edges, named_keys, refuse_others, refuse_revoked
-from noncestr.read_api import ReadApi
+from noncestr.relays.embedded import EmbeddedRelay, start_relay
+from noncestr.relays.log_bridge import FLUSH_S, flush, log_bridge, reaches_log
 from noncestr.reloads import reloaded, warn_of_restart
 from noncestr.running import first_of, looping, only_one, running
-from noncestr.settings_follower import SettingsFollower
 from noncestr.speaking import start_speaking
-from noncestr.termskeeper import TermsKeeper
-from noncestr.treasury import Treasurer
-from noncestr.treasury_parts import open_funds, start_treasury
-from noncestr.watermarks import Watermarks
-from noncestr.web_parts import open_read_api, start_web
+from noncestr.terms.keeper import TermsKeeper
+from noncestr.terms.promise_keeper import PromiseKeeper, publish_signed
+from noncestr.terms.promises import REGTEST, Keys, further_edges, named_keys, refuse_others, refuse_revoked
+from noncestr.web.parts import open_read_api, start_web
+from noncestr.web.read_api import ReadApi
 from relay_bridge.service import RelayBridge
 from stratum_edge.adapters.house_server import HouseServer
 from stratum_edge.adapters.nip05_names import open_names

@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from accounting.errors import AccountingError
-from noncestr.config import Config
+from noncestr.config.sections import Config
 from noncestr.errors import NoncestrError
 from noncestr.running import leaves
 from relay_bridge.errors import RelayBridgeError

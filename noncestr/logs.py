@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from noncestr.config import LogConfig
+from noncestr.config.sections import LogConfig
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # These say on every request what our own logs say better; aiosqlite with the values, ecash and codes among them.

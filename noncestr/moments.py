@@ -7,7 +7,7 @@ from nips.errors import InvalidKey
 from nips.nip19 import parse_pubkey
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import NETWORKS
-from noncestr.checks import relay_urls
+from noncestr.config.checks import relay_urls
 from noncestr.errors import NoncestrError
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}

@@ -9,21 +9,21 @@ import anyio
 
 from nips.nip19 import encode_npub
 from nips.pool.address import PoolAddress
-from noncestr.archived import Archived
+from noncestr.books.archived import Archived
 from noncestr.chains import open_source
+from noncestr.citizen.profiles import delegate_profile, relay_list
 from noncestr.clock import WallClock
-from noncestr.config import Config
-from noncestr.edge_parts import CHAIN_SOCKET
+from noncestr.config.sections import Config
+from noncestr.edge.parts import CHAIN_SOCKET
 from noncestr.errors import NoncestrError
 from noncestr.feed import BridgeFeed
-from noncestr.log_bridge import flush, log_bridge
-from noncestr.passphrase import Passphrase
-from noncestr.profiles import delegate_profile, relay_list
-from noncestr.promise_keeper import publish_signed
-from noncestr.promises import REGTEST, key_at_hand, load_signer
-from noncestr.remote_key import RemoteKey
+from noncestr.keys.passphrase import Passphrase
+from noncestr.keys.remote_key import RemoteKey
+from noncestr.relays.log_bridge import flush, log_bridge
 from noncestr.running import first_of, looping, running
-from noncestr.terms_follower import TermsFollower
+from noncestr.terms.follower import TermsFollower
+from noncestr.terms.promise_keeper import publish_signed
+from noncestr.terms.promises import REGTEST, key_at_hand, load_signer
 from stratum_edge.adapters.house_client import HouseClient
 from stratum_edge.ports import TemplateSource
 

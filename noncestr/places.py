@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from noncestr.addresses import Bound, free_port, lan_address
-from noncestr.config import Config
+from noncestr.config.sections import Config
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - only with --lan, or on the operator's word
 

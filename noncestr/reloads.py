@@ -3,7 +3,7 @@
 import logging
 from dataclasses import fields, replace
 
-from noncestr.config import Config
+from noncestr.config.sections import Config
 
 logger = logging.getLogger("noncestr")
 

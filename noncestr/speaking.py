@@ -4,17 +4,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from accounting.service import Accounting
-from noncestr.citizen_parts import make_citizen, who_speaks
+from noncestr.books.settings_follower import SettingsFollower
+from noncestr.citizen.parts import make_citizen, who_speaks
+from noncestr.citizen.presence import Presence
 from noncestr.clock import WallClock
-from noncestr.config import Config
+from noncestr.config.sections import Config
 from noncestr.joints import ChainHeights
-from noncestr.notice_parts import make_notifier
-from noncestr.notice_texts import Speaker
-from noncestr.paying import Paying
-from noncestr.presence import Presence
-from noncestr.promises import Keys
+from noncestr.notices.parts import make_notifier
+from noncestr.notices.texts import Speaker
+from noncestr.payouts.paying import Paying
 from noncestr.running import running
-from noncestr.settings_follower import SettingsFollower
+from noncestr.terms.promises import Keys
 from relay_bridge.service import RelayBridge
 from stratum_edge.ports import TemplateSource
 

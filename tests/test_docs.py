@@ -12,9 +12,9 @@ import pytest
 import typer
 
 from noncestr.cli import command_line
-from noncestr.config import ARRAYS, PortConfig, sections
-from noncestr.config_file import ENV_PREFIX
-from noncestr.offers_config import OfferConfig
+from noncestr.config.file import ENV_PREFIX
+from noncestr.config.offers import OfferConfig
+from noncestr.config.sections import ARRAYS, PortConfig, sections
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -22,7 +22,7 @@ from accounting.window import Placed
 from nips.pool.statement import BlockReward, Row, StatementBody, Window
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
 from nips.pool.terms import Loyalty, Model, Offer
-from noncestr.terms_cli import terms_app
+from noncestr.commands.terms import terms_app
 
 DOCS = Path(__file__).parents[2] / "docs" / "accounting.md"
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```\n(.*?)\n```", re.DOTALL)

@@ -19,12 +19,12 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import Link
 from nips.pool.payout import Payout
 from nips.pool.settings import SettingsBody, build_settings, parse_settings
-from noncestr.citizen_facts import BlockFacts, DayFacts, MinerNow, PoolNow
-from noncestr.citizen_ports import Identity
-from noncestr.notice_memory import FILE, open_notice_memory
-from noncestr.notice_news import Measured, NoticeLimits
-from noncestr.notice_texts import Speaker
-from noncestr.notifier import Notifier
+from noncestr.citizen.facts import BlockFacts, DayFacts, MinerNow, PoolNow
+from noncestr.citizen.ports import Identity
+from noncestr.notices.memory import FILE, open_notice_memory
+from noncestr.notices.news import Measured, NoticeLimits
+from noncestr.notices.notifier import Notifier
+from noncestr.notices.texts import Speaker
 from relay_bridge.errors import RelayUnavailable
 from zapper.ports import Payee
 from zapper.said import Move

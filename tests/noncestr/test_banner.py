@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from nips.pool.address import PoolAddress
 from noncestr.banner import banner
-from noncestr.config import Config, EdgeSection
+from noncestr.config.sections import Config, EdgeSection
 from noncestr.places import find_places
 
 PUBKEY = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"

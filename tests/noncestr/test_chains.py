@@ -6,10 +6,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from noncestr.chain_config import ChainConfig, NodeConfig
 from noncestr.chains import coinbase_script, node_addresses, open_source
 from noncestr.clock import WallClock
-from noncestr.config import Config, PoolConfig
+from noncestr.config.chain import ChainConfig, NodeConfig
+from noncestr.config.sections import Config, PoolConfig
 from stratum_edge.adapters.bitcoin_node import NodeAddress, WrongChain
 from stratum_edge.adapters.bitcoin_rpc import NodeAuth
 from stratum_edge.adapters.embedded_chain import EmbeddedChain

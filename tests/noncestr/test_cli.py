@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from noncestr import __version__
 from noncestr.cli import COMMANDS, command_line
-from noncestr.config_example import example_toml
+from noncestr.config.example import example_toml
 from noncestr.errors import NoncestrError
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,8 @@ def test_every_command_is_listed_in_its_order_and_loads_alone() -> None:
 
 def test_a_miner_loads_nothing_of_the_pool(tmp_path: Path) -> None:
     """Many of them run on small machines; the pool's parts are some 60 MB."""
-    probe = "import sys, noncestr.cli; noncestr.cli.command_line('miner'); import noncestr.mine; print(*sys.modules)"
+    probe = "import sys, noncestr.cli; noncestr.cli.command_line('miner'); "
+    probe += "import noncestr.commands.mine; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nips.keys import SecretKey
 from noncestr.compose import Pool
-from noncestr.config import Config
+from noncestr.config.sections import Config
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key compose").digest())
 

@@ -6,7 +6,7 @@ import signal
 import anyio
 import pytest
 
-from noncestr.config import Config
+from noncestr.config.sections import Config
 from noncestr.errors import ConfigError, NoncestrError
 from noncestr.lifetime import run_until_signal
 from stratum_edge.errors import PortUnavailable

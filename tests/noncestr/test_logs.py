@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noncestr.config import LogConfig
+from noncestr.config.sections import LogConfig
 from noncestr.logs import set_level, set_up_logging
 
 

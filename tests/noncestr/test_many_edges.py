@@ -28,8 +28,8 @@ from nips.pool import kinds
 from nips.pool.receipt import parse_receipt
 from nips.pool.statement import Statement, parse_statement
 from nips.pool.terms import parse_terms
-from noncestr.control import ask
-from noncestr.keyfiles import load_or_create
+from noncestr.edge.control import ask
+from noncestr.keys.files import load_or_create
 from relay_bridge.adapters.fetch import fetch_events
 
 ROOT = Path(__file__).parents[2]

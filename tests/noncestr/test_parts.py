@@ -27,8 +27,8 @@ from nips.nip59 import GIFT_WRAP
 from nips.pool import kinds
 from nips.pool.payout import parse_payout
 from nips.pool.settings import SettingsBody, build_settings
-from noncestr.keyfiles import load_or_create
-from noncestr.profiles import profile
+from noncestr.citizen.profiles import profile
+from noncestr.keys.files import load_or_create
 from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.service import RelayBridge
 

@@ -29,13 +29,13 @@ from nips.nip19 import encode_npub, parse_pubkey
 from nips.pool import kinds
 from nips.pool.payout import Payout, parse_payout
 from nips.pool.settings import SettingsBody, build_settings
-from noncestr.keyfiles import load
-from noncestr.payout_chain import RpcWallet
+from noncestr.keys.files import load
+from noncestr.payouts.chain import RpcWallet
 from noncestr.running import running
 from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.service import RelayBridge
-from tests.noncestr import test_payout_chain
-from tests.noncestr.test_payout_chain import BITCOIND, Core, mine
+from tests.noncestr.payouts import test_chain as test_payout_chain
+from tests.noncestr.payouts.test_chain import BITCOIND, Core, mine
 
 ROOT = Path(__file__).parents[2]
 # Blocks until the subsidy is some 1,220,000 sat: 150 are a regtest halving. So one wallet can pay for many.

@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from noncestr.payout_chain import RpcWallet
-from tests.noncestr import test_payout_chain
-from tests.noncestr.test_payout_chain import BITCOIND, Core, locked, mine, order, payees, rail_of, settled
+from noncestr.payouts.chain import RpcWallet
+from tests.noncestr.payouts import test_chain as test_payout_chain
+from tests.noncestr.payouts.test_chain import BITCOIND, Core, locked, mine, order, payees, rail_of, settled
 from zapper.adapters.intent_store import SqliteIntentStore, open_intent_store
 from zapper.errors import PaymentBlocked
 from zapper.funding import batch_of

@@ -16,9 +16,9 @@ import pytest
 
 from nips.keys import SecretKey
 from nips.pool.settings import SettingsBody
-from noncestr.payout_chain import RpcWallet
+from noncestr.payouts.chain import RpcWallet
 from tests.noncestr import test_payout_chain_pool
-from tests.noncestr.test_payout_chain import BITCOIND, Core
+from tests.noncestr.payouts.test_chain import BITCOIND, Core
 from tests.noncestr.test_payout_chain_pool import (
     ONCHAIN_MSAT,
     PATIENCE,

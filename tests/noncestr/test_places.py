@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from noncestr.config import Config, RelayConfig, StratumConfig
+from noncestr.config.sections import Config, RelayConfig, StratumConfig
 from noncestr.places import ANYWHERE, find_places, move_stratum, place_stratum
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from noncestr.config import Config, EdgeSection, LogConfig, StratumConfig, TermsConfig
+from noncestr.config.sections import Config, EdgeSection, LogConfig, StratumConfig, TermsConfig
 from noncestr.reloads import reloaded, warn_of_restart
 
 BEFORE = replace(Config(), edge=EdgeSection(workers=2))

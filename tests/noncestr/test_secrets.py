@@ -15,11 +15,11 @@ import pytest
 from nips.keys import SecretKey
 from nips.nip19 import encode_nsec
 from nips.nip47 import parse_connection
-from noncestr.config_file import load_config
-from noncestr.keyfiles import load, write_ncryptsec, write_nsec
-from noncestr.notice_lines import read_mail
-from noncestr.operator_line import OperatorLine, read_services
-from noncestr.passphrase import Passphrase, read_passphrase
+from noncestr.alerts.operator_line import OperatorLine, read_services
+from noncestr.config.file import load_config
+from noncestr.keys.files import load, write_ncryptsec, write_nsec
+from noncestr.keys.passphrase import Passphrase, read_passphrase
+from noncestr.notices.lines import read_mail
 from zapper.secret import Secret
 
 ROOT = Path(__file__).parents[2]

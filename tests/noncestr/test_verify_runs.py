@@ -19,7 +19,7 @@ from accounting.archive import ArchiveHeader, canonical_order, stub_of, write_li
 from nips.nip01 import VerifiedEvent, encode_event
 from nips.pool.receipt import build_receipt
 from noncestr.errors import NoncestrError
-from noncestr.verify import Asked, run_verify
+from noncestr.verify.run import Asked, run_verify
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.relay_server import RelayServer
 from relay_bridge.policy import OpenPolicy
@@ -166,7 +166,7 @@ async def test_what_came_late_is_read_from_a_checkpoint_however_old_it_is(
         for label in late:
             await put(store, log.events[label])
         # No chain makes it ask so far back.
-        monkeypatch.setattr("noncestr.verify.resume_since", lambda log, resume_s: resume_s)
+        monkeypatch.setattr("noncestr.verify.run.resume_since", lambda log, resume_s: resume_s)
         status, resumed = await run(capsys, **asked)
         _, whole = await run(capsys, relays=server.url, **now)
         del resumed["notes"], whole["notes"]

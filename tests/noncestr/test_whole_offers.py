@@ -16,7 +16,7 @@ from nips.pool.job import parse_job
 from nips.pool.receipt import parse_receipt
 from nips.pool.statement import Statement, parse_statement
 from nips.pool.terms import PPM
-from noncestr.keyfiles import load_or_create
+from noncestr.keys.files import load_or_create
 from tests.noncestr.test_whole_pool import PATIENCE, ROOT, Up, edge_command, environment, read_log, verify, wait_for
 
 NODE = Path(sys.executable).with_name("node")

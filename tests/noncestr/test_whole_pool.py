@@ -27,7 +27,7 @@ from nips.pool.payout import parse_payout
 from nips.pool.receipt import parse_receipt
 from nips.pool.statement import parse_statement
 from nips.pool.terms import parse_terms
-from noncestr.keyfiles import load_or_create
+from noncestr.keys.files import load_or_create
 from relay_bridge.adapters.event_store import SqliteEventStore
 from relay_bridge.adapters.fetch import fetch_events
 from relay_bridge.adapters.relay_server import RelayServer

@@ -22,7 +22,7 @@ from nips.nip17 import parse_chat
 from nips.nip44 import KeyCipher
 from nips.nip59 import unwrap
 from nips.nip61 import ListedMint
-from noncestr.mint_process import MintProcess
+from noncestr.demo.mint_process import MintProcess
 from tests.relay_bridge.conftest import installed_npm
 from tests.zapper.conftest import Clock, Feed, make_bolt11
 from tests.zapper.test_ecash_rails import LOCK, MINER, Courier, House, Poster, info_event, intent_of, order, settled

@@ -1,0 +1,1 @@
+"""What wakes the operator, and the daily report."""

@@ -1,0 +1,1 @@
+"""The accounting's wiring: where books are kept, archives, rebuilding, treasury, settings."""

@@ -1,0 +1,1 @@
+"""The commands of `noncestr`, one module a group, and what they print."""

@@ -1,0 +1,1 @@
+"""The configuration: every key, its check, and how it is read."""

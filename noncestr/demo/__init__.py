@@ -1,0 +1,1 @@
+"""The demo of `noncestr up`: miners, wallets and a mint beside the pool."""

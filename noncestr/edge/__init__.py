@@ -1,0 +1,1 @@
+"""The edge's wiring: lanes, their processes, clocks, the operator's socket."""

@@ -1,0 +1,1 @@
+"""The pool's keys: files, passphrases, signing from elsewhere."""

@@ -1,0 +1,1 @@
+"""What miners are told, by which ways, once each."""

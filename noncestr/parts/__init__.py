@@ -1,0 +1,1 @@
+"""The parts of a pool as processes of their own."""

@@ -1,0 +1,1 @@
+"""The zapper's wiring: wallets, rails, policy, the operator's desk."""

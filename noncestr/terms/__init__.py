@@ -1,0 +1,1 @@
+"""What the pool promises: terms made, kept, followed."""

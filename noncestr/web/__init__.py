@@ -1,0 +1,1 @@
+"""The web's wiring: what the read API and the metrics are answered from."""

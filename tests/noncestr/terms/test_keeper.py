@@ -1,0 +1,92 @@
+"""The terms file: one chain through restarts, torn writes and lost files."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nips.keys import AtHand, SecretKey
+from nips.nip01 import VerifiedEvent
+from nips.pool.address import PoolAddress
+from nips.pool.terms import Limits, Offer, TermsBody
+from noncestr.terms.keeper import TermsKeeper
+
+KEY = SecretKey(hashlib.sha256(b"noncestr test key terms").digest())
+POOL = PoolAddress(KEY.pubkey, "regtest")
+BODY = TermsBody(offers={"main": Offer()}, keys=((KEY.pubkey, "edge"),))
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeFeed:
+    """A relay that keeps what is published, in order, once."""
+
+    def __init__(self) -> None:
+        self.events: list[VerifiedEvent] = []
+
+    async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        if event not in self.events:
+            self.events.append(event)
+
+    async def fetch(self, filters, *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        return [event for event in self.events if any(wanted.matches(event) for wanted in filters)]
+
+
+async def test_issues_a_chain_and_only_on_change(tmp_path: Path) -> None:
+    feed = FakeFeed()
+    keeper = TermsKeeper(tmp_path / "terms.jsonl", AtHand(KEY), POOL, feed)
+    await keeper.open()
+    with pytest.raises(LookupError):
+        keeper.current()
+    first = await keeper.issue(BODY, 5_000)
+    assert await keeper.issue(BODY, 9_000) is first
+    second = await keeper.issue(replace(BODY, limits=Limits(batch_seconds=20)), 4_000)
+    assert (second.link.seq, second.link.prev) == (1, first.id)
+    assert second.created_at == first.created_at == 5  # the clock fell back, the chain's dates did not
+    assert [event.id for event in feed.events] == [first.id, second.id]
+
+
+async def test_resumes_from_the_file_and_drops_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "terms.jsonl"
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, FakeFeed())
+    await keeper.open()
+    first = await keeper.issue(BODY, 5_000)
+    path.write_bytes(path.read_bytes() + b'{"id":"torn')
+    feed = FakeFeed()
+    again = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await again.open()
+    assert again.current() == first
+    assert [event.id for event in feed.events] == [first.id]
+    second = await again.issue(replace(BODY, offers={"main": Offer(fee_ppm=0)}), 6_000)
+    third = TermsKeeper(path, AtHand(KEY), POOL, FakeFeed())
+    await third.open()
+    assert third.current() == second
+
+
+async def test_continues_the_chain_of_the_relays_when_the_file_is_lost(tmp_path: Path) -> None:
+    feed = FakeFeed()
+    keeper = TermsKeeper(tmp_path / "a.jsonl", AtHand(KEY), POOL, feed)
+    await keeper.open()
+    first = await keeper.issue(BODY, 5_000)
+    again = TermsKeeper(tmp_path / "b.jsonl", AtHand(KEY), POOL, feed)
+    await again.open()
+    assert again.current() == first
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+
+
+async def test_changed_wakes_on_new_terms(tmp_path: Path) -> None:
+    keeper = TermsKeeper(tmp_path / "terms.jsonl", AtHand(KEY), POOL, FakeFeed())
+    await keeper.open()
+    first = await keeper.issue(BODY, 5_000)
+    seen = []
+
+    async def wait() -> None:
+        seen.append(await keeper.changed(first.id))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.lowlevel.checkpoint()
+        second = await keeper.issue(replace(BODY, offers={"main": Offer(fee_ppm=0)}), 6_000)
+    assert seen == [second]

@@ -25,6 +25,8 @@ COMMAND_S = 300
 # A server that starts with the machine may be later than we are, and one that lost a client needs a moment to see it.
 START_S = 30
 RETRY_S = 0.2
+# What a server that is lost, or says no, raises. The client's own error: the end of a connection came amid a question.
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 # Rows sent as one command, so that none comes near COMMAND_S.
 ROWS = 5_000
 # Set for every connection. A commit is on disk before anything is published on its strength; a client whose machine
@@ -99,7 +101,7 @@ async def connect(place: PostgresPlace, **settings: str) -> "asyncpg.Connection[
         ValueError,
     ) as error:
         raise StoreError(place, str(error)) from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except LOST as error:
         raise StoreFailed(place, f"no connection: {error or type(error).__name__}") from error
 
 
@@ -187,7 +189,7 @@ class PostgresDatabase:
             with anyio.CancelScope(shield=True):
                 try:
                     await connection.close(timeout=CONNECT_S)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                except LOST:
                     connection.terminate()
 
     async def _connected(self) -> "asyncpg.Connection[Any]":
@@ -199,7 +201,7 @@ class PostgresDatabase:
                 "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"noncestr/{self._place.schema}"
             ):
                 raise StoreHeld(self._place, "another accounting has it open: two would fork one chain")
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except LOST as error:
             connection.terminate()
             raise StoreFailed(self._place, f"no connection: {error}") from error
         except BaseException:
@@ -212,7 +214,7 @@ class PostgresDatabase:
         """End a transaction that failed or was cancelled; a connection that can't is of no more use."""
         try:
             await connection.execute("ROLLBACK", timeout=CONNECT_S)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except LOST:
             connection.terminate()
 
     @contextmanager
@@ -221,8 +223,8 @@ class PostgresDatabase:
             yield
         except asyncpg.IntegrityConstraintViolationError as error:
             raise Refused(self._place, str(error)) from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            if self._connection is not None and isinstance(error, TimeoutError):
+        except LOST as error:
+            if self._connection is not None and isinstance(error, (TimeoutError, asyncpg.InternalClientError)):
                 # Whatever it still says belongs to a question that was given up.
                 self._connection.terminate()
             raise StoreFailed(self._place, str(error) or type(error).__name__) from error

@@ -8,7 +8,7 @@ import asyncpg
 from anyio.from_thread import start_blocking_portal
 
 from accounting.adapters.database import Row, StoreError, StoreFailed
-from accounting.adapters.postgres_database import PostgresPlace, connect, numbered
+from accounting.adapters.postgres_database import LOST, PostgresPlace, connect, numbered
 
 T = TypeVar("T")
 # Rows fetched at a time: some MB of receipts.
@@ -69,5 +69,5 @@ class PostgresReading:
             return self._portal.call(ask)
         except asyncpg.UndefinedTableError as error:
             raise StoreError(self._place, str(error)) from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except LOST as error:
             raise StoreFailed(self._place, str(error)) from error

@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
+from anyio.streams.memory import MemoryObjectSendStream
 
 from nips.keys import SecretKey
 from nips.nip01 import VerifiedEvent, make_filter
@@ -53,7 +54,7 @@ class SignerRun:
         self._clock = clock
         self._signer = RemoteSigner(key, self._cipher, clients=_load(state))
         self._known = self._signer.clients()
-        self._send, self._receive = anyio.create_memory_object_stream[VerifiedEvent](MAX_WAITING)
+        self._queue: MemoryObjectSendStream[VerifiedEvent] | None = None
         wanted = make_filter(kinds=[NOSTR_CONNECT], tags={"p": [key.pubkey]})
         self._talk = Talk(self._relays, [wanted], self._hear, signer=key)
 
@@ -69,20 +70,22 @@ class SignerRun:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled."""
-        with self._send, self._receive:
+        self._queue, waiting = anyio.create_memory_object_stream[VerifiedEvent](MAX_WAITING)
+        with self._queue, waiting:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self._talk.run)
                 task_status.started()
-                async for event in self._receive:
+                async for event in waiting:
                     await self._answer(event)
 
     def _hear(self, event: VerifiedEvent) -> None:
-        waiting = self._receive.statistics().current_buffer_used
+        assert self._queue is not None  # relays are read while `run` runs
+        waiting = self._queue.statistics().current_buffer_used
         if waiting >= MAX_STRANGERS and event.pubkey not in {client for client, _ in self._known}:
             logger.debug("%d requests wait: one of the stranger %s is passed over", waiting, event.pubkey)
             return
         try:
-            self._send.send_nowait(event)
+            self._queue.send_nowait(event)
         except anyio.WouldBlock:
             logger.warning("more than %d requests wait: one of %s is passed over", MAX_WAITING, event.pubkey)
 

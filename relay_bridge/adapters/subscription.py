@@ -8,7 +8,7 @@ from types import TracebackType
 
 import anyio
 import msgspec
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from nips.nip01 import Event, Filter, VerifiedEvent
 from relay_bridge.adapters.arrival_store import ArrivalStore
@@ -121,7 +121,6 @@ class Subscription:
         self._resume: dict[str, int] = {}
 
     async def __aenter__(self) -> "Subscription":
-        self._into, self._out = anyio.create_memory_object_stream[Delivered](_READ_AHEAD)
         if self._reading.resume is not None:
             arrivals = await self._reading.resume.reader(self.name, self._filters, self._reading.held)
             self._taken = Taken(arrivals, self._watch)
@@ -129,7 +128,14 @@ class Subscription:
             if self._watch is not None and self._order is not None:
                 self._order.begin(self._watch.heads())
             self._catch_up = CatchUp(self.name, arrivals, self._deliver)
-        self._tasks.start_soon(self._run)
+        self._into, self._out = anyio.create_memory_object_stream[Delivered](_READ_AHEAD)
+        try:
+            # Begun when it returns: a task that is cancelled before its first step would never say that it has ended.
+            await self._tasks.start(self._run)
+        except BaseException:
+            self._into.close()
+            self._out.close()
+            raise
         return self
 
     async def __aexit__(
@@ -171,8 +177,9 @@ class Subscription:
             self._taken.handed_out(delivered)
         return delivered
 
-    async def _run(self) -> None:
+    async def _run(self, *, task_status: TaskStatus[None]) -> None:
         try:
+            task_status.started()
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     if self._taken is not None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -80,3 +81,16 @@ def test_what_is_not_there_and_what_was_lost_are_said(reading: PostgresReading, 
 def test_a_server_that_is_not_there_leaves_no_thread_behind() -> None:
     with pytest.raises(StoreFailed, match="no connection"):
         PostgresReading(PostgresPlace("postgresql://me@/books?host=/nowhere"))
+
+
+def test_an_end_that_comes_amid_a_question_is_a_lost_server(
+    reading: PostgresReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client then says that it is at fault itself, or that the server is gone, by the moment it came."""
+
+    async def fetch(*args: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    monkeypatch.setattr(reading, "_db", SimpleNamespace(fetch=fetch, terminate=reading._db.terminate))
+    with pytest.raises(StoreFailed, match="in progress"):
+        numbers(reading)

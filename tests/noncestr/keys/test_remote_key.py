@@ -159,13 +159,14 @@ async def test_a_flood_of_strangers_leaves_our_clients_their_turn(relay, tmp_pat
     (tmp_path / "pool.clients").write_text(json.dumps([[OWN.pubkey, f"sign_event:{STATEMENT}"]]))
     signer = SignerRun(USER, [relay], tmp_path / "pool.clients", WallClock())
     stranger = SecretKey(b"\11" * 32)
-    with signer._send, signer._receive:
+    signer._queue, waiting_for = anyio.create_memory_object_stream[object](signer_run.MAX_WAITING)
+    with signer._queue, waiting_for:
         for _ in range(3 * signer_run.MAX_WAITING):
             signer._hear(stranger.sign(statement()))
-        assert signer._receive.statistics().current_buffer_used == signer_run.MAX_STRANGERS
+        assert waiting_for.statistics().current_buffer_used == signer_run.MAX_STRANGERS
         ours = OWN.sign(statement())
         signer._hear(ours)
-        waiting = [signer._receive.receive_nowait() for _ in range(signer_run.MAX_STRANGERS + 1)]
+        waiting = [waiting_for.receive_nowait() for _ in range(signer_run.MAX_STRANGERS + 1)]
     assert [event.pubkey for event in waiting] == [stranger.pubkey] * signer_run.MAX_STRANGERS + [OWN.pubkey]
 
 

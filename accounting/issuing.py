@@ -25,7 +25,7 @@ from nips.pool.attestation_part import MAX_ATTESTATIONS, build_attestation_part
 from nips.pool.chain import Link
 from nips.pool.settings import Settings
 from nips.pool.settings_part import build_settings_part, fits_settings_part
-from nips.pool.statement import MATURED, VOID, StatementBody, build_statement, build_status
+from nips.pool.statement import MATURED, ORPHANED, VOID, StatementBody, build_statement, build_status
 from nips.pool.statement_rows import build_statement_part, split_statement
 from nips.pool.summary import build_summary, build_summary_part, split_rows
 
@@ -140,8 +140,8 @@ class Issuer:
         return None
 
     async def _take_back_later_rounds(self, block: BlockSeen) -> bool:
-        """Make our statements void of rounds that end later and counted this one's work, since it was announced late:
-        they are made again after it (SPEC.md, "Other schemes"). Whether none stands in its way.
+        """Make our statements void of rounds that end later and counted this one's work, since it was announced late or
+        was an orphan: they are made again after it (SPEC.md, "Other schemes"). Whether none stands in its way.
         """
         if block.scheme not in blocks.HOLDING:
             return True
@@ -162,7 +162,8 @@ class Issuer:
             link, second = self._desk.next_place()
             await self._desk.sign(build_status(self._pool, link, booked.statement.id, VOID, second))
             logger.warning(
-                "took back the statement of block %s: an earlier round came late", booked.statement.reward.block
+                "took back the statement of block %s: an earlier round came late, or back",
+                booked.statement.reward.block,
             )
         return True
 
@@ -249,10 +250,18 @@ class Issuer:
                 return
             if booked is None:
                 continue
+            if booked.state == ORPHANED:
+                await self._make_room(booked)
             link, second = self._desk.next_place()
             await self._desk.sign(build_status(self._pool, link, statement, status, second))
             logger.info("the reward of block %s is %s", booked.statement.reward.block, status)
         self._tip = tip
+
+    async def _make_room(self, booked: BookedReward) -> None:
+        """An orphan comes back into the chain: the rounds that counted its work meanwhile are stated anew after it."""
+        block = self._desk.fold.log.blocks.get(booked.statement.reward.block)
+        if block is not None and not await self._take_back_later_rounds(block):
+            logger.error("the orphan %s came back after a round that counted its work had matured", block.block.block)
 
     def _maturity(self, booked: BookedReward) -> int | None:
         """The confirmations a reward needs; None if its statuses are not ours to give."""

@@ -240,6 +240,38 @@ async def test_a_round_announced_late_has_what_counted_it_taken_back(matured):
     assert not desk.fold.violations
 
 
+async def test_an_orphan_that_comes_back_has_what_counted_it_taken_back():
+    log, desk = rounds("block 1", "block 2")
+    chain = Chain()
+    issuer = Issuer(POOL, desk, chain)
+    await issuer.issue()
+    (first,) = desk.of_kind(STATEMENT)
+    names = [log.bodies[f"block {number}"].block for number in range(3)]
+    # Off the chain for as long as it takes; then the next rounds are found, and the first of them counts its work.
+    chain.tip, chain.depth = 10_000, {names[0]: -1}
+    await issuer.issue()
+    assert desk.fold.ledger.rewards[first.id].state == ORPHANED
+    for number in (1, 2):
+        desk.fold.add(log.events[f"block {number}"])
+    desk.fold.settle()
+    await issuer.issue()
+    second = desk.of_kind(STATEMENT)[1]
+    chain.tip, chain.depth = 10_001, {names[0]: LIMITS.maturity_blocks, names[1]: 1}
+    await issuer.issue()
+    states = {name: desk.fold.ledger.rewards[event.id].state for name, event in (("first", first), ("second", second))}
+    assert states == {"first": MATURED, "second": VOID}
+    await issuer.issue()
+    made = [parse_statement(event).reward.block for event in desk.of_kind(STATEMENT)]
+    # The third held what the second had: it counts the same as before.
+    assert made == [*names, names[1]]
+    told = [*log.all("statement 0"), *desk.signed]
+    found = {
+        each.code for each in audit(told, [], POOL, now_ms=log.t0 + 500_000).findings if each.grade != "not checked"
+    }
+    assert found == set()
+    assert not desk.fold.violations
+
+
 async def test_without_a_block_there_is_nothing_to_sign(builder):
     builder.terms(0, TERMS)
     desk = Desk(folded(builder))

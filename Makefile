@@ -24,8 +24,9 @@ dev: .venv/.dev        ## install what developers need into .venv
 up: .venv/.runtime     ## set up and run the pool (LAN=1 for miners on your network, ARGS=... for more)
 	@exec $(PY) -m noncestr up $(if $(LAN),--lan) $(if $(DATA),--data $(DATA)) $(ARGS)
 
+# Twice the cores: whole pools wait for blocks half of their time. Eight at most: each takes some 300 MB.
 test: .venv/.dev       ## set up and run the tests
-	@$(PY) -m pytest -n auto $(ARGS)
+	@$(PY) -m pytest -n $$($(PY) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))') --dist worksteal $(ARGS)
 
 tamper: .venv/.dev     ## alter every field of every event of a log, signed anew: the verifier names each
 	@NONCESTR_TAMPERS=100000 $(PY) -m pytest tests/accounting/test_tamper.py --timeout 1800 $(ARGS)

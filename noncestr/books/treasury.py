@@ -108,7 +108,8 @@ class Treasurer:
 
     def _warn(self) -> None:
         treasury = self.stock()
-        if treasury is None:
+        # At the start one wallet answers before the other: nothing is amiss until each has, or has failed to.
+        if treasury is None or any(each.msat is None and not each.error for each in self._held):
             return
         said = {
             f"{each.source} {each.name}": text for each, text in silences(treasury) if each.source or treasury.owed_msat

@@ -75,6 +75,30 @@ async def test_what_a_place_told_last_stands_while_it_is_silent(caplog):
         tasks.cancel_scope.cancel()
 
 
+async def test_nothing_is_amiss_until_each_wallet_has_answered_or_failed(caplog):
+    """At a start one is faster than the other."""
+    slow, treasurer = Wallet(2_000, "ecash"), Treasurer(lambda: NOW)
+    answers = anyio.Event()
+
+    async def balance() -> int:
+        slow.asked.set()
+        await answers.wait()
+        raise OSError("no route")
+
+    funds = WalletFunds("ecash", balance)
+    treasurer.keep(books(1_000))  # type: ignore[arg-type] - as much of the accounting as is asked for
+    treasurer.add(Wallet(5_000).funds)
+    treasurer.add(funds)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(treasurer.run)
+        await wait_for(lambda: treasurer.held()[0].msat == 5_000 and slow.asked.is_set())
+        await anyio.wait_all_tasks_blocked()
+        assert caplog.records == []
+        answers.set()
+        await wait_for(lambda: "ecash has never told" in caplog.text)
+        tasks.cancel_scope.cancel()
+
+
 async def test_nothing_is_said_before_the_books_are_read():
     treasurer = Treasurer(lambda: NOW)
     assert await treasurer.told() is None

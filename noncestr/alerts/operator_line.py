@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from noncestr.errors import NoncestrError
 
-logger = logging.getLogger("noncestr.alerts.conditions")
+logger = logging.getLogger("noncestr.alerts")
 
 # apprise asks each service in turn, and some take their time; a watch that hangs would watch no more.
 SEND_S: Final = 60.0

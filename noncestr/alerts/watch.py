@@ -18,13 +18,11 @@ from noncestr.config.alerts import AlertsSection
 from noncestr.whole_file import write_whole
 from zapper.schedule import next_round_ms
 
-logger = logging.getLogger("noncestr.alerts.conditions")
+logger = logging.getLogger("noncestr.alerts")
 
 LOOK_S: Final = 30.0
 # Told troubles, so that a restart neither repeats them nor forgets to say that they are over.
 MEMORY: Final = "alerts.json"
-
-
 # Lines that no service takes are kept for the next look, the newest of them.
 MAX_UNSENT: Final = 100
 # The trouble of a pool that does not answer the watch; what else lasts is not known meanwhile.

@@ -23,7 +23,7 @@ from nips.pool.kinds import STATISTICS
 from noncestr.feed import Delivery
 from noncestr.running import first_of
 
-log = logging.getLogger("noncestr.books.treasury")
+log = logging.getLogger("noncestr.treasury")
 
 FILE: Final = "funds.jsonl"
 # After the relays failed.

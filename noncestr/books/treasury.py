@@ -12,7 +12,7 @@ from accounting.ports import Funds
 from accounting.service import Accounting
 from accounting.treasury import Holding, Treasury, below_owed, silences, take_stock, to_json, to_summary
 
-log = logging.getLogger("noncestr.books.treasury")
+log = logging.getLogger("noncestr.treasury")
 
 # A place that does not answer is asked again after this, or its interval if that is shorter.
 RETRY_S: Final = 300.0

@@ -32,7 +32,7 @@ from noncestr.config.social import SocialConfig
 from noncestr.keys.remote_key import RemoteKeyError
 from relay_bridge.errors import RelayBridgeError
 
-logger = logging.getLogger("noncestr.citizen.citizen")
+logger = logging.getLogger("noncestr.citizen")
 
 # Opening a wrap takes a millisecond or two, and anybody can send one: so many a second leave miners their processor.
 UNWRAPS_PER_S: Final = 20

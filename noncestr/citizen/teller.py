@@ -17,7 +17,7 @@ from noncestr.config.social import SocialConfig
 from noncestr.keys.remote_key import RemoteKeyError
 from relay_bridge.errors import RelayBridgeError
 
-logger = logging.getLogger("noncestr.citizen.citizen")
+logger = logging.getLogger("noncestr.citizen")
 
 # How often the books are looked at for news.
 LOOK_S: Final = 2.0

@@ -16,7 +16,7 @@ from nips.nip19 import encode_npub
 from noncestr.citizen.profiles import profile
 from noncestr.keys.files import load_or_create
 
-logger = logging.getLogger("noncestr.demo.miners")
+logger = logging.getLogger("noncestr.demo")
 
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 # A miner that ends by itself is started again, not faster than this.

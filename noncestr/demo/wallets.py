@@ -28,7 +28,7 @@ from zapper.adapters.cashu_mint import CashuMint, open_mint
 from zapper.ecash import change_outputs
 from zapper.errors import MintError
 
-log = logging.getLogger("noncestr.demo.miners")
+log = logging.getLogger("noncestr.demo")
 
 WITHDRAWN_SAT: Final = 2100
 # How long a request may wait until so much is due.

@@ -20,7 +20,7 @@ from relay_bridge.errors import RelayBridgeError
 from stratum_edge.adapters.lane_closer import finish_lane
 from stratum_edge.errors import JournalError
 
-log = logging.getLogger("noncestr.edge.lanes")
+log = logging.getLogger("noncestr.lanes")
 
 # Relays that are behind have so long before a report is made of what is there; it is made again until it is whole.
 FLUSH_S: Final = 10.0

@@ -19,7 +19,7 @@ from relay_bridge.status import RelayStatus
 from stratum_edge.adapters.house_wire import Hears, Link, Serves, open_link, serve_links
 from stratum_edge.errors import EdgeError, HouseGone
 
-logger = logging.getLogger("noncestr.edge.control")
+logger = logging.getLogger("noncestr.control")
 
 # Its name in the data folder; mode 0600.
 CONTROL: Final = "control.sock"

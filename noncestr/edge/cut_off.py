@@ -11,7 +11,7 @@ from noncestr.terms.promises import DEFAULT_GRACE_MS
 from relay_bridge.roles import Role
 from relay_bridge.status import RelayStatus
 
-log = logging.getLogger("noncestr.edge.lanes")
+log = logging.getLogger("noncestr.lanes")
 
 # How often it is looked whether a relay is connected.
 LOOK_S: Final = 1.0

@@ -22,7 +22,7 @@ from noncestr.errors import NoncestrError
 from noncestr.terms.promises import DEFAULT_GRACE_MS
 from relay_bridge.errors import RelayBridgeError
 
-log = logging.getLogger("noncestr.edge.lanes")
+log = logging.getLogger("noncestr.lanes")
 
 # How often the lanes are looked at. A heartbeat is seconds at least.
 LOOK_S: Final = 1.0

@@ -25,7 +25,7 @@ from relay_bridge.errors import RelayBridgeError
 from stratum_edge.adapters.journal_file import JournalFile
 from stratum_edge.errors import JournalInUse
 
-log = logging.getLogger("noncestr.edge.lanes")
+log = logging.getLogger("noncestr.lanes")
 
 # A lane's process that lost its parent lets go of its journal within seconds; nobody else may hold one.
 IN_USE_S: Final = 15.0

@@ -29,7 +29,7 @@ from stratum_edge.households import parse_networks
 from stratum_edge.ports import Clock, Names, Payability, Publisher, TemplateSource
 from stratum_edge.service import Edge
 
-logger = logging.getLogger("noncestr.edge.edges")
+logger = logging.getLogger("noncestr.edges")
 
 # Where in the data folder the embedded chain is lent to other edges of this machine; mode 0600.
 CHAIN_SOCKET: Final = "chain.sock"

@@ -29,7 +29,7 @@ from stratum_edge.errors import EdgeError, HouseGone, HouseRefused
 from stratum_edge.ports import Names, Payability, Publisher, TemplateSource
 from stratum_edge.status import EdgeStatus, SessionRow
 
-logger = logging.getLogger("noncestr.edge.workers")
+logger = logging.getLogger("noncestr.workers")
 
 # A lane's process that ends by itself is started again after the first wait, then after twice as long each time.
 FIRST_WAIT_S: Final = 0.5

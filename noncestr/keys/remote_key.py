@@ -37,7 +37,7 @@ from noncestr.running import running
 from relay_bridge.adapters.talk import Talk
 from relay_bridge.errors import RelayBridgeError
 
-logger = logging.getLogger("noncestr.keys.remote_key")
+logger = logging.getLogger("noncestr.remote_key")
 
 # How long an answer is waited for: a person may have to press a button. Who waits then tries again later.
 ANSWER_S: Final = 30.0

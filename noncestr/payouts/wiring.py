@@ -42,7 +42,7 @@ from zapper.rails import Rail
 from zapper.service import Zapper
 from zapper.signing import Signing
 
-log = logging.getLogger("noncestr.payouts.wiring")
+log = logging.getLogger("noncestr.payouts")
 
 # The intent store's name in the data folder.
 STORE = "payouts.sqlite"

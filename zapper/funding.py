@@ -25,7 +25,7 @@ from zapper.node_wallet import (
     sats,
 )
 from zapper.payout import Intent
-from zapper.plan import OURS
+from zapper.plan import OURS, sat_text
 from zapper.rails import Order
 
 # Hurry costs the payees or the pool; a payout may take half a day.
@@ -95,12 +95,12 @@ class Funding:
             else:
                 share_msat = sats(funded["fee"]) * 1000 // len(left)
                 beyond = [address for address, order in left.items() if order.max_fee_msat < share_msat]
-                dear = f"the chain takes {share_msat} msat a payee now"
+                dear = f"the chain takes {sat_text(share_msat)} a payee now"
                 if not beyond:
                     return await self._locked(funded, left), list(left.values()), out
             for address in beyond:
                 order = left.pop(address)
-                out[order.payout_id] = PoolFault(OURS + (why or f"{dear}, the limit is {order.max_fee_msat}"))
+                out[order.payout_id] = PoolFault(OURS + (why or f"{dear}, the limit is {sat_text(order.max_fee_msat)}"))
             if not left:
                 return None, [], out
         raise PoolFault(f"{OURS}the chain takes more than most payees' limits allow")

@@ -12,6 +12,7 @@ from nips.nip57 import proves_payment
 from zapper.errors import PaymentBlocked
 from zapper.lnurlpay import INVOICE_NETWORKS, ask_for_invoice, fetch_invoice, pay_params
 from zapper.payout import Intent
+from zapper.plan import sat_text
 from zapper.ports import FailedPayment, Http, LightningBackend, NotFound, Paid, Pending, Refused, Unclear
 from zapper.profile import lnurl_of
 from zapper.rails import Order, Prepared
@@ -182,7 +183,8 @@ def check_withdrawn(invoice: Invoice, *, amount_msat: int, network: str, now_s: 
     if invoice.network != wanted:
         raise PaymentBlocked(f"the invoice is for {invoice.network}, the pool pays on {wanted}")
     if invoice.amount_msat != amount_msat:
-        raise PaymentBlocked(f"the invoice asks for {invoice.amount_msat} msat, the request for {amount_msat}")
+        asked = "no amount" if invoice.amount_msat is None else sat_text(invoice.amount_msat)
+        raise PaymentBlocked(f"the invoice asks for {asked}, the request for {sat_text(amount_msat)}")
     if invoice.expires_at < now_s + MIN_REMAINING_S:
         raise PaymentBlocked("the invoice has expired, or is about to")
     if invoice.expires_at > now_s + MAX_EXPIRY_S:

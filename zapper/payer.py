@@ -12,7 +12,7 @@ from zapper.config import ZapperConfig
 from zapper.errors import Conflict, DayFull, HttpFailed, PaymentBlocked, PoolFault
 from zapper.inquiry import Inquiry
 from zapper.payout import Intent, State, Step
-from zapper.plan import OURS, Planned
+from zapper.plan import OURS, Planned, below_minimum, sat_text
 from zapper.ports import IntentStore, Owed
 from zapper.rails import BatchRail, Order, Prepared, Rail, Unsigned
 from zapper.said import counting, moves_of, news_of
@@ -92,7 +92,7 @@ class Payer:
         settings = settings_of(events, planned.miner, pool=pool, now_s=now_s)
         if settings is not None and planned.amount_msat < settings.body.minimum_msat and not idle:
             minimum = settings.body.minimum_msat
-            raise NotYet(f"{planned.amount_msat} msat are due, the minimum of the miner's settings is {minimum}")
+            raise NotYet(below_minimum(planned.amount_msat, minimum, "the minimum of the miner's settings"))
         wishes = self._payable(events, planned)
         return Job(planned, owed, tuple(wishes))
 
@@ -125,7 +125,7 @@ class Payer:
         large = planned.amount_msat >= self._config.limits.onchain_msat
         fitting = [wish for wish in wishes if wish.method != "onchain" or large]
         if not fitting:
-            raise PaymentBlocked(f"{self._config.limits.onchain_msat} msat are the least that goes on chain")
+            raise PaymentBlocked(f"{sat_text(self._config.limits.onchain_msat)} are the least that goes on chain")
         payable = [wish for wish in fitting if wish.method in self._rails]
         if not payable:
             raise PaymentBlocked(f"this pool does not pay by {' or '.join(wish.method for wish in fitting)}")

@@ -83,6 +83,19 @@ def due_msat(owed: Owed, holds: Mapping[str, int]) -> int:
     return owed.earned_msat - held - others
 
 
+def sat_text(msat: int) -> str:
+    """An amount as people read it, to the msat: 1,234.567 sat."""
+    sat, rest = divmod(abs(msat), MSAT)
+    part = f".{rest:03d}".rstrip("0") if rest else ""
+    return f"{'-' if msat < 0 else ''}{sat:,}{part} sat"
+
+
+def below_minimum(due_msat: int, minimum_msat: int, whose: str) -> str:
+    """Why a small balance is not paid. It is read until the next round, when more may be due: so it says as of when."""
+    least = max(minimum_msat, MSAT)
+    return f"at the last round {sat_text(max(due_msat, 0))} were due, {whose} is {sat_text(least)}"
+
+
 def make_plan(
     due: Mapping[str, int],
     *,
@@ -111,7 +124,7 @@ def make_plan(
         if miner in busy:
             waiting[miner] = busy[miner]
         elif amount <= 0 or (owed_msat < limits.minimum_msat and miner not in idle):
-            waiting[miner] = f"{max(owed_msat, 0)} msat are due, the minimum is {limits.minimum_msat}"
+            waiting[miner] = below_minimum(owed_msat, limits.minimum_msat, "the minimum")
         elif payee is not None and now_ms < payee.not_before_ms:
             waiting[miner] = why_waiting(payee)
         elif left is not None and amount > left:

@@ -8,6 +8,7 @@ from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.withdrawal import Withdrawal, parse_withdrawal
 from zapper.errors import PaymentBlocked
+from zapper.plan import sat_text
 from zapper.profile import MAX_AHEAD_S
 from zapper.wishes import Wish
 
@@ -56,9 +57,9 @@ def check_request(asked: Withdrawal, *, due_msat: int, fee_msat: int, minimum_ms
     amount = asked.body.amount_msat
     least = max(minimum_msat, onchain_msat if asked.body.method == "onchain" else 0)
     if amount < least:
-        raise PaymentBlocked(f"the withdrawal asks for {amount} msat, the least is {least}")
+        raise PaymentBlocked(f"the withdrawal asks for {sat_text(amount)}, the least is {sat_text(least)}")
     if asked.body.method != "bolt11" and amount % 1000:
         raise PaymentBlocked("the withdrawal asks for a part of a satoshi, which only an invoice can")
     if amount + fee_msat > due_msat:
-        fee = f" and up to {fee_msat} msat of network fee" if fee_msat else ""
-        raise PaymentBlocked(f"the withdrawal asks for {amount} msat{fee}, due are {max(due_msat, 0)}")
+        fee = f" and up to {sat_text(fee_msat)} of network fee" if fee_msat else ""
+        raise PaymentBlocked(f"the withdrawal asks for {sat_text(amount)}{fee}, due are {sat_text(max(due_msat, 0))}")

@@ -81,7 +81,7 @@ async def test_one_bad_address_or_a_double_stops_nobody_else(rail: OnchainRail) 
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"fee_sat": 2001}, "takes 2001000 msat a payee now, the limit is 2000000"),
+        ({"fee_sat": 2001}, "takes 2,001 sat a payee now, the limit is 2,000 sat"),
         ({"balance_sat": 1000}, "Insufficient funds"),
         ({"complete": False, "kind": "scripthash"}, "has no txid before it is signed"),
         ({"lies": True}, "another transaction"),
@@ -169,8 +169,8 @@ async def test_whose_fee_limit_is_too_low_is_left_out_and_the_others_go(rail: On
     one, two, three, four = await rail.prepare_all(
         [order(number, max_fee_msat=limit) for number, limit in enumerate(limits, 1)]
     )
-    assert str(one) == f"{OURS}the chain takes 200000 msat a payee now, the limit is 199999"
-    assert str(two) == f"{OURS}the chain takes 266666 msat a payee now, the limit is 266665"
+    assert str(one) == f"{OURS}the chain takes 200 sat a payee now, the limit is 199.999 sat"
+    assert str(two) == f"{OURS}the chain takes 266.666 sat a payee now, the limit is 266.665 sat"
     assert isinstance(three, Prepared)
     assert isinstance(four, Prepared)
     assert [three.reference[-2:], four.reference[-2:]] == [":0", ":1"]
@@ -183,7 +183,7 @@ async def test_nobody_goes_when_the_fee_is_beyond_everybody(rail: OnchainRail, n
     node.fee_sat = 1000
     made = await rail.prepare_all([order(1, max_fee_msat=499_999), order(2, max_fee_msat=400_000)])
     assert [str(each) for each in made] == [
-        f"{OURS}the chain takes 500000 msat a payee now, the limit is {limit}" for limit in (499_999, 400_000)
+        f"{OURS}the chain takes 500 sat a payee now, the limit is {limit} sat" for limit in ("499.999", "400")
     ]
     assert node.locked == set()
 

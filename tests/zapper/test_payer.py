@@ -57,7 +57,7 @@ async def test_a_minimum_of_the_miners_own_is_no_failure(around: Any) -> None:
     settle_for(around, "alice", minimum_msat=6_000_000)
     async with around.open() as (zapper, store):
         await zapper.pay_round()
-        assert "settings is 6000000" in (zapper.why_unpaid(miner) or "")
+        assert "settings is 6,000 sat" in (zapper.why_unpaid(miner) or "")
         assert await store.payee(miner) is None
         around.ledger.earned[miner] = 6_000_000
         await zapper.pay_round()

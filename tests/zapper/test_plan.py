@@ -1,9 +1,10 @@
 """What is due, who is paid, and when a payee that failed is tried again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zapper.plan import PlanLimits, after_failure, backoff_ms, due_msat, is_surely_unpaid, make_plan
+from zapper.plan import PlanLimits, after_failure, backoff_ms, due_msat, is_surely_unpaid, make_plan, sat_text
 from zapper.ports import NotFound, Owed, Payee, Pending
 
 MINERS = ["a" * 64, "b" * 64, "c" * 64, "d" * 64]
@@ -29,6 +30,16 @@ def test_a_minimum_below_a_satoshi_plans_no_empty_payout() -> None:
     made = plan({MINERS[0]: 999, MINERS[1]: 0, MINERS[2]: -5000}, limits=PlanLimits(minimum_msat=0))
     assert made.payouts == ()
     assert set(made.waiting) == set(MINERS[:3])
+    assert made.waiting[MINERS[0]] == "at the last round 0.999 sat were due, the minimum is 1 sat"
+    assert made.waiting[MINERS[2]] == "at the last round 0 sat were due, the minimum is 1 sat"
+
+
+@pytest.mark.parametrize(
+    ("msat", "text"),
+    [(0, "0 sat"), (727, "0.727 sat"), (-5_500, "-5.5 sat"), (37_125_727, "37,125.727 sat"), (10**9, "1,000,000 sat")],
+)
+def test_amounts_are_told_in_sat_to_the_msat(msat: int, text: str) -> None:
+    assert sat_text(msat) == text
 
 
 def test_busy_and_waiting_payees_are_left_out_with_their_reason() -> None:

@@ -53,12 +53,12 @@ async def test_a_withdrawal_of_a_failed_invoice_is_not_tried_again(around: Any, 
     ("msat", "asked", "fields", "word"),
     [
         (3_000_000, 3_000_000, {"currency": "bc"}, "is for main"),
-        (4_000_000, 3_000_000, {}, "asks for 4000000"),
-        (None, 3_000_000, {}, "asks for None"),
+        (4_000_000, 3_000_000, {}, "asks for 4,000 sat, the request for 3,000 sat"),
+        (None, 3_000_000, {}, "asks for no amount, the request"),
         (3_000_000, 3_000_000, {"expiry_s": 20}, "expired"),
         (3_000_000, 3_000_000, {"expiry_s": 30 * 86_400}, "14 days"),
-        (6_000_000, 6_000_000, {}, "due are 5000000"),
-        (500, 500, {}, "the least is 1000"),
+        (6_000_000, 6_000_000, {}, "due are 5,000 sat"),
+        (500, 500, {}, "the least is 1 sat"),
     ],
 )
 async def test_a_withdrawal_that_cannot_be_met_pays_nothing(
@@ -138,7 +138,7 @@ async def test_an_idle_miners_rest_is_paid_under_the_minimum(around: Any) -> Non
     around.ledger.owed = owed
     async with around.open() as (zapper, _):
         await zapper.pay_round()
-        assert "the minimum is" in (zapper.why_unpaid(miner) or "")
+        assert zapper.why_unpaid(miner) == "at the last round 3.5 sat were due, the minimum is 1,000 sat"
         around.clock.pass_s(30 * 86_400)
         await zapper.pay_round()
     assert around.paid_msat() == 3_000

@@ -72,13 +72,13 @@ def test_a_request_says_how_to_pay_it() -> None:
     [
         ({"msat": 5001, "method": "bolt11", "to": "x"}, {}, None),
         ({"msat": 6000}, {}, None),
-        ({"msat": 7000}, {}, "due are 6000"),
+        ({"msat": 7000}, {}, "asks for 7 sat, due are 6 sat"),
         ({"msat": 5000}, {"fee_msat": 1000}, None),
-        ({"msat": 6000}, {"fee_msat": 1000}, "network fee"),
-        ({"msat": 6000}, {"due_msat": -1}, "due are 0"),
-        ({"msat": 999}, {}, "the least is 1000"),
+        ({"msat": 6000}, {"fee_msat": 1000}, "6 sat and up to 1 sat of network fee"),
+        ({"msat": 6000}, {"due_msat": -1}, "due are 0 sat"),
+        ({"msat": 999}, {}, "asks for 0.999 sat, the least is 1 sat"),
         ({"msat": 5001}, {}, "part of a satoshi"),
-        ({"msat": 5000, "method": "onchain", "to": "x"}, {"onchain_msat": 5001}, "the least is 5001"),
+        ({"msat": 5000, "method": "onchain", "to": "x"}, {"onchain_msat": 5001}, "the least is 5.001 sat"),
         ({"msat": 5000}, {"onchain_msat": 5001}, None),
     ],
 )

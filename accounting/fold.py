@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import accounting.bonuses
 import accounting.ledger
 import accounting.shares
 import accounting.statistics
@@ -61,6 +62,7 @@ MAX_TROUBLES = 200
 # What the fold's own state and the ledger's shelves consist of; the log has a codec of its own.
 CODEC = Codec(
     classes_of(
+        accounting.bonuses,
         accounting.ledger,
         accounting.shares,
         accounting.statistics,
@@ -292,6 +294,7 @@ class Fold:
             {
                 "log": freeze_log(self.log),
                 "accounts": self.ledger.accounts,
+                "bonuses": self.ledger.bonuses.sums,
                 "statistics": self.statistics,
                 "summaries": self.summaries,
                 "told": self._told.waiting,
@@ -306,7 +309,7 @@ class Fold:
         try:
             thaw_log(self.log, state["log"])
             self.terms = self.log.terms.newest()
-            self.ledger.thaw(state["accounts"])
+            self.ledger.thaw(state["accounts"], state["bonuses"])
             self.statistics, self.summaries, self.wanted = state["statistics"], state["summaries"], state["wanted"]
             self._told = ToldSummaries(self.log, self.summaries, state["told"])
             self.violations.extend(state["violations"])

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from accounting.bonuses import Bonuses, BonusSum
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from nips.pool.chain import Head, Link
 from nips.pool.payout import Payout
@@ -163,10 +164,11 @@ class BookedPayout:
 
 
 class Touched(NamedTuple):
-    """The rewards and payouts that changed since they were last taken, for whoever keeps a copy."""
+    """The rewards, payouts and sums of bonuses that changed since they were last taken, for whoever keeps a copy."""
 
     rewards: tuple[BookedReward, ...]
     payouts: tuple[BookedPayout, ...]
+    bonuses: Mapping[str, BonusSum]
 
 
 @dataclass(slots=True)
@@ -181,6 +183,7 @@ class Ledger:
     # In the order their chains gave them.
     rewards: dict[str, BookedReward] = field(default_factory=dict)
     payouts: dict[str, BookedPayout] = field(default_factory=dict)
+    bonuses: Bonuses = field(default_factory=Bonuses)
     shelves: Shelves = field(default_factory=MemoryShelves)
     _by_key: dict[str, str] = field(default_factory=dict)
     _applied: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -199,9 +202,9 @@ class Ledger:
         self._kept_rewards = self.shelves.open(f"{SHELF}rewards")
         self._kept_payouts = self.shelves.open(f"{SHELF}payouts")
 
-    def thaw(self, accounts: dict[str, int]) -> None:
-        """Take up what the shelves hold; `accounts` is what stood there when they were kept."""
-        self.accounts = accounts
+    def thaw(self, accounts: dict[str, int], bonuses: Mapping[str, BonusSum]) -> None:
+        """Take up what the shelves hold; `accounts` and `bonuses` are what stood there when they were kept."""
+        self.accounts, self.bonuses = accounts, Bonuses(bonuses)
         for _, reward in self._kept_rewards.scan():
             self._enter_reward(reward)
         for _, booked in self._kept_payouts.scan():
@@ -271,6 +274,7 @@ class Ledger:
         for row in statement.rows:
             newest: list[str] = self._by_miner.get(row.miner, [])
             self._by_miner[row.miner] = [*newest[1 - MAX_OF_MINER :], statement.id]
+        self.bonuses.move(statement.rows, pending=int(state == PENDING), matured=int(state == MATURED))
         text = f"{_named(statement)} split"
         return self._post(Transaction(statement.id, statement.created_at, text, difference({}, position)))
 
@@ -285,6 +289,8 @@ class Ledger:
         whole, by_share = self.statements[status.statement], reward.by_share
         before = reward_position(whole, reward.state, by_share=by_share)
         moved = difference(before, reward_position(whole, state, by_share=by_share))
+        pending, matured = ((state == part) - (reward.state == part) for part in (PENDING, MATURED))
+        self.bonuses.move(whole.rows, pending=pending, matured=matured)
         reward.state = state
         self._keep_reward(reward)
         if state == VOID:
@@ -343,12 +349,14 @@ class Ledger:
         raise KeyError(miner)
 
     def dump(self) -> Iterator[str]:
-        """The books as lines of JSON, the same for the same log whatever the way here: accounts, then statements with
-        their rows and state, then payouts.
+        """The books as lines of JSON, the same for the same log whatever the way here: accounts, bonuses, then
+        statements with their rows and state, then payouts.
         """
         for account, msat in sorted(self.accounts.items()):
             if msat:
                 yield _line("account", account, msat)
+        for miner, bonus in sorted(self.bonuses.sums.items()):
+            yield _line("bonus", miner, *bonus)
         for statement, reward in sorted(self.rewards.items()):
             told, rows = reward.statement, self.statements[statement].rows
             split = [[row.miner, str(row.work), row.msat] for row in rows]
@@ -360,7 +368,8 @@ class Ledger:
 
     def take_touched(self) -> Touched:
         """What changed since the last call."""
-        touched = Touched(tuple(self._touched.values()), tuple(self._touched_payouts))
+        rewards, payouts = tuple(self._touched.values()), tuple(self._touched_payouts)
+        touched = Touched(rewards, payouts, self.bonuses.take_touched())
         self._touched, self._touched_payouts = {}, []
         return touched
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from accounting.bonuses import BonusSum
 from accounting.checks import Known
 from accounting.fold import Changes, Fold
 from accounting.freeze import Unreadable
@@ -58,6 +59,9 @@ class LogStore(Protocol):
 
     async def account_sums(self) -> dict[str, int]:
         """account -> msat by the stored postings."""
+
+    async def bonus_sums(self) -> dict[str, BonusSum]:
+        """miner -> what it got out of fees, as stored; who got nothing is left out."""
 
     async def add_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
         """Write transactions that the ledger has booked; known ones stay as they are."""
@@ -136,7 +140,7 @@ async def load_fold(
         await store.forget_checked()
         return await load_fold(store, pool, trusted=False, in_thread=in_thread, shelves=shelves)
     trouble, fold.reopened = fold.reopened, None
-    if await store.account_sums() != _sums(fold):
+    if not await _agree(store, fold):
         await store.rebuild_books(changes.transactions, fold.ledger)
     fold.ledger.take_touched()
     return Loaded(fold, changes, trouble)
@@ -166,7 +170,7 @@ async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, sh
         return None
     # What was folded since may have reached the tables or not.
     await store.add_books(changes.transactions, fold.ledger)
-    if await store.account_sums() != _sums(fold):
+    if not await _agree(store, fold):
         logger.warning("the books' tables are not what the kept fold says: the log is folded anew")
         return None
     return Loaded(fold, changes, None)
@@ -208,5 +212,7 @@ def _fold(pool: PoolAddress, shelves: Keeping | None) -> Fold:
     return Fold(pool) if shelves is None else Fold(pool, shelves, shelves.failures)
 
 
-def _sums(fold: Fold) -> dict[str, int]:
-    return {account: msat for account, msat in fold.ledger.accounts.items() if msat}
+async def _agree(store: LogStore, fold: Fold) -> bool:
+    """Whether the books' tables say what the fold does."""
+    sums = {account: msat for account, msat in fold.ledger.accounts.items() if msat}
+    return await store.account_sums() == sums and await store.bonus_sums() == fold.ledger.bonuses.sums

@@ -84,7 +84,7 @@ class AccountingReadModel:
         applied = fold.ledger.applied(pubkey_hex)
         if stats is None and not rewards and not applied:
             return None
-        balance = accounting.balance(pubkey_hex)
+        balance, bonus = accounting.balance(pubkey_hex), fold.ledger.bonuses.of(pubkey_hex)
         workers = fold.statistics.workers(pubkey_hex, now)
         return {
             "pubkey": pubkey_hex,
@@ -100,6 +100,8 @@ class AccountingReadModel:
             "earned_msat": balance.earned_msat,
             "paid_msat": balance.paid_msat,
             "owed_msat": balance.owed_msat,
+            "bonus_pending_msat": bonus.pending_msat,
+            "bonus_earned_msat": bonus.matured_msat,
             "rewards": [{**_statement(reward), **self._row(reward, pubkey_hex)} for reward in _newest(rewards)],
             "payouts": [self._payout(fold.ledger.payouts[name]) for name in _newest(applied)],
         }

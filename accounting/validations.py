@@ -78,6 +78,15 @@ def nobody_is_overpaid(ledger: Ledger) -> Iterator[str]:
             yield f"miner {miner} was paid {-owed} msat more than matured"
 
 
+def bonuses_are_a_part(ledger: Ledger) -> Iterator[str]:
+    """What a miner got out of fees is a part of what its rows gave it: never negative, never more than the whole."""
+    for miner, bonus in ledger.bonuses.sums.items():
+        whole = ledger.balance(miner, None)
+        if not 0 <= bonus.pending_msat <= whole.pending_msat or not 0 <= bonus.matured_msat <= whole.earned_msat:
+            told = f"{bonus.pending_msat} msat of {whole.pending_msat} and {bonus.matured_msat} of {whole.earned_msat}"
+            yield f"miner {miner}: {told} are said to be bonuses"
+
+
 AFTER_EACH: tuple[Callable[[Ledger, Transaction], Iterator[str]], ...] = (
     pending_is_a_credit,
     # The balance check always runs last.
@@ -88,6 +97,7 @@ WHOLE: tuple[Callable[[Ledger], Iterator[str]], ...] = (
     luck_is_blocks_less_shares,
     payouts_stand_in_the_books,
     nobody_is_overpaid,
+    bonuses_are_a_part,
     books_balance,
 )
 

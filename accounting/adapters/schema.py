@@ -52,6 +52,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("CREATE INDEX transactions_by_time ON transactions (created_at, id)",),
     # What batches came to that end with this one: to be counted together when the log is folded anew.
     ("CREATE TABLE spans (id TEXT PRIMARY KEY REFERENCES events (id), body BLOB NOT NULL)",),
+    # What miners got out of fees, as the rewards stand; a start fills it from the log.
+    (
+        """CREATE TABLE bonuses (
+            miner TEXT PRIMARY KEY, pending_msat INTEGER NOT NULL, matured_msat INTEGER NOT NULL) WITHOUT ROWID""",
+    ),
 )
 # From this version on it takes requests to announce archives as they are written now.
 ANNOUNCING_VERSION = 3

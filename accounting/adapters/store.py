@@ -16,6 +16,7 @@ from accounting.adapters.database import Database, Refused, StoreError, Writer
 from accounting.adapters.postgres_database import PostgresPlace, open_postgres
 from accounting.adapters.schema import migrate
 from accounting.adapters.sqlite_database import open_sqlite
+from accounting.bonuses import BonusSum
 from accounting.checks import Known, open_check
 from accounting.ledger import Ledger, Transaction
 from nips.nip01 import VerifiedEvent, encode_event
@@ -27,7 +28,7 @@ from nips.pool.chain import Head, link_of
 StorePlace = Path | PostgresPlace
 # Rows read at a time when the log is replayed: a full receipt and its check have some 80 KB.
 _REPLAY_ROWS = 100
-_BOOKS = ("postings", "transactions", "rewards", "payouts")
+_BOOKS = ("postings", "transactions", "rewards", "payouts", "bonuses")
 
 
 class StoredEvent(NamedTuple):
@@ -236,8 +237,17 @@ class AccountingStore:
         rows = await self._db.fetch("SELECT account, sum(msat) FROM postings GROUP BY account HAVING sum(msat) <> 0")
         return {str(account): int(msat) for account, msat in rows}
 
+    async def bonus_sums(self) -> dict[str, BonusSum]:
+        """miner -> what it got out of fees, as stored; who got nothing is left out."""
+        rows = await self._db.fetch(
+            "SELECT miner, pending_msat, matured_msat FROM bonuses WHERE pending_msat <> 0 OR matured_msat <> 0"
+        )
+        return {str(miner): BonusSum(int(pending), int(matured)) for miner, pending, matured in rows}
+
     async def add_books(self, transactions: Sequence[Transaction], ledger: Ledger) -> None:
-        """Write transactions that `ledger` has booked, with the rewards and payouts they touch, in one transaction."""
+        """Write transactions that `ledger` has booked, with the rewards, payouts and sums of bonuses they touch, in one
+        transaction.
+        """
         async with self._db.transaction() as db:
             await _insert_books(db, transactions)
             await _insert_positions(db, ledger)
@@ -302,6 +312,11 @@ async def _insert_positions(db: Writer, ledger: Ledger) -> None:
             )
             for booked in touched.payouts
         ],
+    )
+    await db.executemany(
+        "INSERT INTO bonuses (miner, pending_msat, matured_msat) VALUES (?, ?, ?) ON CONFLICT (miner) DO UPDATE"
+        " SET pending_msat = excluded.pending_msat, matured_msat = excluded.matured_msat",
+        [(miner, *bonus) for miner, bonus in touched.bonuses.items()],
     )
 
 

@@ -87,7 +87,8 @@ class MinerSettings(Strict):
 
 class MinerDetail(BaseModel):
     """One miner. `rejects_by_code`: by Stratum error code, as the hourly summaries and the batches since tell; the
-    edge's word. `best_share_difficulty`: its best share's, which a summary rounds down to 16 bits or so.
+    edge's word. `best_share_difficulty`: its best share's, which a summary rounds down to 16 bits or so. Of
+    `pending_msat` and `earned_msat`, `bonus_pending_msat` and `bonus_earned_msat` came out of the pool's fee.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -107,6 +108,8 @@ class MinerDetail(BaseModel):
     earned_msat: Msat
     paid_msat: Msat
     owed_msat: Msat
+    bonus_pending_msat: Msat
+    bonus_earned_msat: Msat
     estimates: list[Estimate]
     loyalty: list[LoyaltyStanding]
     settings: MinerSettings | None

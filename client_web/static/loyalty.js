@@ -17,10 +17,11 @@ function note(text) {
   return element("small", { class: "what" }, text);
 }
 
-/** The bonuses of a miner's newest rewards that stand; those are its own, whatever becomes of the next ones. */
-export function earned(rewards) {
-  const standing = rewards.filter(({ status }) => status !== "orphaned" && status !== "void");
-  return standing.reduce((sum, { miner_bonus_msat: msat }) => sum + (msat ?? 0), 0);
+/** What came out of the fee, of all rewards that stand; null where none ever did. */
+export function given(earned, pending) {
+  if (earned === 0 && pending === 0) return null;
+  const text = `${format.sats(earned)} sat of all it earned came out of the pool's fee`;
+  return pending === 0 ? `${text}.` : `${text}, and ${format.sats(pending)} sat of what still matures.`;
 }
 
 function date(ms) {
@@ -64,9 +65,7 @@ function standing({ offer, part_ppm: part, fee_ppm: fee, hours, full_hours: allH
 }
 
 /** What stands under "Its bonus"; nothing where the pool pays none and it never got one. */
-export function bonusOf({ loyalty = [], rewards }) {
-  const got = earned(rewards);
-  if (loyalty.length === 0 && got === 0) return [];
-  const text = `${format.sats(got)} sat of its last ${rewards.length === 1 ? "reward" : `${rewards.length} rewards`} came out of the pool's fee.`;
-  return [...(rewards.length > 0 ? [element("p", { class: "hint" }, text)] : []), ...loyalty.flatMap(standing)];
+export function bonusOf({ loyalty = [], bonus_earned_msat: earned, bonus_pending_msat: pending }) {
+  const told = given(earned, pending);
+  return [...(told === null ? [] : [element("p", { class: "hint" }, told)]), ...loyalty.flatMap(standing)];
 }

@@ -68,7 +68,7 @@ class ReadApi(PoolReadModel):
 
     async def hashrate(self, pubkey_hex: str | None, span: str) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
-        return await self._reads.hashrate(pubkey_hex, span)
+        return await self._reads.hashrates.series(pubkey_hex, span)
 
     async def miners(self, before: tuple[int, str] | None, limit: int) -> Page[dict[str, Any]]:
         """See `ReadModel`."""
@@ -112,7 +112,7 @@ class ReadApi(PoolReadModel):
 
     async def balances(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
-        return await self._reads.balances()
+        return await self._reads.flat.balances()
 
     def taxes(self, pubkey_hex: str, year: int) -> AsyncIterator[str]:
         """See `ReadModel`."""
@@ -120,7 +120,7 @@ class ReadApi(PoolReadModel):
 
     async def totals(self) -> Sequence[dict[str, Any]]:
         """See `ReadModel`."""
-        return await self._reads.totals()
+        return await self._reads.flat.totals()
 
     async def live(self) -> dict[str, Any]:
         """See `ReadModel`."""

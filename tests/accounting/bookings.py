@@ -13,14 +13,23 @@ POOL = PoolAddress("aa" * 32, "regtest")
 MINERS = [f"{number:064x}" for number in range(1, 5)]
 
 
-def statement(number: int, rows: list[int], fee: int, gross: int | None = None, block: int | None = None) -> Statement:
+def statement(
+    number: int,
+    rows: list[int],
+    fee: int,
+    gross: int | None = None,
+    block: int | None = None,
+    bonuses: list[int] | None = None,
+) -> Statement:
+    """`bonuses`: what of each row is one; none where the list is shorter."""
+    given = [*(bonuses or []), *[0] * len(MINERS)]
     return Statement(
         reward=BlockReward(f"{block or number:064x}", 10, 1000, sum(rows) + fee if gross is None else gross),
         terms="cc" * 32,
         offer="main",
         window=Window(0, 1, {}),
         fee_msat=fee,
-        rows=tuple(Row(miner, 1, msat) for miner, msat in zip(MINERS, rows, strict=False)),
+        rows=tuple(Row(*each) for each in zip(MINERS, [1] * len(MINERS), rows, given, strict=False)),
         id=f"{1000 + number:064x}",
         signer="dd" * 32,
         pool=POOL,

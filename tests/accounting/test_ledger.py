@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.ledger import PENDING, Ledger, Unbalanced, replay
+from accounting.bonuses import BonusSum
+from accounting.ledger import MAX_OF_MINER, PENDING, Ledger, Unbalanced, replay
 from accounting.validations import check_books, check_transaction
 from tests.accounting.bookings import MINERS, figures, payout, period, statement, status
 
@@ -138,18 +139,49 @@ def test_an_offer_that_pays_by_share_pays_out_of_the_pools_luck():
 
 
 def test_the_books_thawed_are_the_books_that_were_kept():
-    ledger, shares, block = Ledger(), period(1, [60, 39]), statement(1, [9], 500)
+    ledger, shares, block = Ledger(), period(1, [60, 39]), statement(1, [9], 500, bonuses=[4])
     for split in (shares, block):
         ledger.book_statement(split, by_share=split is shares)
     ledger.book_payout(payout("one", MINERS[0], 50), miner_bears_fee=False)
     thawed = Ledger(shelves=deepcopy(ledger.shelves))
-    thawed.thaw(dict(ledger.accounts))
+    thawed.thaw(dict(ledger.accounts), dict(ledger.bonuses.sums))
     assert list(thawed.dump()) == list(ledger.dump())
     for each in (ledger, thawed):
         assert each.book_statement(replace(shares, id="ab" * 32)) is None
         assert each.book_status(status(shares, "void")) is not None
         assert all("more than matured" in text for text in check_books(each))
     assert list(thawed.dump()) == list(ledger.dump())
+
+
+def added_up(ledger: Ledger) -> dict[str, BonusSum]:
+    """The bonuses of all statements' rows, by the state that each one's reward is in."""
+    sums: dict[str, list[int]] = {}
+    for name, reward in ledger.rewards.items():
+        if reward.state in (PENDING, "matured"):
+            for row in ledger.statements[name].rows:
+                sums.setdefault(row.miner, [0, 0])[reward.state != PENDING] += row.bonus_msat
+    return {miner: BonusSum(*both) for miner, both in sums.items() if any(both)}
+
+
+def test_a_bonus_goes_with_its_reward_and_is_summed_up_whole():
+    ledger = Ledger()
+    # More statements than are listed of a miner.
+    splits = [statement(number, [60, 39], 1, bonuses=[7, 0]) for number in range(1, 2 * MAX_OF_MINER)]
+    for split in splits:
+        ledger.book_statement(split)
+    assert ledger.bonuses.sums == {MINERS[0]: (7 * len(splits), 0)}
+    for split in splits:
+        ledger.book_status(status(split, "matured"))
+    assert ledger.bonuses.sums == {MINERS[0]: (0, 7 * len(splits))}
+    ledger.take_touched()
+    ledger.book_status(status(splits[0], "orphaned"))
+    assert ledger.take_touched().bonuses == {MINERS[0]: (0, 7 * len(splits) - 7)}
+    ledger.book_status(status(splits[0], "matured"))
+    for split in splits:
+        ledger.book_status(status(split, "void"))
+    assert ledger.bonuses.sums == {}
+    assert ledger.take_touched().bonuses == {MINERS[0]: (0, 0)}
+    assert ledger.take_touched().bonuses == {}
 
 
 SPLITS = st.lists(
@@ -173,7 +205,8 @@ def test_sats_are_conserved_and_the_interleaving_of_chains_changes_nothing(split
     accounting = []
     for number, (rows, fee, said) in enumerate(splits):
         by_share = bool(number % 3)
-        split = period(number, rows) if number % 3 == 1 else statement(number + 1, rows, fee)
+        bonuses = [msat // (number + 1) for msat in rows]
+        split = period(number, rows) if number % 3 == 1 else statement(number + 1, rows, fee, bonuses=bonuses)
         accounting.append(
             lambda ledger, split=split, by_share=by_share: ledger.book_statement(split, by_share=by_share)
         )
@@ -206,4 +239,5 @@ def test_sats_are_conserved_and_the_interleaving_of_chains_changes_nothing(split
     held = sum(straight.accounts.get(name, 0) for name in ("reward:pending", "reward:matured"))
     assert held == gross
     assert all(reward.is_block for reward in straight.rewards.values() if reward.state == PENDING)
+    assert straight.bonuses.sums == added_up(straight)
     assert list(mixed.dump()) == list(straight.dump())

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting import validations
+from accounting.bonuses import BonusSum
 from accounting.ledger import Ledger, Posting, Transaction
 from accounting.validations import (
     AFTER_EACH,
     WHOLE,
+    bonuses_are_a_part,
     books_balance,
     check_books,
     check_transaction,
@@ -27,8 +29,8 @@ from tests.accounting.bookings import MINERS, payout, period, statement, status
 def good_books() -> Ledger:
     """A block that pends, one that matured, one of an offer that pays by share, a period; a payout and one back."""
     ledger = Ledger()
-    ledger.book_statement(statement(1, [60, 39], 1))
-    ledger.book_statement(statement(2, [70, 20], 10))
+    ledger.book_statement(statement(1, [60, 39], 1, bonuses=[3]))
+    ledger.book_statement(statement(2, [70, 20], 10, bonuses=[0, 20]))
     ledger.book_status(status(statement(2, [70, 20], 10), "matured"))
     ledger.book_statement(statement(3, [], 500), by_share=True)
     ledger.book_status(status(statement(3, [], 500), "matured"))
@@ -145,6 +147,14 @@ def test_an_orphan_after_its_payout_is_said_and_no_fault_of_the_books() -> None:
     assert check_books(ledger) == []
     ledger.book_status(status(split, "orphaned"))
     assert check_books(ledger) == [f"miner {MINERS[0]} was paid 60 msat more than matured"]
+
+
+@pytest.mark.parametrize(("pending", "matured"), [(61, 0), (-1, 0), (3, 131), (3, -1)])
+def test_a_bonus_beyond_what_its_rows_gave(pending: int, matured: int) -> None:
+    ledger = good_books()
+    ledger.bonuses.sums[MINERS[0]] = BonusSum(pending, matured)
+    (text,) = bonuses_are_a_part(ledger)
+    assert MINERS[0] in text
 
 
 def test_a_reward_in_a_state_that_its_accounts_do_not_have() -> None:

@@ -297,7 +297,8 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         "pubkey": miner_key.pubkey, "npub": encode_npub(miner_key.pubkey), "ms": 1, "shares": 3, "rejects": 1,
         "hashrate_hs": {"5m": "5000", "1h": "6000", "24h": "7"}, "rejects_by_code": {"21": 1}, "work": "9",
         "best_share_difficulty": "1024.5", "last_share_ms": 1, "pending_msat": 4000, "earned_msat": 9000,
-        "paid_msat": 2000, "owed_msat": 7000, "unpaid_because": f"no {HOSTILE}", "cannot_be_paid": f"add {HOSTILE}",
+        "paid_msat": 2000, "owed_msat": 7000, "bonus_earned_msat": 2500, "bonus_pending_msat": 1500,
+        "unpaid_because": f"no {HOSTILE}", "cannot_be_paid": f"add {HOSTILE}",
         "workers": [{"name": f"#{HOSTILE}", "alias": HOSTILE, "hashrate_hs": {"5m": "5"}, "last_share_ms": 1}],
         "estimates": [{
             "offer": HOSTILE, "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
@@ -338,7 +339,13 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         await page.until("document.querySelector('#miner-told')?.hidden === false")
         text = await page.evaluate("document.querySelector('#miner').innerText")
         shown = ("2 % of each reward", "names hidden", "the best had difficulty 1.02 k", "1 with code 21")
-        shown += ("1.5 of it bonus", "1.5 sat of its last reward", "12 of 720 hours", "1 of 30 days", "× 1.05")
+        shown += (
+            "1.5 of it bonus",
+            "2.5 sat of all it earned came out of the pool's fee, and 1.5 sat of what still matures.",
+            "12 of 720 hours",
+            "1 of 30 days",
+            "× 1.05",
+        )
         shown += ("1 kH/s measured, 2 kH/s asked for, 1970-01-02", "a quarter off", "the terms say so")
         assert [each for each in shown if each not in text] == []
         # Names are cut to 32 characters.

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, next_link
 from nips.pool.payout import PayoutBody, build_payout, parse_payout
 from nips.pool.statement import build_status
+from tests.accounting.bookings import MINERS, statement, status
 
 pytestmark = pytest.mark.anyio
 KEY = SecretKey(b"\x01" * 32)
@@ -93,6 +95,25 @@ async def test_views_and_books(store_place):
         assert await store.account_sums() == sums
         await store.rebuild_books([], ledger)
         assert await store.account_sums() == {}
+
+
+async def test_sums_of_bonuses_are_stored_as_they_stand(store_place):
+    ledger, split = Ledger(), statement(1, [60, 10**16], 1, bonuses=[5, 10**15])
+    async with open_store(store_place, POOL, KEY.pubkey) as store:
+        await store.add_books([ledger.book_statement(split)], ledger)
+        assert await store.bonus_sums() == {MINERS[0]: (5, 0), MINERS[1]: (10**15, 0)} == ledger.bonuses.sums
+        matured = ledger.book_status(status(split, "matured"))
+        await store.add_books([matured], ledger)
+        # A start that does not know whether it was written writes it again.
+        ledger.bonuses.move(split.rows, pending=0, matured=1)
+        ledger.bonuses.move(split.rows, pending=0, matured=-1)
+        await store.add_books([matured], ledger)
+        assert await store.bonus_sums() == {MINERS[0]: (0, 5), MINERS[1]: (0, 10**15)}
+        await store.add_books([ledger.book_status(status(split, "orphaned"))], ledger)
+        assert await store.bonus_sums() == {} == ledger.bonuses.sums
+        matured = ledger.book_status(replace(status(split, "matured"), id="ab" * 32))
+        await store.rebuild_books([matured], ledger)
+        assert await store.bonus_sums() == ledger.bonuses.sums != {}
 
 
 async def test_another_pools_a_newer_and_a_damaged_file_are_refused(tmp_path):

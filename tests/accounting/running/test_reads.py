@@ -76,9 +76,9 @@ async def test_every_list_has_its_models_fields(pool, told, eventually, tmp_path
         check(miner_models.MinerDetail, {**(miner or {}), "unpaid_because": "", "cannot_be_paid": ""})
         check(book_models.StatementDetail, pages.statement(pages.statements(None, 1).items[0]["statement"]))
         check(pool_models.Terms, reads.terms())
-        for row in await reads.balances():
+        for row in await reads.flat.balances():
             check(pool_models.Owed, row)
-        for row in await reads.totals():
+        for row in await reads.flat.totals():
             check(pool_models.Earned, row)
         for worker in reads.workers(bob) or ():
             check(miner_models.Worker, worker)
@@ -100,7 +100,7 @@ async def test_blocks_tell_effort_luck_and_maturity(pool, told, eventually, tmp_
         assert [oldest["status"], newest["status"]] == ["matured", "pending"]
         assert (oldest["matures_at_height"], oldest["blocks_to_maturity"]) == (105, 0)
         assert (newest["matures_at_height"], newest["blocks_to_maturity"]) == (106, 1)
-        odds = reads.odds()
+        odds = reads.odds.of_pool()
         assert odds["effort_ppm"] == 2 * SHARE * 1_000_000 // block_work
         total = oldest["effort_ppm"] + newest["effort_ppm"]
         assert odds["luck_ppm"]["10"] == 2 * 1_000_000 * 1_000_000 // total
@@ -163,16 +163,16 @@ async def test_series_hold_all_the_work_there_is(pool, told, eventually, tmp_pat
         pool.clock.ms = pool.log.now_ms
         total = accounting.fold.statistics.work
         for span in ("1h", "24h", "7d", "31d", "400d"):
-            points = await reads.hashrate(None, span)
+            points = await reads.hashrates.series(None, span)
             assert sum(int(point["work"]) for point in points) == total, span
             for point in points:
                 check(pool_models.Point, point)
-        assert await reads.hashrate(pool.log.bob, "1h") == []
-        bob, alice = [await reads.hashrate(name, "24h") for name in (pool.log.bob, pool.log.alice)]
+        assert await reads.hashrates.series(pool.log.bob, "1h") == []
+        bob, alice = [await reads.hashrates.series(name, "24h") for name in (pool.log.bob, pool.log.alice)]
         assert sum(int(point["work"]) for point in (*bob, *alice)) == total
-        assert await reads.hashrate("ab" * 32, "24h") == []
+        assert await reads.hashrates.series("ab" * 32, "24h") == []
         with pytest.raises(KeyError):
-            await reads.hashrate(None, "9y")
+            await reads.hashrates.series(None, "9y")
 
 
 async def test_hours_that_were_summed_up_and_those_that_were_not_make_one_series(
@@ -186,11 +186,11 @@ async def test_hours_that_were_summed_up_and_those_that_were_not_make_one_series
         await eventually(lambda: accounting.fold.summaries.taken >= 3)
         pool.clock.ms = log.now_ms
         total = accounting.fold.statistics.work
-        points = await reads.hashrate(None, "24h")
+        points = await reads.hashrates.series(None, "24h")
         assert len(points) >= 4
         assert sum(int(point["work"]) for point in points) == total
         assert [point["to_ms"] for point in points] == sorted(point["to_ms"] for point in points)
-        alice = await reads.hashrate(log.alice, "24h")
+        alice = await reads.hashrates.series(log.alice, "24h")
         assert sum(int(point["work"]) for point in alice) == 45 * SHARE
         told = await reads.miner(log.alice)
         assert told is not None

@@ -14,6 +14,7 @@ from accounting.service import Accounting, AccountingConfig
 from accounting.standing_view import SHORTEST_MS, Aside
 from client_web.api.book_models import MinerReward, StatementDetail
 from client_web.api.loyalty_models import LoyaltyStanding
+from client_web.api.miner_models import MinerDetail
 from nips.keys import AtHand
 from nips.pool.terms import Offer
 from tests.accounting.conftest import GROSS_SAT, KEYS, POOL, T0
@@ -105,6 +106,11 @@ async def test_what_came_out_of_the_fee_is_told_by_reward(tmp_path, eventually) 
             for item in page.items:
                 MinerReward.model_validate(item)
                 assert item["miner_bonus_msat"] == wanted[item["block"]][miner]
+            told = MinerDetail.model_validate({**await reads.miner(miner), "unpaid_because": "", "cannot_be_paid": ""})
+            assert (told.bonus_pending_msat, told.bonus_earned_msat) == (
+                sum(rows.get(miner, 0) for rows in wanted.values()),
+                0,
+            )
             listed = {each["block"]: each["miner_bonus_msat"] for each in (await reads.miner(miner))["rewards"]}
             assert listed == {block: rows[miner] for block, rows in wanted.items() if miner in rows}
         for name in accounting.fold.ledger.rewards:

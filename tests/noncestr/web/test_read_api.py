@@ -43,6 +43,11 @@ class FakePages:
         return {"name": name}
 
 
+class FakeHashrates:
+    async def series(self, pubkey: str | None, span: str) -> list[dict[str, Any]]:
+        return [{"of": pubkey, "span": span}]
+
+
 class FakeReads:
     def __init__(self) -> None:
         self.pages = FakePages()
@@ -66,8 +71,9 @@ class FakeReads:
     def workers(self, pubkey: str) -> list[dict[str, Any]] | None:
         return [{"name": "rig"}] if pubkey == MINER else None
 
-    async def hashrate(self, pubkey: str | None, span: str) -> list[dict[str, Any]]:
-        return [{"of": pubkey, "span": span}]
+    @property
+    def hashrates(self) -> FakeHashrates:
+        return FakeHashrates()
 
 
 async def payouts() -> dict[str, PayoutCount]:

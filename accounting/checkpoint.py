@@ -47,7 +47,7 @@ from accounting.mining import Mining
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 5
+FORM = 6
 CODEC = Codec(
     classes_of(
         accounting.attendance,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from accounting.kept_events import unpack_event
 from accounting.shares import CheckedShares, Number, SharesHead, pack_number, unpack_head, unpack_shares
 from nips.nip01 import VerifiedEvent
 from nips.pool.chain import Link
 from nips.pool.receipt import Receipt, read_known_receipt
 
 # Counts up when these bytes change, or what is made of a receipt. What is of another form is made anew.
-FORM = 2
+FORM = 3
 DIGEST_SIZE = 32
 _LENGTH_SIZE = 4
 _START = 1 + DIGEST_SIZE
@@ -22,8 +23,9 @@ _HEAD = msgspec.msgpack.Decoder(tuple[str, int, int, str | None, int, int, int, 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A receipt that was checked before. `raw`: its event as JSON; `digest` names the check and all it came to; `data`:
-    the packed shares; `span`: the sums that were kept of the batches that end with it (accounting.spans), if any.
+    """A receipt that was checked before. `raw`: its event (accounting.kept_events), empty if archives alone have it;
+    `digest` names the check and all it came to; `data`: the packed shares; `span`: the sums that were kept of the
+    batches that end with it (accounting.spans), if any.
     """
 
     id: str
@@ -43,7 +45,7 @@ class Known:
 
     def event(self) -> VerifiedEvent:
         """The event."""
-        return msgspec.json.decode(self.raw, type=VerifiedEvent)
+        return unpack_event(self.raw)
 
     def receipt(self) -> Receipt:
         """The whole receipt."""

@@ -9,7 +9,7 @@ import functools
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +19,18 @@ from anyio.abc import TaskStatus
 
 from accounting.adapters.database import StoreError, reason_of
 from accounting.adapters.desk import OpenDesk
+from accounting.adapters.gate import Gate
 from accounting.adapters.intake import RETRY_S, Intake
-from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
+from accounting.adapters.kept_fold import KeptFold
 from accounting.adapters.postgres_database import PostgresPlace
 from accounting.adapters.publishing import Publisher
 from accounting.adapters.store import AccountingStore, StorePlace, open_store
 from accounting.attestation_book import AttestationBook
-from accounting.fold import Fold, codec_of, form
+from accounting.fold import Fold
 from accounting.health import Condition, Health
 from accounting.issuing import Issuer
 from accounting.loading import load_fold
-from accounting.log import EVIDENCE
-from accounting.ports import ChainView, EventFeed, Held
+from accounting.ports import ChainView, EventFeed
 from accounting.rewards import check_offers
 from accounting.schemes.loyalty import REACH_MS
 from accounting.settings_book import MinersSettings, NoSettings
@@ -43,14 +43,6 @@ from nips.pool.kinds import LEDGER_KINDS
 from nips.pool.views import Balance
 
 logger = logging.getLogger(__name__)
-
-# A kill costs folding so many events again, a second or two; keeping the fold costs as much, of a large pool.
-KEEP_EVENTS = 2_000
-
-
-def fold_path(ledger: Path) -> Path:
-    """Where the fold of a ledger's log is kept, beside it; the file can be dropped at any time."""
-    return ledger.with_name(f"{ledger.stem}.fold.sqlite")
 
 
 class Clock(Protocol):
@@ -110,12 +102,8 @@ class Accounting:
         self._retry_ms = 0
         self._issuer: Issuer | None = None
         self._all_stored = False
-        self._shelves: KeptShelves | None = None
-        # Amid a step; events that were read when the fold was kept last.
+        # Amid a step.
         self._amid = False
-        self._kept_at = 0
-        # The fold is being kept: until then it stays as it is.
-        self._keeping = False
         self._synced = anyio.Event()
         self._health = Health(round(self._config.audit_interval_s * 1000))
         self._trouble = self._health.trouble
@@ -126,6 +114,8 @@ class Accounting:
             self.settings,
         )
         self._publisher = Publisher(feed, self.own, self._trouble)
+        self._gate = Gate()
+        self._kept = KeptFold(store_path, self._trouble)
 
     @property
     def pubkey(self) -> str:
@@ -187,13 +177,13 @@ class Accounting:
         Raises StoreError for a file that can't be used, UnsupportedOffer for stored terms this version can't account.
         """
         async with open_store(self._store_place, self.pool, self._signer.pubkey) as store:
-            with closing(open_kept_shelves(fold_path(self._store_path), codec_of, form())) as shelves:
-                self._shelves = shelves
+            with self._kept.open():
                 self._issuer = Issuer(self.pool, OpenDesk(self, store), self.chain, self._treasury)
                 await self._load(store, trusted=True)
                 if self.fold.terms is not None:
                     check_offers(self.fold.terms.body)
                 self._views.known(await store.views())
+                await self._gate.load(store)
                 try:
                     await self._run_tasks(store, task_status)
                 finally:
@@ -205,7 +195,9 @@ class Accounting:
         with intake:
             async with anyio.create_task_group() as tasks:
                 task_status.started()
-                tasks.start_soon(intake.follow, functools.partial(_held, store))
+                tasks.start_soon(
+                    intake.follow, functools.partial(self._gate.held, store), functools.partial(self._gate.begun, store)
+                )
                 tasks.start_soon(intake.seek_receipts, self._due_receipts)
                 tasks.start_soon(intake.follow_attestations, self._attested_since, self._attested)
                 tasks.start_soon(self._work, store, intake)
@@ -213,7 +205,7 @@ class Accounting:
                 tasks.start_soon(self._publisher.publish_views, store, self._due_views, self._config.tick_s)
 
     def _due_receipts(self) -> list[str]:
-        if self._keeping or not self._all_stored:
+        if self._kept.keeping or not self._all_stored:
             return []
         return self.fold.wanted.due(self.clock.now_ms())
 
@@ -233,35 +225,25 @@ class Accounting:
             self.attestations.take(event, self.clock.now_ms())
 
     async def _keep(self, store: AccountingStore) -> None:
-        """Keep the fold as it stands, so that a start goes on from here. Between two steps only."""
-        if self._amid or self._shelves is None:
-            return
-        shelves, fold = self._shelves, self.fold
-        self._kept_at = fold.log.read
-        self._keeping = True
-        try:
-            position, newest = await store.newest()
-            # In a thread, so that Stratum and relays go on beside it: nothing changes the fold between two steps. What
-            # the shelves have not written yet is little, and written here: readers share them with us.
-            state = await anyio.to_thread.run_sync(fold.freeze)
-            shelves.flush()
-            await anyio.to_thread.run_sync(shelves.keep, position, newest, state)
-        except (sqlite3.Error, StoreError) as error:
-            self._trouble(f"the fold could not be kept: {reason_of(error)}")
-        finally:
-            self._keeping = False
+        if not self._amid:
+            await self._kept.keep(store, self.fold)
 
     async def _load(self, store: AccountingStore, *, trusted: bool, go_on: bool = True) -> None:
         # In a thread, so that Stratum and relays go on beside a long replay; nobody else knows this fold yet.
         # Whoever asks meanwhile is told that nothing is known, not half of it.
         self.fold = Fold(self.pool)
         fold, changes, trouble = await load_fold(
-            store, self.pool, trusted=trusted, in_thread=anyio.to_thread.run_sync, shelves=self._shelves, go_on=go_on
+            store,
+            self.pool,
+            trusted=trusted,
+            in_thread=anyio.to_thread.run_sync,
+            shelves=self._kept.shelves,
+            go_on=go_on,
         )
         if trouble is not None:
             self._trouble(f"the log does not settle: {trouble}")
         self.fold = fold
-        self._kept_at = fold.log.read
+        self._kept.loaded(fold)
         self._health.replaced(fold)
         # Who has stopped since the fold was kept did nothing that would show here.
         self._views.touched(
@@ -282,7 +264,10 @@ class Accounting:
                         await store.ready()
                         await self._load(store, trusted=True, go_on=go_on)
                         go_on = True
+                    events = await self._gate.sift(store, self.fold.log, events)
                     await self._step(store, events)
+                    if await self._gate.asks_again(store, self.fold.log):
+                        intake.follow_anew()
                     break
                 except (sqlite3.Error, StoreError) as error:
                     # A file with damage in it, not one that is busy or full: a fold made anew may not need it.
@@ -299,16 +284,15 @@ class Accounting:
                 stored = getattr(item, "stored", None)
                 if stored is not None:
                     stored()
-            if len(events) < len(items):
+            if any(getattr(item, "event", None) is None for item in items):
                 self._all_stored = True
-            if self.fold.log.read >= self._kept_at + KEEP_EVENTS:
+            if self._kept.is_due(self.fold):
                 await self._keep(store)
             if self._all_stored and self.own.recovered and not self._synced.is_set():
                 self._synced.set()
 
     async def _step(self, store: AccountingStore, events: list[VerifiedEvent]) -> None:
-        kinds = LEDGER_KINDS | EVIDENCE
-        fresh = [event for event in events if event.kind in kinds and event.id not in self.fold]
+        fresh = [event for event in events if event.id not in self.fold]
         with self._unbroken():
             if fresh:
                 await self.own.follow(store, fresh)
@@ -407,8 +391,3 @@ class Accounting:
         if not self._synced.is_set() or self.refusal() is not None:
             return []
         return self._views.due(self.fold, self.clock.now_ms(), head=self.own.head, height=self.chain.height())
-
-
-async def _held(store: AccountingStore) -> Held:
-    """What of the log is on our disk."""
-    return Held(await store.count(), await store.newest_second())

@@ -1,9 +1,11 @@
-"""The good shares of a batch, in columns, and their bytes: a head that is read at once, columns when asked for."""
+"""The good shares of a batch, in columns, and their bytes: a head that is read at once, the rest when asked for."""
 
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +20,8 @@ _INT64 = 1 << 63
 _HEX_SIZE = 64
 _AS_KEYS, _AS_TEXT = b"k", b"t"
 _LENGTH_SIZE = 4
+# Columns are kept twice a batch, for good: deflated they take a third less. Higher levels gain 1 % more.
+_LEVEL = 1
 Number = int | str
 
 
@@ -125,7 +129,7 @@ class CheckedShares:
         return replace(self, bad=self.bad + 1, t=t, index=numbers, session=session, job=job, spoiled=spoiled)
 
     def pack(self) -> bytes:
-        """Head and columns, each as MessagePack, for whoever keeps them."""
+        """Head and deflated columns, each as MessagePack, for whoever keeps them."""
         head = (
             self.bad,
             self.uncredited,
@@ -136,12 +140,11 @@ class CheckedShares:
             pack_number(self.told),
             self.kinds(),
         )
-        first = min(self.t, default=0)
-        offsets = [t - first for t in self.t]
-        short = max(offsets, default=0) < 1 << 32
+        # They stand in the order of time: steps are small and deflate well.
+        steps = [t - before for before, t in pairwise(chain((0,), self.t))]
         columns = (
-            first,
-            array("I" if short else "q", offsets).tobytes(),
+            steps[0] if steps else 0,
+            _pack_steps(steps[1:]),
             None if self.index == array("I", range(len(self))) else self.index.tobytes(),
             self.session.tobytes(),
             self.job.tobytes() if any(self.job) else None,
@@ -156,7 +159,9 @@ class CheckedShares:
             self.rejects,
         )
         packed = msgspec.msgpack.encode(head)
-        return len(packed).to_bytes(_LENGTH_SIZE, "big") + packed + msgspec.msgpack.encode(columns)
+        return (
+            len(packed).to_bytes(_LENGTH_SIZE, "big") + packed + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
+        )
 
     def kinds(self) -> "list[Kind]":
         """The offers and heights that have good shares, sorted."""
@@ -213,6 +218,18 @@ _COLUMNS = msgspec.msgpack.Decoder(
 )
 
 
+def _pack_steps(steps: Sequence[int]) -> bytes:
+    """Times between shares, ms, in the narrowest form that holds them all; its first byte says which."""
+    low, high = min(steps, default=0), max(steps, default=0)
+    form = "q" if low < 0 or high >= 1 << 32 else "I" if high >= 1 << 16 else "H"
+    return form.encode() + array(form, steps).tobytes()
+
+
+def _unpack_times(first: int, steps: bytes) -> "array[int]":
+    """Of one share or more."""
+    return array("q", accumulate(array(chr(steps[0]), steps[1:]), initial=first))
+
+
 def pack_number(value: int) -> Number:
     """A number as MessagePack can say it."""
     return value if value < _INT64 else str(value)
@@ -246,17 +263,14 @@ def unpack_head(data: bytes) -> SharesHead:
 
 
 def unpack_shares(data: bytes) -> CheckedShares:
-    """What `pack` wrote. Raises msgspec.MsgspecError or ValueError for anything else."""
+    """What `pack` wrote. Raises msgspec.MsgspecError, zlib.error or ValueError for anything else."""
     head = unpack_head(data)
-    columns = _COLUMNS.decode(memoryview(data)[_length(data) :])
-    first, offsets, index, session, job, miners, workers, works, jobs, solutions, ratios, best, spoiled, rejects = (
-        columns
-    )
+    columns = _COLUMNS.decode(zlib.decompress(memoryview(data)[_length(data) :]))
+    first, steps, index, session, job, miners, workers, works, jobs, solutions, ratios, best, spoiled, rejects = columns
     count = head.good
-    short = len(offsets) == array("I").itemsize * count
     names = zip(split_keys(miners), workers.split(","), map(int, works), strict=True) if works else ()
     return CheckedShares(
-        t=array("q", map(first.__add__, array("I" if short else "q", offsets))),
+        t=_unpack_times(first, steps) if count else array("q"),
         index=array("I", range(count)) if index is None else array("I", index),
         session=array("H", session),
         job=array("B", bytes(count) if job is None else job),

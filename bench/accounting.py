@@ -18,11 +18,11 @@ import anyio.to_thread
 import msgspec
 
 from accounting.adapters.intake import STEP_EVENTS
+from accounting.adapters.kept_fold import KEEP_EVENTS, fold_path
 from accounting.adapters.kept_shelves import open_kept_shelves
 from accounting.adapters.store import open_store
 from accounting.fold import codec_of, form
 from accounting.loading import load_fold
-from accounting.service import KEEP_EVENTS, fold_path
 from bench.synthetic_log import ACCOUNTING, POOL, write_log
 from nips.nip01 import VerifiedEvent
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 
 from accounting.adapters.intake import STEP_EVENTS
+from accounting.adapters.kept_fold import fold_path
 from accounting.adapters.kept_shelves import open_kept_shelves
 from accounting.adapters.store import AccountingStore, open_store
 from accounting.apportion import split
@@ -23,7 +24,6 @@ from accounting.chains import Chain
 from accounting.fold import codec_of, form
 from accounting.lanes import Batch, Lane, LaneKey, Lanes
 from accounting.loading import load_fold
-from accounting.service import fold_path
 from accounting.shares import CheckedShares, JobRef, Session
 from accounting.window import Selection, count_window
 from bench.accounting import resident_mb

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import anyio
 
+from accounting.adapters.kept_fold import fold_path
 from accounting.adapters.kept_shelves import open_kept_shelves
 from accounting.adapters.store import open_store
 from accounting.checks import pack_check
 from accounting.fold import codec_of, form
 from accounting.loading import load_fold
-from accounting.service import fold_path
 from accounting.shares import CheckedShares, JobRef, Session
 from bench.accounting import resident_mb
 from bench.accounting_speed import HOUR_SHARES, PER_BATCH, directly, sha256d_rate

@@ -42,6 +42,7 @@ class Intake:
         self._pool = pool
         self._trouble = trouble
         self._tick_s = tick_s
+        self._following: anyio.CancelScope | None = None
         self._send, self._receive = anyio.create_memory_object_stream[object](QUEUE)
 
     def __enter__(self) -> "Intake":
@@ -53,18 +54,27 @@ class Intake:
         self._send.close()
         self._receive.close()
 
-    async def follow(self, held: Callable[[], Awaitable[Held]]) -> None:
-        """Read what of the log is not on our disk, until cancelled. `held` tells what is."""
+    async def follow(self, held: Callable[[], Awaitable[Held]], begun: Callable[[], Awaitable[None]]) -> None:
+        """Read what of the log is not on our disk, until cancelled. `held` tells what is; `begun` hears that the feed
+        knows.
+        """
         asked = make_filter(kinds=LEDGER_KINDS, tags={"a": [str(self._pool)]})
         while True:
-            try:
-                async with self._feed.subscribe([asked], name=NAME, held=await held()) as deliveries:
-                    async for item in deliveries:
-                        await self._send.send(item)
-                self._trouble("the subscription ended")
-            except Exception as error:  # relays come and go: the books outlive every one of them
-                self._trouble(f"the subscription broke: {error!r}")
-            await anyio.sleep(RETRY_S)
+            with anyio.CancelScope() as self._following:
+                try:
+                    async with self._feed.subscribe([asked], name=NAME, held=await held()) as deliveries:
+                        await begun()
+                        async for item in deliveries:
+                            await self._send.send(item)
+                    self._trouble("the subscription ended")
+                except Exception as error:  # relays come and go: the books outlive every one of them
+                    self._trouble(f"the subscription broke: {error!r}")
+                await anyio.sleep(RETRY_S)
+
+    def follow_anew(self) -> None:
+        """Tell the feed once more what is held: deliveries that were not taken so far come again."""
+        if self._following is not None:
+            self._following.cancel()
 
     async def seek_receipts(self, due: Callable[[], list[str]]) -> None:
         """Ask for the zap receipts that payouts name: they carry no address of the pool, so that nobody sends them.

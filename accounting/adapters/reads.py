@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
-
 from accounting.adapters.database import Database, Row
 from accounting.adapters.postgres_database import open_postgres
 from accounting.adapters.sqlite_database import open_sqlite
 from accounting.adapters.store import StorePlace
 from accounting.adapters.stored_entries import StoredEntries
 from accounting.entries import BookEntries
+from accounting.kept_events import unpack_event
 from accounting.ledger import miner_account
 from nips.nip01 import VerifiedEvent
 from nips.pool.kinds import STATEMENT_PART, SUMMARY
@@ -43,7 +42,7 @@ class StoredReads:
             STATEMENT_PART,
             MAX_EVENTS,
         )
-        return [(int(number), msgspec.json.decode(raw, type=VerifiedEvent)) for number, raw in rows]
+        return [(int(number), unpack_event(raw)) for number, raw in rows]
 
     async def rewards_of(self, miner: str, before: tuple[int, str] | None, limit: int) -> list[str]:
         """The ids of statements with a row of this miner, by (end, id) from the newest down."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from accounting.adapters.database import StoreError
 from accounting.adapters.sqlite_database import open_sqlite
+from accounting.kept_events import unpack_raw
 from nips.errors import InvalidEvent
 from nips.nip01 import VerifiedEvent, decode_event, verify
 
@@ -16,7 +17,7 @@ async def salvage(path: Path) -> list[VerifiedEvent]:
             for (name,) in await database.fetch("SELECT id FROM own_chain ORDER BY seq"):
                 try:
                     rows = await database.fetch("SELECT raw FROM events WHERE id = ?", name)
-                    found += [verify(decode_event(raw)) for (raw,) in rows]
+                    found += [verify(decode_event(unpack_raw(raw))) for (raw,) in rows]
                 except (StoreError, InvalidEvent, ValueError, TypeError):
                     # This one lies on a damaged page.
                     continue

@@ -57,6 +57,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE bonuses (
             miner TEXT PRIMARY KEY, pending_msat INTEGER NOT NULL, matured_msat INTEGER NOT NULL) WITHOUT ROWID""",
     ),
+    (
+        # One row: what was let go of strangers (accounting.strangers). Of this version on `raw` may be deflated
+        # (accounting.kept_events), or empty: archives alone have that receipt.
+        """CREATE TABLE let_go (
+            events INTEGER NOT NULL, newest INTEGER NOT NULL, keys INTEGER NOT NULL, again INTEGER NOT NULL)""",
+        "INSERT INTO let_go (events, newest, keys, again) VALUES (0, 0, 0, 0)",
+    ),
 )
 # From this version on it takes requests to announce archives as they are written now.
 ANNOUNCING_VERSION = 3

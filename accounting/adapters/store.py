@@ -18,8 +18,10 @@ from accounting.adapters.schema import migrate
 from accounting.adapters.sqlite_database import open_sqlite
 from accounting.bonuses import BonusSum
 from accounting.checks import Known, open_check
+from accounting.kept_events import pack_event, unpack_event
 from accounting.ledger import Ledger, Transaction
-from nips.nip01 import VerifiedEvent, encode_event
+from accounting.strangers import LetGo
+from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.archive import ArchiveBody
 from nips.pool.chain import Head, link_of
@@ -28,12 +30,17 @@ from nips.pool.chain import Head, link_of
 StorePlace = Path | PostgresPlace
 # Rows read at a time when the log is replayed: a full receipt and its check have some 80 KB.
 _REPLAY_ROWS = 100
+# Of receipts that were let go, what is kept of their check is all there is here.
+IN_ARCHIVES = (
+    "it was let go since an archive has it, and is needed: stop the pool and run `noncestr accounting rebuild` with "
+    "every `--archive` of the log"
+)
 _BOOKS = ("postings", "transactions", "rewards", "payouts", "bonuses")
 
 
 class StoredEvent(NamedTuple):
-    """An event of the log by id, as JSON; what is kept of it if it was a batch and is checked, and of the batches that
-    end with it.
+    """An event of the log by id, as it is kept (accounting.kept_events; empty if archives alone have it); what is kept
+    of it if it was a batch and is checked, and of the batches that end with it.
     """
 
     id: str
@@ -43,8 +50,10 @@ class StoredEvent(NamedTuple):
 
     @property
     def event(self) -> VerifiedEvent:
-        """The event. Its signature was checked before it was put here."""
-        return msgspec.json.decode(self.raw, type=VerifiedEvent)
+        """The event. Its signature was checked before it was put here. Raises StoreError if archives alone have it."""
+        if not self.raw:
+            raise StoreError(f"event {self.id}", IN_ARCHIVES)
+        return unpack_event(self.raw)
 
     @property
     def known(self) -> Known | None:
@@ -60,7 +69,7 @@ class StoredView(NamedTuple):
 
 
 def _event_row(event: VerifiedEvent) -> tuple[str, int, int, bytes]:
-    return event.id, event.kind, event.created_at, encode_event(event)
+    return event.id, event.kind, event.created_at, pack_event(event)
 
 
 class AccountingStore:
@@ -112,6 +121,19 @@ class AccountingStore:
                 map(_event_row, events),
             )
 
+    async def let_go(self) -> LetGo:
+        """What was let go of strangers' events."""
+        events, newest, keys, again = (await self._db.fetch("SELECT events, newest, keys, again FROM let_go"))[0]
+        return LetGo(int(events), int(newest), int(keys), bool(again))
+
+    async def set_let_go(self, told: LetGo) -> None:
+        """Put this in its place."""
+        async with self._db.transaction() as db:
+            await db.execute(
+                "UPDATE let_go SET events = ?, newest = ?, keys = ?, again = ?",
+                *(told.events, told.newest_s, told.keys, int(told.again)),
+            )
+
     async def add_checked(self, checked: Mapping[str, bytes | None]) -> None:
         """Keep what the check of batches came to, by receipt id; None forgets it, so that they are checked again."""
         async with self._db.transaction() as db:
@@ -135,13 +157,13 @@ class AccountingStore:
     async def of_kind(self, kind: int) -> list[VerifiedEvent]:
         """The stored events of one kind, whoever signed them, as they came. Looks at all of the log."""
         rows = await self._db.fetch("SELECT raw FROM events WHERE kind = ? ORDER BY position", kind)
-        return [msgspec.json.decode(raw, type=VerifiedEvent) for (raw,) in rows]
+        return [unpack_event(raw) for (raw,) in rows]
 
     async def own_of_kind(self, kind: int) -> list[VerifiedEvent]:
         """The events of our own chain of one kind, in the chain's order."""
         query = "SELECT raw FROM own_chain JOIN events USING (id) WHERE kind = ? ORDER BY seq"
         rows = await self._db.fetch(query, kind)
-        return [msgspec.json.decode(raw, type=VerifiedEvent) for (raw,) in rows]
+        return [unpack_event(raw) for (raw,) in rows]
 
     async def head(self) -> tuple[Head, int] | None:
         """The newest event of our chain and its created_at."""
@@ -206,7 +228,7 @@ class AccountingStore:
         """What we signed and no relay is known to have, in the chain's order."""
         query = "SELECT raw FROM unpublished JOIN own_chain USING (seq) JOIN events USING (id) ORDER BY seq"
         rows = await self._db.fetch(query)
-        return [msgspec.json.decode(raw, type=VerifiedEvent) for (raw,) in rows]
+        return [unpack_event(raw) for (raw,) in rows]
 
     async def mark_published(self, event: VerifiedEvent) -> None:
         """The feed has taken over an event of our chain."""

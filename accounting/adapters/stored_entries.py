@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from accounting.entries import Entry, RewardOf, Spot
+from accounting.kept_events import unpack_event
 from accounting.ledger import Posting, Transaction, miner_account
 from nips.nip01 import VerifiedEvent
 
@@ -69,7 +68,7 @@ class StoredEntries:
             return {}
         query = f"SELECT id, raw FROM events WHERE id IN ({_marks(names)})"  # noqa: S608  marks alone
         rows = await self._source.fetch(query, *names)
-        return {str(name): msgspec.json.decode(raw, type=VerifiedEvent) for name, raw in rows}
+        return {str(name): unpack_event(raw) for name, raw in rows}
 
     async def _postings(self, names: Sequence[str], miner: str | None) -> dict[str, list[Posting]]:
         found: dict[str, list[Posting]] = {name: [] for name in names}

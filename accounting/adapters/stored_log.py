@@ -17,11 +17,14 @@ from accounting.adapters.database import Row, StoreError, StoreFailed
 from accounting.adapters.postgres_reading import PostgresReading
 from accounting.adapters.schema import ANNOUNCING_VERSION
 from accounting.adapters.store import StorePlace
+from accounting.kept_events import unpack_event
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress, parse_address
 from nips.pool.archive import ArchiveBody
 from nips.pool.kinds import TERMS
 
+# Of receipts that were let go (accounting.adapters.pruning).
+GONE = "receipts of this time were let go since an archive has them: that archive is the log of it"
 # The accounting commits within milliseconds; a disk that is busy may take longer.
 BUSY_S = 30
 
@@ -130,7 +133,9 @@ class StoredLog:
 
     def _events(self, query: str, *values: object) -> Iterator[VerifiedEvent]:
         for (raw,) in self._db.rows(query, *values):
-            yield msgspec.json.decode(raw, type=VerifiedEvent)
+            if not raw:
+                raise StoreError(self._place, GONE)
+            yield unpack_event(raw)
 
     def request_announcement(self, body: ArchiveBody) -> None:
         """Ask the accounting to announce an archive: it does so at once if it runs, else when it is started next.

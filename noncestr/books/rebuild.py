@@ -19,13 +19,13 @@ import msgspec
 from accounting import ownchain
 from accounting.adapters.database import StoreError, StoreFailed, StoreHeld
 from accounting.adapters.intake import NAME as READER
+from accounting.adapters.kept_fold import fold_path
 from accounting.adapters.postgres_database import PostgresPlace
 from accounting.adapters.salvage import salvage
 from accounting.adapters.slots import remove_file, slots_of
 from accounting.adapters.store import AccountingStore, open_store
 from accounting.fold import Fold
 from accounting.loading import load_fold
-from accounting.service import fold_path
 from nips.errors import InvalidEvent
 from nips.nip01 import Event, VerifiedEvent, decode_event, make_filter, verify
 from nips.nip57 import ZAP_RECEIPT

@@ -72,6 +72,10 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0)
 
 
+async def begun() -> None:
+    """The feed was told: nothing of ours hangs on it."""
+
+
 async def until(said: Any) -> None:
     with anyio.fail_after(WAIT_S):
         while not said():  # noqa: ASYNC110 - looked at, in a test
@@ -88,7 +92,7 @@ async def steps_of(items: Sequence[object]) -> list[int]:
             return Held(0, 0)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(intake.follow, held)
+            tasks.start_soon(intake.follow, held, begun)
             await anyio.wait_all_tasks_blocked()
             while sum(taken) < len(items):
                 taken.append(len(await intake.next_items()))
@@ -124,7 +128,7 @@ async def test_the_log_is_read_again_after_every_failure_from_what_is_on_the_dis
 
     with Intake(feed, POOL, said.append, WAIT_S) as intake:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(intake.follow, held)
+            tasks.start_soon(intake.follow, held, begun)
             await until(lambda: len(feed.asked) == 3)
             found: list[object] = []
             while len(found) < 3:
@@ -157,6 +161,30 @@ async def test_receipts_are_asked_for_when_they_are_wanted() -> None:
         (("aa" * 32,), (ZAP_RECEIPT,))
     }
     assert said == ["zap receipts could not be asked for: RuntimeError('relays')"]
+
+
+async def test_the_feed_is_told_anew_what_is_held_when_all_is_to_come_again() -> None:
+    feed = Feed([[Found(event(1))]])
+    told: list[int] = []
+    said: list[str] = []
+
+    async def held() -> Held:
+        return Held(9 - len(told), 5)
+
+    async def heard() -> None:
+        told.append(len(feed.asked))
+
+    with Intake(feed, POOL, said.append, WAIT_S) as intake:
+        # Nothing is followed so far: nothing to break off.
+        intake.follow_anew()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(intake.follow, held, heard)
+            await until(lambda: told == [1])
+            intake.follow_anew()
+            await until(lambda: told == [1, 2])
+            tasks.cancel_scope.cancel()
+    assert [told for _, _, told in feed.asked] == [Held(9, 5), Held(8, 5)]
+    assert said == [], "that is no trouble"
 
 
 async def test_attestations_are_followed_once_they_are_wanted() -> None:

@@ -8,10 +8,11 @@ import anyio
 import pytest
 
 from accounting import service
+from accounting.adapters import kept_fold
+from accounting.adapters.kept_fold import fold_path
 from accounting.adapters.kept_shelves import KeptShelves
 from accounting.fold import CODEC, FORM, Fold, form
 from accounting.freeze import Unreadable
-from accounting.service import fold_path
 from nips.pool.address import PoolAddress
 from nips.pool.kinds import LEDGER_KINDS, STATEMENT, SUMMARY
 
@@ -206,13 +207,13 @@ async def test_a_disk_that_fails_amid_a_step_costs_no_event(pool, eventually, mo
 
 
 async def test_it_is_kept_while_it_runs(pool, eventually, monkeypatch):
-    monkeypatch.setattr(service, "KEEP_EVENTS", 5)
+    monkeypatch.setattr(kept_fold, "KEEP_EVENTS", 5)
     told(pool)
     async with anyio.create_task_group() as tasks:
         accounting = pool.accounting()
         await tasks.start(accounting.run)
         await accounting.balances()
-        await eventually(lambda: accounting._kept_at > 10)
+        await eventually(lambda: accounting._kept._read > 10)
         shelves = sqlite3.connect(f"file:{fold_path(pool.path)}?mode=ro", uri=True)
         await eventually(lambda: shelves.execute("SELECT position FROM kept").fetchone())
         shelves.close()
@@ -235,7 +236,7 @@ async def test_nobody_waits_while_it_is_kept(pool, eventually, monkeypatch):
             return real(fold)
 
         monkeypatch.setattr(Fold, "freeze", freeze)
-        monkeypatch.setattr(service, "KEEP_EVENTS", 1)
+        monkeypatch.setattr(kept_fold, "KEEP_EVENTS", 1)
         pool.log.payout("one more", pool.log.bob, 5)
         pool.tell()
         try:

@@ -6,8 +6,9 @@ from contextlib import closing
 import anyio
 import pytest
 
+from accounting.adapters.kept_fold import fold_path
 from accounting.adapters.reads import open_reads
-from accounting.service import Accounting, AccountingConfig, fold_path
+from accounting.service import Accounting, AccountingConfig
 from accounting.verifier import audit
 from nips.keys import AtHand
 from nips.pool.attestation_part import parse_attestation_part
@@ -47,7 +48,7 @@ async def test_bonuses_are_paid_by_what_miners_attested(tmp_path, eventually):
         if each == 3:
             # As an older version left it.
             with closing(sqlite3.connect(path)) as db:
-                db.executescript("DROP TABLE bonuses; PRAGMA user_version = 5")
+                db.executescript("DROP TABLE bonuses; DROP TABLE let_go; PRAGMA user_version = 5")
             fold_path(path).unlink()
         async with anyio.create_task_group() as tasks:
             await tasks.start(accounting.run)

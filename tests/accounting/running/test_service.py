@@ -9,9 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from accounting import service
+from accounting import parked, service
 from accounting.adapters.store import AccountingStore
 from accounting.adapters.stored_log import StoredLog
+from accounting.ports import Held
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, encode_event
 from nips.nip57 import build_zap_receipt, build_zap_request, check_zap_request, zap_request_text
@@ -358,6 +359,43 @@ async def test_junk_and_strangers_change_nothing(pool, eventually):
         await eventually(lambda: pool.relay.of_kind(STATEMENT))
         assert accounting.balance(pool.log.alice).pending_msat == (GROSS - FEE) // 2
         await stop(tasks)
+
+
+async def test_a_flood_of_strangers_is_not_stored_and_a_new_keys_events_are_asked_for_again(
+    pool, eventually, monkeypatch
+):
+    monkeypatch.setattr(parked, "MAX_PARKED", 5)
+    mined(pool)
+    pool.tell()
+    accounting = pool.accounting()
+    stranger, second = SecretKey(b"\x07" * 32), SecretKey(b"\x08" * 32)
+    tags = (("a", str(pool.log.pool)),)
+    flood = [stranger.sign(UnsignedEvent(4211, number, tags, "{}")) for number in range(50)]
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(accounting.run)
+        await eventually(lambda: pool.relay.of_kind(STATEMENT))
+        pool.relay.put(*flood)
+        await eventually(lambda: set(pool.relay.stored) >= {event.id for event in flood})
+        # A second edge begins to mine before terms name it.
+        closed = {f"{pool.log.edge.pubkey}/0": pool.log.head}
+        pool.log.edge, pool.log._lane, known = second, None, len(pool.log.events)
+        pool.log.batch([pool.log.alice])
+        early = pool.log.events[known:]
+        pool.tell()
+        await eventually(lambda: set(pool.relay.stored) >= {event.id for event in early})
+        assert not [event for event in early if event.id in accounting.fold]
+        assert len([event for event in flood if event.id in accounting.fold]) == 5
+        assert len(pool.relay.held) == 1
+        pool.log.terms(closed=closed)
+        pool.tell()
+        await eventually(lambda: all(event.id in accounting.fold for event in early))
+        assert pool.relay.held[1:] == [Held(0, 0)]
+        assert len([event for event in flood if event.id in accounting.fold]) == 5
+        await stop(tasks)
+    with StoredLog(pool.place()) as log:
+        kept = {event.id for event in log.between(0, 2**40)}
+    assert len(kept & {event.id for event in flood}) == 5
+    assert {event.id for event in early} <= kept
 
 
 def hours(pool, count=3):

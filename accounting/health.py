@@ -9,6 +9,9 @@ from accounting.fold import MAX_TROUBLES, Fold
 
 logger = logging.getLogger(__name__)
 
+# So many troubles without a step done in between, a third of a minute of tries: nothing is booked, whatever the cause.
+STUCK_TROUBLES = 10
+
 
 class Condition(NamedTuple):
     """How the accounting stands. `may_sign` is None when it signs, else why not; `waiting`: block -> why its statement
@@ -25,7 +28,10 @@ class Condition(NamedTuple):
 
 
 class Health:
-    """Says each trouble and each finding once, and goes through the whole books now and then."""
+    """Says each finding once, each trouble once until a step succeeds, and goes through the whole books now and then.
+
+    A step ends with a look, every second or so: troubles that pile up between two looks say that none ends well.
+    """
 
     def __init__(self, audit_interval_ms: int) -> None:
         """`audit_interval_ms`: how often the books are checked as a whole."""
@@ -34,11 +40,21 @@ class Health:
         self._whole: list[str] = []
         self._findings_said = 0
         self._troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
+        # Since the last look: how many, and what was said of them.
+        self._since_look = 0
+        self._said: set[str] = set()
 
     def trouble(self, text: str) -> None:
-        """Something failed that is tried again: it is logged, and the last ones are kept."""
-        logger.warning("%s", text)
-        self._troubles.append(text)
+        """Something failed that is tried again: it is logged, unless it was since the last look, and the last ones are
+        kept.
+        """
+        self._since_look += 1
+        if text not in self._said:
+            if len(self._said) >= MAX_TROUBLES:
+                self._said.clear()
+            self._said.add(text)
+            logger.warning("%s", text)
+            self._troubles.append(text)
 
     def replaced(self, fold: Fold) -> None:
         """Another fold has taken the place of the one that was looked at: its findings are all new."""
@@ -46,7 +62,11 @@ class Health:
         self._whole = fold.check()
 
     def look(self, fold: Fold, now_ms: int) -> None:
-        """Log what is newly found, and what is wrong with the books once the interval is over."""
+        """A step succeeded: log what is newly found, and what is wrong with the books once the interval is over."""
+        if self._since_look >= STUCK_TROUBLES:
+            logger.warning("the accounting goes on, after %d failures in a row", self._since_look)
+        self._since_look = 0
+        self._said.clear()
         for found in fold.log.findings[self._findings_said :]:
             logger.warning("%s: %s: %s %s", found.grade, found.code, found.text, " ".join(found.events))
         self._findings_said = len(fold.log.findings)
@@ -65,6 +85,8 @@ class Health:
         grades: dict[str, int] = {}
         for found in fold.log.findings:
             grades[found.grade] = grades.get(found.grade, 0) + 1
+        if self._since_look >= STUCK_TROUBLES:
+            may_sign = f"nothing is booked for now: {self._troubles[-1]}"
         return Condition(
             synced=synced,
             may_sign=may_sign,

@@ -11,12 +11,15 @@
      +-- IllegalStep           an event that the payout's state does not know
      +-- StoreError            the intent store
           +-- StoreInUse       another process has it
+          +-- StoreDamaged     its file is damaged
           +-- Conflict         what was to be stored contradicts what is stored
           +-- DayFull          the pool has paid out what it pays in a day
           +-- StoreBehind      our own payout records on the relays are newer than the store
 
 The first three are others' doing and wait for another try; the rest is ours, and stops the payout at hand.
 """
+
+from pathlib import Path
 
 
 class ZapperError(Exception):
@@ -104,6 +107,19 @@ class StoreInUse(StoreError):
 
     def __str__(self) -> str:
         return f"another zapper works on {self.path}: two would pay twice"
+
+
+class StoreDamaged(StoreError):
+    """The file of a store is damaged; nothing in it was changed."""
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: the file is damaged: {self.reason}; {self.remedy}"
 
 
 class Conflict(StoreError):

@@ -15,6 +15,7 @@ import msgspec
 from noncestr.alerts.conditions import HOUR_MS, Alert, AlertLimits, Facts, Lasting, Said, conditions, news, report
 from noncestr.citizen.words import counted
 from noncestr.config.alerts import AlertsSection
+from noncestr.lifetime import MENDABLE
 from noncestr.whole_file import write_whole
 from zapper.schedule import next_round_ms
 
@@ -93,9 +94,14 @@ class AlertWatch:
         """Look once, and tell what is new; then the report, if its time has come."""
         try:
             found = await self._look_at()
+        except MENDABLE as error:
+            # A database that is away, say: its words are enough.
+            await self._tell(self._blind(str(error)))
+            return
         except Exception as error:  # whatever part failed: a pool that can't be looked at is a trouble itself
-            logger.exception("the watch could not look at the pool")
-            await self._tell(self._blind(type(error).__name__))
+            if BLIND not in self._memory:
+                logger.exception("the watch could not look at the pool")
+            await self._tell(self._blind(f"{type(error).__name__}, see its log"))
             return
         await self._tell(self._news(conditions(found, self.limits), self._memory))
         if self._is_due(found.now_ms):
@@ -110,7 +116,7 @@ class AlertWatch:
         """Nothing is known but that nothing is known: no other trouble begins, or is over."""
         others = {key: lasting for key, lasting in self._memory.items() if key != BLIND}
         known = {key: lasting for key, lasting in self._memory.items() if key == BLIND}
-        said = self._news([Alert(BLIND, f"The pool can't be looked at ({why}): see its log", settles=True)], known)
+        said = self._news([Alert(BLIND, f"The pool can't be looked at: {why}", settles=True)], known)
         return Said(said.lines, {**others, **said.memory})
 
     async def _tell(self, said: Said) -> None:

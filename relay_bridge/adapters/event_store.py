@@ -16,6 +16,7 @@ from types import TracebackType
 
 from nips.nip01 import Event, Filter, VerifiedEvent, address, decode_event, supersedes
 from nips.pool import kinds
+from relay_bridge.adapters.damage import said
 from relay_bridge.deletion import KIND_DELETION, is_deletable, parse_deletion
 from relay_bridge.errors import QueryTooSlow, StoreError, TooManyRecords
 from relay_bridge.messages import event_json
@@ -61,6 +62,11 @@ ANSWER_BYTES = 32 * 1024 * 1024
 # How often expired events (NIP-40) are removed. Until then queries leave them out.
 EXPIRY_SECONDS = 60.0
 _READERS = 2
+REMEDY = (
+    "move it and the files beside it (relay.sqlite-*) aside, keep them, put a copy in its place if there is one, and "
+    "start; without one the log is where other relays, archives and the ledger have it (docs/operations.md, When "
+    "something was lost)"
+)
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _Put = tuple[VerifiedEvent, Callable[[Outcome], None]]
@@ -93,6 +99,7 @@ class SqliteEventStore:
         self._local = threading.local()
         self._reader_dbs: list[sqlite3.Connection] = []
         self._closed = True
+        self._told = ""
 
     async def __aenter__(self) -> "SqliteEventStore":
         self._loop = asyncio.get_running_loop()
@@ -102,7 +109,7 @@ class SqliteEventStore:
             self._lookup_db = _connect(self._path)
             self._known_kinds = frozenset(k for (k,) in self._writer_db.execute("SELECT DISTINCT kind FROM event"))
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+            raise StoreError(f"{self._path}: {said(error, REMEDY)}") from error
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="event-store-reader")
         self._writer = threading.Thread(target=self._write, name="event-store-writer", daemon=True)
         self._closed = False
@@ -181,7 +188,7 @@ class SqliteEventStore:
                     if room < 0 and found:
                         break
                     found[event_id] = (created_at, text)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._explain(error) from error
         newest_first = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
         return [(event_id.hex(), text) for event_id, (_, text) in newest_first]
@@ -198,23 +205,28 @@ class SqliteEventStore:
                 each = count_query(asked, known_kinds=self._known_kinds, now_s=now_s)
                 found.update(row[0] for row in db.execute(each.sql, each.parameters))
             return len(found)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._explain(error) from error
 
     def _records(self, asked: Filter, most: int) -> list[tuple[int, str]]:
         query = records_query(asked, most + 1, known_kinds=self._known_kinds, now_s=int(time.time()))
         try:
             rows = self._reader().execute(query.sql, query.parameters).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._explain(error) from error
         if len(rows) > most:
             raise TooManyRecords(f"more than {most} events match")
         return [(created_at, event_id.hex()) for created_at, event_id in rows]
 
-    def _explain(self, error: sqlite3.OperationalError) -> StoreError:
+    def _explain(self, error: sqlite3.DatabaseError) -> StoreError:
         if "interrupted" in str(error):
             return QueryTooSlow(f"the query took more than {self._query_seconds:g} seconds")
-        return StoreError(str(error))
+        text = f"{self._path}: {said(error, REMEDY)}"
+        if text != self._told:
+            # Each query may fail the same way: it is said once.
+            self._told = text
+            _log.error("a query failed: %s", text)
+        return StoreError(text)
 
     # The writer thread
 

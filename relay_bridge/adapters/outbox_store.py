@@ -9,6 +9,7 @@ import aiosqlite
 import anyio
 
 from nips.nip01 import VerifiedEvent
+from relay_bridge.adapters.damage import said
 from relay_bridge.errors import StoreError
 from relay_bridge.messages import event_json
 from relay_bridge.outbox import Entry
@@ -32,6 +33,12 @@ CREATE TABLE IF NOT EXISTS answer(
 """
 
 
+REMEDY = (
+    "move it and the files beside it (outbox.sqlite-*) aside, keep them, and start: "
+    "what no relay had taken yet is in them alone (docs/operations.md, When something was lost)"
+)
+
+
 class OutboxStore:
     """The rows behind an `Outbox`. Raises StoreError when the disk fails."""
 
@@ -43,6 +50,13 @@ class OutboxStore:
         """Open or create the file."""
         try:
             self._db = await aiosqlite.connect(self._path)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        try:
+            # It holds little but what waits for relays: a second for each 400 MB.
+            check = list(await self._db.execute_fetchall("PRAGMA integrity_check(1)"))
+            if check != [("ok",)]:
+                raise sqlite3.DatabaseError(" ".join(" ".join(str(text) for (text,) in check).split()))
             await self._db.execute("PRAGMA journal_mode=WAL")
             # FULL: `publish` returns when the event will survive power loss.
             await self._db.execute("PRAGMA synchronous=FULL")
@@ -50,7 +64,8 @@ class OutboxStore:
             await self._db.executescript(_SCHEMA)
             await self._db.commit()
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+            await self._db.close()
+            raise StoreError(f"{self._path}: {said(error, REMEDY)}") from error
 
     async def close(self) -> None:
         """Close the file."""

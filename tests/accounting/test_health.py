@@ -8,7 +8,7 @@ import pytest
 
 from accounting.findings import Code, finding
 from accounting.fold import MAX_TROUBLES, Fold
-from accounting.health import Condition, Health
+from accounting.health import STUCK_TROUBLES, Condition, Health
 
 
 class Books(SimpleNamespace):
@@ -70,6 +70,28 @@ def test_the_last_troubles_are_kept() -> None:
     health = Health(1000)
     for number in range(MAX_TROUBLES + 5):
         health.trouble(str(number))
-    shown = condition(health, books(*list(Code)[:1]))
+    fold = books(*list(Code)[:1])
+    health.look(fold, 0)
+    shown = condition(health, fold)
     assert (len(shown.troubles), shown.troubles[-1]) == (MAX_TROUBLES, str(MAX_TROUBLES + 4))
     assert (sum(shown.findings.values()), shown.synced, shown.may_sign, shown.unpublished) == (1, True, None, 3)
+
+
+def test_a_database_that_is_away_is_said_once_and_known_to_whoever_asks(caplog: pytest.LogCaptureFixture) -> None:
+    health, fold = Health(1000), books()
+    health.look(fold, 0)
+    for _ in range(STUCK_TROUBLES - 2):
+        health.trouble("the database: no connection")
+    health.trouble("publishing failed: no connection")
+    assert said(caplog) == ["the database: no connection", "publishing failed: no connection"]
+    assert condition(health, fold).may_sign is None
+    health.trouble("the database: no connection")
+    shown = condition(health, fold)
+    assert shown.may_sign == "nothing is booked for now: publishing failed: no connection"
+    assert shown.troubles == ("the database: no connection", "publishing failed: no connection")
+    # It is back.
+    health.look(fold, 1)
+    assert said(caplog) == [f"the accounting goes on, after {STUCK_TROUBLES} failures in a row"]
+    assert condition(health, fold).may_sign is None
+    health.trouble("the database: no connection")
+    assert said(caplog) == ["the database: no connection"]

@@ -20,12 +20,19 @@ from nips.pool.chain import Head
 from zapper.adapters.chain_book import SqliteChainBook
 from zapper.adapters.intent_schema import migrate
 from zapper.adapters.lock_file import take_lock
+from zapper.adapters.sound_file import open_sound
 from zapper.adapters.transactions import transaction
 from zapper.errors import Conflict, DayFull
 from zapper.payout import HOLDING, OPEN, Intent, State, Step
 from zapper.plan import DAY_MS
 from zapper.ports import ChainHead, Payee, RoundDone
 from zapper.said import Move
+
+# An old copy is of no use: it lacks records that the relays have, so that nothing is paid with its key.
+REMEDY = (
+    "keep it, see in the wallet what was under way, then move it and the zapper's key (keys/zapper.*) aside and start: "
+    "a new key pays what is owed (docs/payouts.md, What happens when ...)"
+)
 
 _COLUMNS = tuple(field.name for field in fields(Intent))
 
@@ -291,15 +298,13 @@ class SqliteIntentStore:
 
 @asynccontextmanager
 async def open_intent_store(path: Path) -> AsyncIterator[SqliteIntentStore]:
-    """The store in this file, made when missing. Raises StoreInUse when another process has it."""
+    """The store in this file, made when missing. Raises StoreInUse when another process has it, StoreDamaged."""
     with take_lock(path):
         # A mint restores tokens from what is in it (NUT-09). SQLite gives its own files beside it the same permissions.
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         os.fchmod(descriptor, 0o600)
         os.close(descriptor)
-        async with aiosqlite.connect(path, isolation_level=None) as connection:
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await connection.execute("PRAGMA synchronous=FULL")
+        async with open_sound(path, REMEDY) as connection:
             await migrate(connection)
             await connection.execute("PRAGMA foreign_keys=ON")
             yield SqliteIntentStore(connection)

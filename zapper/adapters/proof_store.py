@@ -21,11 +21,16 @@ from nips.nut03 import Output
 from zapper.adapters.handed_rows import HandedRows
 from zapper.adapters.lock_file import take_lock
 from zapper.adapters.proof_schema import OPERATION, SCHEMA, dump, operation_of
+from zapper.adapters.sound_file import open_sound
 from zapper.adapters.transactions import transaction
 from zapper.ecash import Kind, Operation, OpState
 from zapper.ecash_ports import Totals
 from zapper.errors import Conflict
 
+REMEDY = (
+    "keep it and put its newest copy back: what a copy lacks is found at the mint (docs/payouts.md); "
+    "without any the ecash in it is lost, and a start without the file begins another treasury"
+)
 _OUR_PROOFS = (Kind.SEND, Kind.SPLIT, Kind.MELT)
 
 
@@ -237,13 +242,11 @@ async def _key(connection: aiosqlite.Connection, random: Callable[[int], bytes])
 
 @asynccontextmanager
 async def open_proof_store(path: Path, random: Callable[[int], bytes] = os.urandom) -> AsyncIterator[SqliteProofStore]:
-    """The store in this file, made when missing. Raises StoreInUse when another process has it."""
+    """The store in this file, made when missing. Raises StoreInUse when another process has it, StoreDamaged."""
     with take_lock(path):
         # SQLite gives its own files beside it the same permissions.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        async with aiosqlite.connect(path, isolation_level=None) as connection:
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await connection.execute("PRAGMA synchronous=FULL")
+        async with open_sound(path, REMEDY) as connection:
             await connection.execute("PRAGMA foreign_keys=ON")
             await connection.executescript(SCHEMA)
             yield SqliteProofStore(connection, await _key(connection, random))

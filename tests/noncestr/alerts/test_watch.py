@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from accounting.adapters.database import StoreFailed
 from noncestr.alerts.conditions import HOUR_MS, SETTLE_MS
 from noncestr.alerts.watch import MAX_UNSENT, MEMORY, AlertWatch, load_memory, payout_facts
 from noncestr.config.alerts import AlertsSection
@@ -17,7 +18,7 @@ START = 20_000 * DAY
 @dataclass
 class FakePool:
     blocked: str = ""
-    fails: bool = False
+    fails: Exception | None = None
     now_ms: int = START
     sent: list[tuple[str, str]] = field(default_factory=list)
     refusing: int = 0
@@ -25,7 +26,7 @@ class FakePool:
 
     async def health(self):
         if self.fails:
-            raise RuntimeError
+            raise self.fails
         return {
             "parts": {
                 "accounting": {"ok": True},
@@ -117,18 +118,28 @@ async def test_a_pool_that_cannot_be_looked_at_is_a_trouble(pool, watch):
     pool.blocked = "behind"
     looking = watch()
     await looking.look()
-    pool.fails = True
+    pool.fails = RuntimeError()
     await looking.look()
     assert len(pool.sent) == 1
     pool.now_ms += SETTLE_MS
     await looking.look()
     await looking.look()
-    assert pool.sent[1:] == [("Example: 1 alert", "The pool can't be looked at (RuntimeError): see its log")]
-    pool.fails = False
+    assert pool.sent[1:] == [("Example: 1 alert", "The pool can't be looked at: RuntimeError, see its log")]
+    pool.fails = None
     await looking.look()
     # What lasted before lasts on: neither said again nor said to be over.
     [(_, text)] = pool.sent[2:]
-    assert text == "Over after 5 min: The pool can't be looked at (RuntimeError): see its log"
+    assert text == "Over after 5 min: The pool can't be looked at: RuntimeError, see its log"
+
+
+async def test_a_database_that_is_away_is_said_in_its_own_words_and_without_a_traceback(pool, watch, caplog):
+    pool.fails = StoreFailed("postgresql://db/noncestr", "no connection")
+    looking = watch()
+    await looking.look()
+    pool.now_ms += SETTLE_MS
+    await looking.look()
+    assert [text for _, text in pool.sent] == ["The pool can't be looked at: postgresql://db/noncestr: no connection"]
+    assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_a_full_disk_keeps_nobody_from_being_told(pool, watch, monkeypatch):

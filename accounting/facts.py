@@ -120,10 +120,12 @@ class PayoutSeen:
 @dataclass(frozen=True, slots=True)
 class Reopened:
     """What was read last changes what came before (terms that close a chain below its head, or replaced the terms of
-    jobs already used): the facts so far no longer hold. Feed all events to a new PoolLog, without trusted shares.
+    jobs already used): the facts so far no longer hold. Feed all events to a new PoolLog, the terms first; with
+    `rehash` without what was kept of batches, since shares are judged otherwise.
     """
 
     reason: str
+    rehash: bool = False
 
 
 Fact = (

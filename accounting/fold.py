@@ -139,6 +139,8 @@ class Fold:
         self.violations: deque[str] = deque(maxlen=MAX_TROUBLES)
         # Why the facts so far no longer hold: everything is to be folded anew.
         self.reopened: str | None = None
+        # Without what was kept of batches.
+        self.rehash = False
         self._changes = Changes()
         self._replaying = False
         self._trusted: set[str] = set()
@@ -276,8 +278,9 @@ class Fold:
                 self._post(self.ledger.book_payout(payout, miner_bears_fee=on_miner))
                 if self.ledger.payouts[payout.payout_id].payout.id == payout.id:
                     self.ledger.grade(payout.payout_id, grade)
-            case Reopened(reason):
+            case Reopened(reason, rehash):
                 self.reopened = reason
+                self.rehash |= rehash
 
     def _pays_by_share(self, statement: Statement) -> bool:
         """By its block's own terms, which are known before it is booked, whatever was read first."""

@@ -167,6 +167,8 @@ async def _load_kept(store: LogStore, pool: PoolAddress, in_thread: InThread, sh
     changes = await _fold_log(store, fold, position, True, in_thread)
     await in_thread(fold.log.mining.hash_known)
     if fold.reopened is not None:
+        if fold.rehash:
+            await store.forget_checked()
         return None
     # What was folded since may have reached the tables or not.
     await store.add_books(changes.transactions, fold.ledger)

@@ -290,7 +290,7 @@ class PoolLog:
             self._facts.append(Reopened("terms say otherwise who bears the network fees of payouts read before"))
         outdated = self.mining.outdated()
         if outdated is not None:
-            self._facts.append(Reopened(f"job {outdated} names terms that had been replaced"))
+            self._facts.append(Reopened(f"job {outdated} names terms that had been replaced", rehash=True))
         for chain in self.chains():
             if not self.terms.close_chain(chain):
                 self._facts.append(Reopened(f"{chain.name} was closed below what was read"))

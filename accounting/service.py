@@ -319,8 +319,10 @@ class Accounting:
         self.fold.settle()
         if self.fold.reopened is not None:
             logger.warning("folding the log anew: %s", self.fold.reopened)
-            await store.forget_checked()
-            await self._load(store, trusted=False)
+            trusted = not self.fold.rehash
+            if not trusted:
+                await store.forget_checked()
+            await self._load(store, trusted=trusted, go_on=False)
         changes = self.fold.take_changes()
         self._views.touched(changes.balances, changes.statistics)
         if changes.checked:

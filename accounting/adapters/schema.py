@@ -67,6 +67,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 # From this version on it takes requests to announce archives as they are written now.
 ANNOUNCING_VERSION = 3
+# And empty receipts.
+PRUNING_VERSION = 7
 
 
 async def migrate(database: Database) -> None:

@@ -49,9 +49,14 @@ class StoredEvent(NamedTuple):
     span: bytes | None
 
     @property
+    def is_archived(self) -> bool:
+        """Whether it is a receipt that archives alone have."""
+        return not self.raw
+
+    @property
     def event(self) -> VerifiedEvent:
         """The event. Its signature was checked before it was put here. Raises StoreError if archives alone have it."""
-        if not self.raw:
+        if self.is_archived:
             raise StoreError(f"event {self.id}", IN_ARCHIVES)
         return unpack_event(self.raw)
 
@@ -250,7 +255,7 @@ class AccountingStore:
             )
 
     async def forget_checked(self) -> None:
-        """Have every batch checked again at the next replay."""
+        """Have every batch checked again at the next replay, which takes the archives of those that were let go."""
         async with self._db.transaction() as db:
             await db.execute("UPDATE events SET checked = NULL WHERE checked IS NOT NULL")
 

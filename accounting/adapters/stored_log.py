@@ -5,7 +5,7 @@ outside is the request to announce an archive: only the accounting itself signs 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +15,16 @@ import msgspec
 
 from accounting.adapters.database import Row, StoreError, StoreFailed
 from accounting.adapters.postgres_reading import PostgresReading
-from accounting.adapters.schema import ANNOUNCING_VERSION
+from accounting.adapters.schema import ANNOUNCING_VERSION, PRUNING_VERSION
 from accounting.adapters.store import StorePlace
+from accounting.checks import Known, open_check
 from accounting.kept_events import unpack_event
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress, parse_address
 from nips.pool.archive import ArchiveBody
-from nips.pool.kinds import TERMS
+from nips.pool.kinds import RECEIPT, TERMS
 
-# Of receipts that were let go (accounting.adapters.pruning).
+# Of receipts that were let go (accounting.pruning).
 GONE = "receipts of this time were let go since an archive has them: that archive is the log of it"
 # The accounting commits within milliseconds; a disk that is busy may take longer.
 BUSY_S = 30
@@ -136,6 +137,36 @@ class StoredLog:
             if not raw:
                 raise StoreError(self._place, GONE)
             yield unpack_event(raw)
+
+    def kept(self, names: Sequence[str]) -> Iterator[tuple[str, bytes, bytes | None]]:
+        """Of events by id: the event as it is kept (accounting.kept_events), and what is kept of its check."""
+        marks = ", ".join("?" for _ in names)
+        query = f"SELECT id, raw, checked FROM events WHERE id IN ({marks})"  # noqa: S608  marks alone
+        return ((str(name), raw, check) for name, raw, check in self._db.rows(query, *names))
+
+    def batches_since(self, second: int) -> Iterator[Known]:
+        """The checked batches from a time (Unix s) on, by date."""
+        query = (
+            "SELECT id, checked, raw FROM events WHERE kind = ? AND created_at >= ? AND checked IS NOT NULL"
+            " ORDER BY created_at"
+        )
+        for name, check, raw in self._db.rows(query, RECEIPT, second):
+            known = open_check(str(name), check, raw)
+            if known is not None:
+                yield known
+
+    def let_go(self, names: Sequence[str]) -> None:
+        """Let go of receipts that an archive has, less what is kept of their checks. It may run beside the pool.
+
+        Raises StoreError for a store of an older version.
+        """
+        if self._version < PRUNING_VERSION:
+            raise StoreError(self._place, "it is of an older version: start the pool once")
+        self._db.end()
+        marks = ", ".join("?" for _ in names)
+        # One statement: a kill leaves all of these or none.
+        self._db.write(f"UPDATE events SET raw = ? WHERE kind = ? AND id IN ({marks})", b"", RECEIPT, *names)  # noqa: S608  marks alone
+        self._db.begin()
 
     def request_announcement(self, body: ArchiveBody) -> None:
         """Ask the accounting to announce an archive: it does so at once if it runs, else when it is started next.

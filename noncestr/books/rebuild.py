@@ -254,13 +254,19 @@ class Rebuild:
         """The dump of the old books, what the old file had not read taken in; how much that was, and how many events
         only the old file has.
         """
-        fold = (await load_fold(old, self._pool, trusted=True, in_thread=_directly)).fold
         lost = 0
         async for stored in old.replay():
-            lost += stored.event.id not in now
+            lost += stored.id not in now
+        try:
+            fold = (await load_fold(old, self._pool, trusted=True, in_thread=_directly)).fold
+        except StoreFailed:
+            raise
+        except StoreError as error:
+            self._say(f"the old books can't be folded, nothing is compared: {error}")
+            return [], 0, lost
         late = 0
         async for stored in store.replay():
-            if stored.event.id not in fold:
+            if stored.id not in fold:
                 fold.add(stored.event)
                 late += 1
         fold.settle()
@@ -283,7 +289,7 @@ def _proofs(events: Iterable[VerifiedEvent]) -> list[str]:
 
 async def _own(store: AccountingStore, signer: str, pool: PoolAddress) -> AsyncIterator[VerifiedEvent]:
     async for stored in store.replay():
-        if ownchain.is_own(stored.event, signer, pool):
+        if not stored.is_archived and ownchain.is_own(stored.event, signer, pool):
             yield stored.event
 
 

@@ -1,4 +1,4 @@
-"""`noncestr archive`, `noncestr accounting rebuild` and `noncestr accounting export`."""
+"""`noncestr archive`, and `noncestr accounting` rebuild, prune, export."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -88,6 +88,37 @@ def archive(
     except AccountingError as error:
         raise NoncestrError(str(error)) from None
     _tell(asdict(body), out, event or ("" if announce else None), as_json)
+
+
+@accounting_app.command("prune")
+def prune_command(
+    archives: Annotated[
+        list[Path], typer.Option("--archive", help="An announced archive; may be given several times.")
+    ],
+    data: DataOption = Path("data"),
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the books' store go of the receipts that archives have: the proof of the shares, by far the most of it.
+
+    It may run beside the pool. What the shares came to stays, so that nothing is hashed again; to rebuild or audit that
+    time takes the archives, so keep them, on more than one disk. The store's size stays: the room is used again.
+    """
+    from accounting.adapters.stored_log import StoredLog
+    from accounting.errors import AccountingError
+    from noncestr.books.place import ledger_place
+    from noncestr.books.pruning import prune
+
+    try:
+        with StoredLog(ledger_place(read_config(config).accounting, data)) as log:
+            for path in archives:
+                done = prune(log, path)
+                if as_json:
+                    typer.echo(msgspec.json.encode({"path": str(path), **asdict(done)}))
+                else:
+                    typer.echo(f"{path}: {done.let_go} receipts let go, {done.size / 1e6:.1f} MB; {done.stay} stay")
+    except AccountingError as error:
+        raise NoncestrError(str(error)) from None
 
 
 async def _announced(log: Any, stream: str) -> str | None:

@@ -16,14 +16,8 @@ from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool.kinds import JOB, TERMS
-from tests.accounting.conftest import tell_story
 
 MOST = 10
-
-
-@pytest.fixture(scope="module")
-def story() -> Any:
-    return tell_story()
 
 
 @pytest.fixture(autouse=True)

@@ -13,17 +13,11 @@ from accounting.strangers import LetGo
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.kinds import JOB, TERMS
-from tests.accounting.conftest import tell_story
 
 pytestmark = pytest.mark.anyio
 MOST = 3
 SIGNER = "cc" * 32
 LATE = 2**40
-
-
-@pytest.fixture(scope="module")
-def story() -> Any:
-    return tell_story()
 
 
 @pytest.fixture(autouse=True)

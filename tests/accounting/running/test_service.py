@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from accounting import parked, service
+from accounting import mining, parked, service
 from accounting.adapters.store import AccountingStore
 from accounting.adapters.stored_log import StoredLog
 from accounting.ports import Held
@@ -295,7 +295,11 @@ async def test_replayed_and_permuted_logs_give_the_same_books(pool, eventually, 
         assert other.condition().findings == live.condition().findings
 
 
-async def test_terms_that_close_a_lane_below_what_was_read_fold_the_books_anew(pool, eventually, tmp_path: Path):
+async def test_terms_that_close_a_lane_below_what_was_read_fold_the_books_anew(
+    pool, eventually, monkeypatch, tmp_path: Path
+):
+    hashed, draft = [], mining.draft_batch
+    monkeypatch.setattr(mining, "draft_batch", lambda *of: (hashed.append(1), draft(*of))[1])
     mined(pool)
     end = pool.log.head
     pool.log.batch([pool.log.alice] * 5)
@@ -308,8 +312,10 @@ async def test_terms_that_close_a_lane_below_what_was_read_fold_the_books_anew(p
         before = live.fold.ledger.accounts
         pool.log.terms(closed={f"{pool.log.edge.pubkey}/0": end})
         pool.tell()
+        known = len(hashed)
         await eventually(lambda: live.fold.statistics.shares == 4)
         assert live.fold.ledger.accounts == before
+        assert len(hashed) == known == 4, "each batch was hashed once"
         assert live.condition().may_sign is None
         await stop(tasks)
     again = pool.accounting(tmp_path / "again.sqlite")

@@ -5,7 +5,7 @@ JSON-ready: money in integer msat, times in Unix ms, hashrates (hashes a second)
 Everything here can be computed from the log by anybody.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from accounting.book_pages import BookPages, RewardHistory
@@ -21,6 +21,10 @@ from accounting.settings_book import told
 from accounting.standing_view import StandingView
 from accounting.tax_csv import tax_csv, year_bounds
 from nips.pool.targets import bits_at_least, difficulty_from_bits
+
+# Stratum's error codes in words; an edge may have others of its own.
+REASONS = {21: "stale", 22: "duplicate", 23: "low difficulty", 24: "unauthorized", 25: "not subscribed"}
+OTHER = "other"
 
 
 class History(RewardHistory, Summaries, Protocol):
@@ -75,6 +79,7 @@ class Reads:
             **found,
             "hashrate_hs": self.hashrates.of(pubkey, now),
             "rejects_by_code": {str(code): times for code, times in sorted(count.rejects.items()) if times},
+            "rejects_by_reason": _by_reason(count.rejects),
             "best_share_difficulty": None if best is None else f"{float(best):.10g}",
             "estimates": self.odds.estimates(pubkey, rate),
             "loyalty": await self.loyalty(pubkey),
@@ -147,3 +152,13 @@ class Reads:
             "owed_msat": balance.owed_msat,
             "paid_msat": balance.paid_msat,
         }
+
+
+def _by_reason(rejects: Mapping[int, int]) -> dict[str, int]:
+    """How many shares were refused for what, in the order of the codes."""
+    told: dict[str, int] = {}
+    for code, times in sorted(rejects.items()):
+        if times:
+            reason = REASONS.get(code, OTHER)
+            told[reason] = told.get(reason, 0) + times
+    return told

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from client_web.api.answers import PUBLIC, Refused
+from client_web.api.answers import EVENT_STREAM, Refused
 from client_web.ports import ReadModel
 
 # The books take in batches every few seconds: looking more often would find nothing new.
@@ -25,12 +25,6 @@ MAX_READERS: Final = 128
 MAX_READERS_PER_ADDRESS: Final = 8
 # What a browser waits before it comes again.
 RETRY_MS: Final = 5_000
-_HEADERS: Final = {
-    **PUBLIC,
-    "content-type": "text/event-stream",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-}
 _LISTS: Final = {"blocks": "block", "statements": "statement", "payouts": "payout"}
 # What of an entry, once told, is worth telling again when it changes.
 _FATE: Final = ("status", "proof")
@@ -105,9 +99,9 @@ class LiveFeed:
     def response(self, address: str) -> Response:
         """The answer to one more reader. Raises Refused when there are too many."""
         if self.readers >= self._max_readers or self._closing.is_set():
-            raise Refused(503, "too many readers; come again later")
+            raise Refused(503, "too many readers; come again later", RETRY_MS // 1000)
         if self._readers[address] >= self._max_per_address:
-            raise Refused(429, "too many readers of this address")
+            raise Refused(429, "too many readers of this address", RETRY_MS // 1000)
         return _LiveResponse(self, address)
 
     async def look(self) -> dict[str, Any]:
@@ -138,7 +132,7 @@ class LiveFeed:
                 del self._readers[address]
 
     async def _tell(self, send: Send) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+        headers = [(name.encode(), value.encode()) for name, value in EVENT_STREAM.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         told, quiet_since = _Told(), now_ms()
         pending = b"retry: %d\n\n" % RETRY_MS

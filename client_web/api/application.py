@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from client_web.api.answers import Refused, refusal
+from client_web.api.answers import EVENT_STREAM, Refused, answer, headless, refusal
 from client_web.api.attest import attest_router
 from client_web.api.books import books_router
 from client_web.api.fields import Error
@@ -16,6 +16,12 @@ from client_web.api.pool import pool_router
 from client_web.ports import Attestations, ReadModel
 
 PATH: Final = "/api/v1"
+_METHOD_NOT_ALLOWED: Final = 405
+# What the framework says in two words.
+_SAYINGS: Final = {
+    "Not Found": "there is nothing here; /api/ shows what can be asked",
+    "Method Not Allowed": "it is not asked in this way: Allow names the methods",
+}
 DESCRIPTION: Final = """What a pool's signed log says, as JSON. It is a convenience: everything here can be computed
 from the log by anybody, and `noncestr verify` does.
 
@@ -38,7 +44,8 @@ def create_api(
         title="noncestr",
         version="1",
         description=DESCRIPTION,
-        openapi_url="/openapi.json",
+        # A route of our own below: as every answer it has an ETag and is open to other origins.
+        openapi_url=None,
         # The usual pages load their scripts from other hosts; ours is static/api/.
         docs_url=None,
         redoc_url=None,
@@ -58,6 +65,8 @@ def create_api(
         """Server-Sent Events, for as long as the asker reads: `pool` (hashrate, miners, effort, height) at once and on
         change, then `block`, `statement` and `payout` as they come or their fate changes; comments in between.
         """
+        if request.method == "HEAD":
+            return headless(Response(headers=EVENT_STREAM))
         return live.response(request.state.address)
 
     api.add_api_route(
@@ -72,13 +81,13 @@ def create_api(
             503: {"model": Error, "description": "Too many readers."},
         },
     )
-    document = api.openapi
+    api.add_api_route("/live", tell, methods=["HEAD"], response_model=None, include_in_schema=False)
+    document = _without_422(api.openapi())
 
-    def openapi() -> dict[str, Any]:
-        return _without_422(document())
+    async def openapi(request: Request) -> Response:
+        return answer(request, document)
 
-    # FastAPI's own way of changing the document.
-    api.openapi = openapi  # type: ignore[method-assign]
+    api.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
     return api
 
 
@@ -95,7 +104,12 @@ def _without_422(document: dict[str, Any]) -> dict[str, Any]:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Unknown paths and methods, told in the API's own form."""
     assert isinstance(error, HTTPException)
-    return refusal(request, error.detail, error.status_code, dict(error.headers or {}))
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == _METHOD_NOT_ALLOWED:
+        # A path has a route a method, and names that of the first; HEAD goes wherever GET does.
+        allowed = headers.get("allow", "GET")
+        headers["allow"] = "GET, HEAD" if "GET" in allowed else allowed
+    return refusal(request, _SAYINGS.get(error.detail, error.detail), error.status_code, headers)
 
 
 async def on_failure(request: Request, _error: Exception) -> Response:
@@ -105,7 +119,8 @@ async def on_failure(request: Request, _error: Exception) -> Response:
 
 async def _on_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return refusal(request, error.reason, error.status)
+    headers = {"retry-after": str(error.retry_s)} if error.retry_s else {}
+    return refusal(request, error.reason, error.status, headers)
 
 
 async def _on_bad_question(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from client_web.api.routes import add
 from client_web.ports import ReadModel
 
 # A number of the accounting's chain, or an event's id.
-STATEMENT = r"^(0|[1-9][0-9]{0,14}|[0-9a-f]{64})$"
+STATEMENT = r"^(0|[1-9][0-9]{0,14}|[0-9a-fA-F]{64})$"
 Seq = Annotated[
     str,
     Path(
@@ -48,7 +48,7 @@ def books_router(model: ReadModel) -> APIRouter:
         """A statement with every miner's row."""
         if not re.fullmatch(STATEMENT, seq):
             raise Refused(400, "a statement is asked for by its number or its id")
-        found = await model.statement(seq)
+        found = await model.statement(seq.lower())
         if found is None:
             raise Refused(404, "there is no statement of that number or id")
         return answer(request, found)

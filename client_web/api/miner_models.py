@@ -87,8 +87,9 @@ class MinerSettings(Strict):
 
 class MinerDetail(BaseModel):
     """One miner. `rejects_by_code`: by Stratum error code, as the hourly summaries and the batches since tell; the
-    edge's word. `best_share_difficulty`: its best share's, which a summary rounds down to 16 bits or so. Of
-    `pending_msat` and `earned_msat`, `bonus_pending_msat` and `bonus_earned_msat` came out of the pool's fee.
+    edge's word. `rejects_by_reason`: the same in words (stale, duplicate, low difficulty, ...).
+    `best_share_difficulty`: its best share's, which a summary rounds down to 16 bits or so. Of `pending_msat` and
+    `earned_msat`, `bonus_pending_msat` and `bonus_earned_msat` came out of the pool's fee.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -100,6 +101,7 @@ class MinerDetail(BaseModel):
     shares: int
     rejects: int
     rejects_by_code: dict[str, int]
+    rejects_by_reason: dict[str, int]
     best_share_difficulty: str | None
     work: Hashes
     last_share_ms: Ms

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from client_web.api import book_models, miner_models, pool_models
-from client_web.api.answers import PUBLIC, Refused, answer, page, read_cursor, read_key
+from client_web.api.answers import PUBLIC, Refused, answer, headless, page, read_cursor, read_key
 from client_web.api.parameters import DEFAULT_PAGE, Cursor, Limit, Miner
 from client_web.api.routes import add, add_text
 from client_web.ports import ReadModel
@@ -45,7 +45,7 @@ def miners_router(model: ReadModel) -> APIRouter:
         found = await model.miner(read_key(npub))
         if found is None:
             raise Refused(404, UNKNOWN)
-        return answer(request, found)
+        return answer(request, found, ages=True)
 
     async def workers(request: Request, npub: Miner) -> Response:
         """A miner's active workers."""
@@ -72,7 +72,7 @@ def miners_router(model: ReadModel) -> APIRouter:
         pubkey = await known(npub)
         headers = {**PUBLIC, "content-disposition": f'attachment; filename="{encode_npub(pubkey)}-{year}.csv"'}
         if request.method == "HEAD":
-            return Response(media_type=CSV, headers=headers)
+            return headless(Response(media_type=CSV, headers=headers))
         return StreamingResponse(model.taxes(pubkey, year), media_type=CSV, headers=headers)
 
     add(router, "/miners", miners, miner_models.Miners, 400)

@@ -26,7 +26,7 @@ def pool_router(model: ReadModel, config: dict[str, Any]) -> APIRouter:
 
     async def pool(request: Request) -> Response:
         """The pool now: hashrate, miners, effort and luck, totals, the newest blocks, statements and payouts."""
-        return answer(request, await model.pool())
+        return answer(request, await model.pool(), ages=True)
 
     async def hashrate(request: Request, span: Spans = "24h") -> Response:
         """The pool's hashrate over time."""
@@ -46,7 +46,7 @@ def pool_router(model: ReadModel, config: dict[str, Any]) -> APIRouter:
         found = await model.treasury()
         if found is None:
             raise Refused(404, "the books are not read whole yet")
-        return answer(request, found)
+        return answer(request, found, ages=True)
 
     async def public_config(request: Request) -> Response:
         """Keys, relays and the Stratum URL."""

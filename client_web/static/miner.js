@@ -184,7 +184,7 @@ export class MinerPart {
     const block = miner.estimates.reduce((sum, each) => sum + each.msat, 0);
     setText(byId("miner-block"), miner.estimates.length > 0 ? whole(block) : "–");
     byId("miner-estimates").replaceChildren(...miner.estimates.map(estimate));
-    const refused = Object.entries(miner.rejects_by_code).map(([code, count]) => `${format.count(count)} with code ${code}`);
+    const refused = Object.entries(miner.rejects_by_reason).map(([reason, count]) => `${format.count(count)} ${reason}`);
     setText(
       byId("miner-work"),
       `${format.hashrate(Number(rates["1h"]))} over an hour, ${format.hashrate(Number(rates["24h"]))} over a day. ` +

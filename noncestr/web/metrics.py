@@ -20,7 +20,7 @@ from zapper.config import ZapperStatus
 MAX_OUTCOMES: Final = 24
 OTHER: Final = "other"
 _OUTCOME: Final = re.compile(r"[A-Za-z0-9_. -]{1,48}")
-_FINAL: Final = ("settled", "failed")
+_FINAL: Final = ("settled", "failed", "returned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,11 @@ def _treasury(facts: Facts) -> Iterable[Family]:
 
 def _payouts(facts: Facts) -> Iterable[Family]:
     yield (
-        _counter("payouts", "Payouts that came to an end, by their last state.")
-        .add(_count(facts, "settled"), state="settled")
+        _counter("payouts", "Payouts that settled or failed; `returned`: of the settled, those nobody took in time.")
+        # What came back was settled before: a counter does not go down.
+        .add(_count(facts, "settled") + _count(facts, "returned"), state="settled")
         .add(_count(facts, "failed"), state="failed")
+        .add(_count(facts, "returned"), state="returned")
     )
     under_way = _gauge("payouts_open", "Payouts under way, by state.")
     unfinished = {state: each for state, each in facts.payouts.items() if state not in _FINAL and each.payouts}

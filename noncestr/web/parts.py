@@ -42,6 +42,21 @@ def no_edge() -> EdgeStatus:
     )  # fmt: skip
 
 
+def lasting_counts(
+    ask: Callable[[], Awaitable[Mapping[str, tuple[int, int]]]],
+) -> Callable[[], Awaitable[Mapping[str, PayoutCount]]]:
+    """What the zapper's store tells, or told last: it is silent also while it is busy, and counters do not go down."""
+    told: dict[str, PayoutCount] = {}
+
+    async def counts() -> Mapping[str, PayoutCount]:
+        nonlocal told
+        if found := await ask():
+            told = {state: PayoutCount(*each) for state, each in found.items()}
+        return told
+
+    return counts
+
+
 async def open_read_api(
     stack: AsyncExitStack,
     accounting: Accounting,
@@ -61,9 +76,6 @@ async def open_read_api(
     """
     reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)), anyio.lowlevel.checkpoint)
 
-    async def counts() -> Mapping[str, PayoutCount]:
-        return {state: PayoutCount(*found) for state, found in (await payout_counts(payouts)).items()}
-
     return ReadApi(
         reads,
         Parts(
@@ -72,7 +84,7 @@ async def open_read_api(
             relays=bridge.status,
             relay_counts=relay_counts,
             zapper=zapper,
-            payouts=counts,
+            payouts=lasting_counts(lambda: payout_counts(payouts)),
             lanes=lanes,
             advice=_no_advice if payability is None else payability.advice,
             now_ms=accounting.clock.now_ms,

@@ -295,7 +295,8 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
     """Whatever a miner may write itself, its names and addresses, is text."""
     told = {
         "pubkey": miner_key.pubkey, "npub": encode_npub(miner_key.pubkey), "ms": 1, "shares": 3, "rejects": 1,
-        "hashrate_hs": {"5m": "5000", "1h": "6000", "24h": "7"}, "rejects_by_code": {"21": 1}, "work": "9",
+        "hashrate_hs": {"5m": "5000", "1h": "6000", "24h": "7"}, "rejects_by_code": {"21": 1},
+        "rejects_by_reason": {"stale": 1}, "work": "9",
         "best_share_difficulty": "1024.5", "last_share_ms": 1, "pending_msat": 4000, "earned_msat": 9000,
         "paid_msat": 2000, "owed_msat": 7000, "bonus_earned_msat": 2500, "bonus_pending_msat": 1500,
         "unpaid_because": f"no {HOSTILE}", "cannot_be_paid": f"add {HOSTILE}",
@@ -338,7 +339,7 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         await page.open(f"{address}/#{encode_npub(miner_key.pubkey)}")
         await page.until("document.querySelector('#miner-told')?.hidden === false")
         text = await page.evaluate("document.querySelector('#miner').innerText")
-        shown = ("2 % of each reward", "names hidden", "the best had difficulty 1.02 k", "1 with code 21")
+        shown = ("2 % of each reward", "names hidden", "the best had difficulty 1.02 k", "1 refused (1 stale)")
         shown += (
             "1.5 of it bonus",
             "2.5 sat of all it earned came out of the pool's fee, and 1.5 sat of what still matures.",

@@ -144,6 +144,7 @@ async def test_a_miner_sees_rejects_by_code_its_best_share_and_what_a_block_now_
         assert alice is not None
         assert alice["rejects"] == 3
         assert alice["rejects_by_code"] == {"23": 3}
+        assert alice["rejects_by_reason"] == {"low difficulty": 3}
         # Alice found the second block: her best share is a block's at least.
         assert float(alice["best_share_difficulty"]) >= float(Fraction(0xFFFF << 208, 0x07FFFF << 232))
         (estimate,) = alice["estimates"]
@@ -153,7 +154,7 @@ async def test_a_miner_sees_rejects_by_code_its_best_share_and_what_a_block_now_
         assert estimate["msat"] == 99_000_000 * 5 // 8
         bob = await reads.miner(pool.log.bob)
         assert bob is not None
-        assert bob["rejects_by_code"] == {}
+        assert bob["rejects_by_code"] == bob["rejects_by_reason"] == {}
         assert bob["estimates"][0]["msat"] + estimate["msat"] == 99_000_000
         assert accounting.fold.statistics.rejects == 3
 

@@ -105,7 +105,8 @@ def detail(miner: str) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "pubkey": miner, "npub": encode_npub(miner), "ms": NOW, "hashrate_hs": {**RATES, "24h": "7"}, "shares": 3,
-        "rejects": 1, "rejects_by_code": {"21": 1}, "best_share_difficulty": "1024.5", "work": "9", "workers": [worker],
+        "rejects": 1, "rejects_by_code": {"21": 1}, "rejects_by_reason": {"stale": 1},
+        "best_share_difficulty": "1024.5", "work": "9", "workers": [worker],
         "last_share_ms": NOW, "pending_msat": 1, "earned_msat": 2, "paid_msat": 1, "owed_msat": 1,
         "bonus_pending_msat": 1, "bonus_earned_msat": 0, "estimates": [estimate],
         "loyalty": [standing], "settings": SETTINGS, "unpaid_because": "",

@@ -46,7 +46,8 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def test_every_answer_has_its_models_fields_an_etag_and_is_open(
     client: httpx.AsyncClient, miner_key: SecretKey, path: str
 ) -> None:
-    for name in (encode_npub(miner_key.pubkey), miner_key.pubkey):
+    npub = encode_npub(miner_key.pubkey)
+    for name in (npub, miner_key.pubkey, npub.upper(), miner_key.pubkey.upper(), f"nostr:{npub}"):
         url = path.format(npub=name)
         answer = await client.get(url)
         assert answer.status_code == 200, answer.text
@@ -78,6 +79,7 @@ async def test_a_year_of_a_miner_is_a_table(
     assert found.headers["access-control-allow-origin"] == "*"
     head = await client.head(f"miners/{npub}/taxes.csv", params={"year": 2026})
     assert (head.status_code, head.text) == (200, "")
+    assert "content-length" not in head.headers, "the table is not made to tell its length"
 
 
 async def test_pages_go_on_where_the_one_before_ended(client: httpx.AsyncClient) -> None:
@@ -99,7 +101,10 @@ async def test_pages_go_on_where_the_one_before_ended(client: httpx.AsyncClient)
         ("statements?cursor=1-2", "cursor"),
         ("rewards?cursor=", "cursor"),
         ("pool/hashrate?span=9y", "span"),
-        ("miners/nobody", ""),
+        ("miners/nobody", "npub or 64 hex digits"),
+        ("miners/" + "ab" * 31, "64 digits, this has 62"),
+        ("miners/" + "ff" * 32, "no point of the curve"),
+        ("miners/Npub1l2vyh47mk2p0qlsku7hg0vn29faehy9hy34ygaclpn66ukqp3afqutajft", "upper and lower case"),
         ("miners/nobody/payouts", ""),
         ("statements/-1", "number"),
         ("statements/00", "number"),
@@ -140,7 +145,7 @@ async def test_nothing_can_be_written(client: httpx.AsyncClient) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         answer = await client.request(method, "pool")
         assert answer.status_code == 405
-        assert "GET" in answer.headers["allow"]
+        assert answer.headers["allow"] == "GET, HEAD"
         assert list(answer.json()) == ["error"]
 
 
@@ -159,6 +164,59 @@ async def test_the_moment_of_an_answer_is_no_change_of_it(client: httpx.AsyncCli
     assert (await client.get("pool", headers={"if-none-match": first.headers["etag"]})).status_code == 304
     (await model.pool())["shares"] += 1
     assert (await client.get("pool", headers={"if-none-match": first.headers["etag"]})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["pool", "treasury", "miners/{npub}"])
+async def test_ages_are_no_change_either(
+    client: httpx.AsyncClient, model: FakeReadModel, miner_key: SecretKey, path: str
+) -> None:
+    npub = encode_npub(miner_key.pubkey)
+    first = await client.get(path.format(npub=npub))
+    assert model.stock is not None
+    miner = await model.miner(miner_key.pubkey)
+    assert miner is not None
+    for value in (await model.pool(), model.stock, miner):
+        value["ms"] += 1
+    (await model.pool()).setdefault("lanes", [{}])[0].update(age_ms=7, quiet_ms=8)
+    model.stock["holdings"][0]["age_ms"] += 1
+    miner["loyalty"][0]["ms"] += 1
+    known = {"if-none-match": first.headers["etag"]}
+    again = await client.get(path.format(npub=npub), headers=known)
+    if path != "pool":
+        assert again.status_code == 304
+        return
+    # Lanes were told of that had not been there; their ages alone are no news.
+    assert again.status_code == 200
+    (await model.pool())["lanes"][0].update(age_ms=9, quiet_ms=9)
+    assert (await client.get(path, headers={"if-none-match": again.headers["etag"]})).status_code == 304
+
+
+async def test_a_statement_is_found_by_its_id_in_any_case(client: httpx.AsyncClient) -> None:
+    found = (await client.get("statements/2")).json()
+    for name in (found["event"], found["event"].upper()):
+        assert (await client.get(f"statements/{name}")).json() == found
+
+
+async def test_the_document_is_open_and_has_an_etag(client: httpx.AsyncClient) -> None:
+    document = await client.get("openapi.json")
+    assert document.headers["access-control-allow-origin"] == "*"
+    known = {"if-none-match": document.headers["etag"]}
+    assert (await client.get("openapi.json", headers=known)).status_code == 304
+    assert (await client.head("openapi.json")).status_code == 200
+    assert document.json()["servers"] == [{"url": "/api/v1"}]
+
+
+async def test_a_head_of_the_live_answer_has_no_end_to_wait_for(client: httpx.AsyncClient) -> None:
+    head = await client.head("live")
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
+    assert "content-length" not in head.headers
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/config.json", "/", "/api/v1/live", "/nothing"])
+async def test_what_is_only_read_says_so(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(f"http://pool.test{path}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert "Allow" in answer.json()["error"]
 
 
 async def test_an_etag_is_known_among_others_and_without_its_mark(client: httpx.AsyncClient) -> None:

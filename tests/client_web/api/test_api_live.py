@@ -107,7 +107,9 @@ async def test_readers_are_bounded_in_all_and_by_address(app: FastAPI, feed: Liv
             assert (await reader.start())["status"] == 200
         third = Reader(app)
         await third.run()
-        assert (await third.start())["status"] == 429
+        refused = await third.start()
+        assert refused["status"] == 429
+        assert dict(refused["headers"])[b"retry-after"] == b"5"
         tasks.start_soon(readers[2].run)
         assert (await readers[2].start())["status"] == 200
         fourth = Reader(app, "198.51.100.3")

@@ -42,7 +42,10 @@ def facts(**changes: object) -> Facts:
         alarms={"gaps": 2},
         relay_counts={"events_stored": 5},
         zapper=ZapperStatus(why_unpaid={MINER: "no address"}, unknown=("p1",)),
-        payouts={"settled": PayoutCount(4, 1), "sending": PayoutCount(2, 40_000), "failed": PayoutCount(1, 2)},
+        payouts={
+            "settled": PayoutCount(4, 1), "sending": PayoutCount(2, 40_000), "failed": PayoutCount(1, 2),
+            "returned": PayoutCount(3, 1),
+        },
     )  # fmt: skip
     return replace(told, **changes)  # type: ignore[arg-type] - the tests name the fields
 
@@ -53,6 +56,10 @@ def read(read_openmetrics):
         return {name: family.samples for name, family in read_openmetrics(metrics(facts(**changes))).items()}
 
     return samples
+
+
+def by_state(**counts: int) -> dict[tuple[tuple[str, str], ...], int]:
+    return {(("state", state),): count for state, count in counts.items()}
 
 
 NODE = (("place", "node"), ("source", ""))
@@ -96,7 +103,11 @@ def test_every_part_is_told(read) -> None:
     assert found["noncestr_ledger_msat"][(("account", "owed"),)] == 3
     assert found["noncestr_ledger_statements"] == {(): 8}
     assert found["noncestr_ledger_findings"] == {(("grade", "contradicted"),): 1}
-    assert found["noncestr_payouts"] == {(("state", "settled"),): 4, (("state", "failed"),): 1}
+    assert found["noncestr_payouts"] == {
+        (("state", "settled"),): 7,
+        (("state", "failed"),): 1,
+        (("state", "returned"),): 3,
+    }
     assert found["noncestr_payouts_open"] == {(("state", "sending"),): 2}
     assert found["noncestr_payouts_oldest_open_seconds"] == {(): 60}
     assert found["noncestr_node_lost_seconds"][(("lane", "0"),)] == 2.5
@@ -107,7 +118,11 @@ def test_a_pool_that_has_just_begun_can_be_told(read) -> None:
     quiet = {**facts().pool, "effort_ppm": None}
     found = read(pool=quiet, lanes=[], relays=[], payouts={}, relay_counts={}, zapper=ZapperStatus())
     assert "noncestr_pool_effort_ratio" not in found
-    assert found["noncestr_payouts"] == {(("state", "settled"),): 0, (("state", "failed"),): 0}
+    assert found["noncestr_payouts"] == {
+        (("state", "settled"),): 0,
+        (("state", "failed"),): 0,
+        (("state", "returned"),): 0,
+    }
     assert found["noncestr_payouts_oldest_open_seconds"] == {(): 0}
 
 
@@ -124,3 +139,12 @@ def test_outcomes_of_any_text_and_number_are_bounded(read) -> None:
     assert len(found) <= MAX_OUTCOMES + 1
     assert sum(found.values()) == 105
     assert found[(("outcome", "other"),)] >= 5
+
+
+def test_money_that_came_back_takes_nothing_off_a_counter_and_is_not_under_way(read) -> None:
+    before = read(payouts={"settled": PayoutCount(2, 1)})
+    after = read(payouts={"settled": PayoutCount(1, 1), "returned": PayoutCount(1, 1)})
+    assert all(after["noncestr_payouts"][key] >= before["noncestr_payouts"][key] for key in before["noncestr_payouts"])
+    assert after["noncestr_payouts"] == by_state(settled=2, failed=0, returned=1)
+    assert "noncestr_payouts_open" not in after
+    assert after["noncestr_payouts_oldest_open_seconds"] == {(): 0}

@@ -235,6 +235,7 @@ class Pool:
                 lanes=self._marks,
                 payability=around.payability,
                 treasury=treasurer.told,
+                data=self.data,
             )
             watch = make_watch(
                 self.config,

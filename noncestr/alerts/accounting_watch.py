@@ -35,6 +35,7 @@ async def watch_pool(stack: AsyncExitStack, outpost: Outpost, accounting: Accoun
         lanes=list,
         payability=None,
         treasury=treasurer.told,
+        data=outpost.data,
     )
     watch = make_watch(
         outpost.config,

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from noncestr.citizen.words import counted, hashrate_text, sat_text
+from noncestr.disk_trend import Trend
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
 # What begins and ends within this is a restart somewhere, and nobody's sleep.
 SETTLE_MS: Final = 5 * MINUTE_MS
+# The alert of a disk that will be full.
+FILLING: Final = "disk fills"
 # Miners named in one alert; the page has all of them.
 SHOWN: Final = 5
 
@@ -21,13 +25,15 @@ SHOWN: Final = 5
 class AlertLimits:
     """From where on something is a trouble. `backlog`: events that a relay has not answered; `payout_ms`: how long a
     payout may be under way; `signature_ms`: how long one may wait for the operator's signature; `disk_bytes`: free on
-    the data folder's disk; `node_ms`: without an answer of any node.
+    the data folder's disk; `disk_ms`: until it is full, as it fills now (0: never mind); `node_ms`: without an answer
+    of any node.
     """
 
     backlog: int = 10_000
     payout_ms: int = 6 * HOUR_MS
     signature_ms: int = HOUR_MS
     disk_bytes: int = 2 * 2**30
+    disk_ms: int = 14 * DAY_MS
     node_ms: int = 2 * MINUTE_MS
     lane_ms: int = 10 * MINUTE_MS
 
@@ -36,7 +42,8 @@ class AlertLimits:
 class Facts:
     """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open
     payout was begun (Unix ms), None without one; `dead`: miners that can't be paid and why;
-    `unsigned`: since when (Unix ms) which payouts wait for the operator's signature.
+    `unsigned`: since when (Unix ms) which payouts wait for the operator's signature; `disk`: how the disk fills;
+    `told`: the keys of the alerts that last.
     """
 
     now_ms: int
@@ -47,6 +54,8 @@ class Facts:
     unsigned: Sequence[tuple[int, str]] = ()
     treasury: Mapping[str, Any] | None = None
     free_bytes: int | None = None
+    disk: Trend | None = None
+    told: frozenset[str] = frozenset()
     node_lost_ms: int = 0
 
 
@@ -135,6 +144,17 @@ def _edge(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
             yield Alert(f"lane {lane['lane']}", f"{silent}: statements wait for it")
     if facts.free_bytes is not None and facts.free_bytes < limits.disk_bytes:
         yield Alert("disk", f"{facts.free_bytes // 2**20:,} MiB are left on the data folder's disk")
+    yield from _filling(facts, limits)
+
+
+def _filling(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
+    if facts.disk is None:
+        return
+    # What was told is over once it is well over: else it would come and go with every hour.
+    limit = limits.disk_ms * 3 // 2 if FILLING in facts.told else limits.disk_ms
+    if facts.disk.left_ms < limit:
+        went = f"{facts.disk.bytes / 1e9:.1f} GB went in {facts.disk.ms / DAY_MS:.1f} days"
+        yield Alert(FILLING, f"The data folder's disk is full in {facts.disk.left_ms / DAY_MS:.1f} days: {went}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -12,9 +11,21 @@ from typing import Any, Final, Protocol
 import anyio
 import msgspec
 
-from noncestr.alerts.conditions import HOUR_MS, Alert, AlertLimits, Facts, Lasting, Said, conditions, news, report
+from noncestr.alerts.conditions import (
+    DAY_MS,
+    HOUR_MS,
+    Alert,
+    AlertLimits,
+    Facts,
+    Lasting,
+    Said,
+    conditions,
+    news,
+    report,
+)
 from noncestr.citizen.words import counted
 from noncestr.config.alerts import AlertsSection
+from noncestr.disk_watch import DiskWatch
 from noncestr.lifetime import MENDABLE
 from noncestr.whole_file import write_whole
 from zapper.schedule import next_round_ms
@@ -69,7 +80,10 @@ class AlertWatch:
         self._name = name
         self._config = config
         self.limits = AlertLimits(
-            backlog=config.backlog, payout_ms=config.payout_hours * HOUR_MS, disk_bytes=config.disk_mib * 2**20
+            backlog=config.backlog,
+            payout_ms=config.payout_hours * HOUR_MS,
+            disk_bytes=config.disk_mib * 2**20,
+            disk_ms=config.disk_days * DAY_MS,
         )
         self._model = model
         self._facts = facts
@@ -77,6 +91,7 @@ class AlertWatch:
         self._data = data
         self._now_ms = now_ms
         self._memory = load_memory(data / MEMORY)
+        self._disk = DiskWatch(data)
         self._reported_ms = now_ms()
         # What services did not take, to be sent with the next look.
         self._unsent: tuple[str, ...] = ()
@@ -136,13 +151,16 @@ class AlertWatch:
             self._unsent = () if told else lines
 
     async def _look_at(self) -> Facts:
-        pool = await self._model.pool()
+        pool, now_ms = await self._model.pool(), self._now_ms()
+        free, trend = await self._disk.look(now_ms)
         return Facts(
-            now_ms=self._now_ms(),
+            now_ms=now_ms,
             health=await self._model.health(),
             lanes=pool.get("lanes", ()),
             treasury=await self._model.treasury(),
-            free_bytes=shutil.disk_usage(self._data).free,
+            free_bytes=free,
+            disk=trend,
+            told=frozenset(key for key, lasting in self._memory.items() if lasting.said_ms),
             **await self._facts(),
         )
 

@@ -25,3 +25,6 @@ class AlertsSection:
     backlog: int = _key(10_000, "Events waiting for one relay that are a trouble.", between(1, 10_000_000))
     payout_hours: int = _key(6, "How long a payout may be under way.", between(1, 720))
     disk_mib: int = _key(2048, "Less free space than this is a trouble.", between(0, 10_000_000))
+    disk_days: int = _key(
+        14, "A disk that is full in fewer days, as it fills now, is a trouble; 0: never.", between(0, 3650)
+    )

@@ -85,6 +85,7 @@ class LoneWeb:
                 outpost.bridge, outpost.relays, outpost.clock.now_ms, allow_http_loopback=pool.network == REGTEST
             ),
             treasury=treasurer.told,
+            data=self._data,
         )
         attestations = WebAttestations(pool, outpost.bridge, api.knows, outpost.clock.now_ms)
         relay = RelayProxy(outpost.relays[0])

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from noncestr.disk_watch import Disk
 from noncestr.edge.orders import LaneReport
 from noncestr.relays.health import down_ms
 from noncestr.web.openmetrics import Family, exposition
@@ -47,6 +48,7 @@ class Facts:
     zapper: ZapperStatus
     payouts: Mapping[str, PayoutCount]
     treasury: Mapping[str, Any] | None = None
+    disk: Disk | None = None
 
 
 def metrics(facts: Facts) -> str:
@@ -60,6 +62,7 @@ def metrics(facts: Facts) -> str:
             *_treasury(facts),
             *_payouts(facts),
             *_node(facts.lanes),
+            *_disk(facts.disk),
         ]
     )
 
@@ -219,6 +222,23 @@ def _payouts(facts: Facts) -> Iterable[Family]:
 
 def _count(facts: Facts, state: str) -> int:
     return facts.payouts[state].payouts if state in facts.payouts else 0
+
+
+def _disk(disk: Disk | None) -> Iterable[Family]:
+    if disk is None:
+        return
+    yield _gauge("disk_free_bytes", "Free on the data folder's disk.", "bytes").add(disk.free)
+    files = _gauge("disk_file_bytes", "What the pool's databases take there, by file.", "bytes")
+    for name, size in sorted(disk.files.items()):
+        files.add(size, file=name)
+    yield files
+    if disk.trend is not None:
+        day = 86_400_000
+        yield _gauge("disk_growth_bytes", "What goes of it in a day, by the last week.", "bytes").add(
+            disk.trend.bytes * day // disk.trend.ms
+        )
+        left = "Until it is full, as it fills now; absent while it does not, or is not known for a day."
+        yield _gauge("disk_left_seconds", left, "seconds").add(disk.trend.left_ms // 1000)
 
 
 def _node(lanes: Sequence[LaneReport]) -> Iterable[Family]:

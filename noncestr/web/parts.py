@@ -19,6 +19,7 @@ from client_web.server import create_app
 from client_web.site import Site
 from noncestr.addresses import Bound
 from noncestr.config.sections import WebConfig
+from noncestr.disk_watch import Disk, disk_now
 from noncestr.edge.edges import EdgePart
 from noncestr.running import running
 from noncestr.web.metrics import PayoutCount
@@ -70,11 +71,19 @@ async def open_read_api(
     lanes: Callable[[], list[dict[str, Any]]],
     payability: Payability | None,
     treasury: Callable[[], Awaitable[dict[str, Any] | None]] = no_treasury,
+    data: Path,
 ) -> ReadApi:
     """What the API asks. `ledger`: where the accounting, which runs, has its books; `payouts`: the zapper's file;
-    `edge`: None where no edge runs, whose numbers are then 0.
+    `edge`: None where no edge runs, whose numbers are then 0; `data`: the folder whose disk is told of.
     """
     reads = Reads(accounting, await stack.enter_async_context(open_reads(ledger)), anyio.lowlevel.checkpoint)
+
+    def disk() -> Disk | None:
+        try:
+            return disk_now(data, accounting.clock.now_ms())
+        except OSError:
+            # A disk that can't be read is told of by the watch.
+            return None
 
     return ReadApi(
         reads,
@@ -90,6 +99,7 @@ async def open_read_api(
             now_ms=accounting.clock.now_ms,
             treasury=treasury,
             alarms=lambda: bridge.alarms,
+            disk=disk,
         ),
     )
 

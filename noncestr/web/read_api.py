@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from accounting.paging import Page, Place
 from accounting.reads import Reads
+from noncestr.disk_watch import Disk
 from noncestr.edge.orders import LaneReport
 from noncestr.web.metrics import Facts, PayoutCount, metrics
 from noncestr.web.readmodel import PoolReadModel
@@ -23,12 +24,16 @@ async def no_treasury() -> dict[str, Any] | None:
     return None
 
 
+def no_disk() -> None:
+    """Of a process without a data folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The running parts of a pool, each as a question. `payouts`: the zapper's payouts by state; `lanes`: the
     watermarks of all lanes; `reports`: the lanes of this pool's own edge; `advice`: what to tell a miner (hex key) that
     can't be paid (`stratum_edge.ports.Payability`); `alarms`: forks and gaps of chains that the bridge told readers of;
-    `treasury`: debts and funds (`accounting.treasury.to_json`).
+    `treasury`: debts and funds (`accounting.treasury.to_json`); `disk`: the data folder's, None if it can't be read.
     """
 
     edge: Callable[[], EdgeStatus]
@@ -42,6 +47,7 @@ class Parts:
     now_ms: Callable[[], int]
     alarms: Callable[[], Mapping[str, int]] = dict
     treasury: Callable[[], Awaitable[dict[str, Any] | None]] = no_treasury
+    disk: Callable[[], Disk | None] = no_disk
 
 
 class ReadApi(PoolReadModel):
@@ -150,6 +156,7 @@ class ReadApi(PoolReadModel):
                 zapper=parts.zapper(),
                 payouts=await parts.payouts(),
                 treasury=await parts.treasury(),
+                disk=parts.disk(),
             )
         )
 

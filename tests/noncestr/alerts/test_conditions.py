@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noncestr.alerts.conditions import (
+    DAY_MS,
+    FILLING,
     HOUR_MS,
     MINUTE_MS,
     SETTLE_MS,
@@ -18,6 +20,7 @@ from noncestr.alerts.conditions import (
     news,
     report,
 )
+from noncestr.disk_trend import Trend
 
 NOW = 1_800_000_000_000
 LIMITS = AlertLimits()
@@ -42,6 +45,10 @@ WELL = Facts(
 
 def treasury(alert, **changes):
     return replace(WELL, treasury={"alert": alert, "holdings": [PLACE, {**PLACE, **changes}]})
+
+
+def filling(days):
+    return Trend(bytes=21 * 10**9, ms=7 * DAY_MS, left_ms=round(days * DAY_MS))
 
 
 def part(name, **changes):
@@ -79,6 +86,8 @@ def test_a_pool_that_is_well():
         (replace(WELL, node_lost_ms=3 * MINUTE_MS), "node", "3 minutes"),
         (replace(WELL, lanes=({"lane": "x/0", "quiet_ms": 11 * MINUTE_MS},)), "lane x/0", "11 minutes"),
         (replace(WELL, free_bytes=2**20), "disk", "1 MiB"),
+        (replace(WELL, disk=filling(13.9)), FILLING, "full in 13.9 days: 21.0 GB went in 7.0 days"),
+        (replace(WELL, disk=filling(20.9), told=frozenset({FILLING})), FILLING, "full in 20.9 days"),
     ],
 )
 def test_each_trouble_has_a_key_and_says_what(facts, key, text):
@@ -91,6 +100,18 @@ def test_nothing_is_made_of_what_nobody_knows():
     assert conditions(replace(WELL, treasury=None), LIMITS) == []
     assert conditions(treasury(None, silence="never told"), LIMITS) == [], "a wallet here, with nothing owed"
     assert conditions(replace(WELL, free_bytes=None), LIMITS) == []
+
+
+def test_a_disk_that_fills_slowly_is_no_trouble_and_one_that_was_told_is_over_once_it_is_well_over():
+    told = frozenset({FILLING})
+    for facts in (
+        replace(WELL, disk=filling(14)),
+        replace(WELL, disk=filling(14), told=frozenset({"disk"})),
+        replace(WELL, disk=filling(21), told=told),
+        replace(WELL, disk=None, told=told),
+    ):
+        assert conditions(facts, LIMITS) == []
+    assert conditions(replace(WELL, disk=filling(0)), replace(LIMITS, disk_ms=0)) == []
 
 
 def told(alerts, memory, at_ms):

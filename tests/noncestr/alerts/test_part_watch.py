@@ -21,7 +21,7 @@ from zapper.config import ZapperStatus
 pytestmark = pytest.mark.anyio
 START = 1_800_000_000_000
 RELAY = RelayStatus("wss://a.example", True, "", 0, 0, 0, 0, 0)
-CONFIG = replace(Config(), alerts=AlertsSection(disk_mib=0, report="0 8 * * *"))
+CONFIG = replace(Config(), alerts=AlertsSection(disk_mib=0, disk_days=0, report="0 8 * * *"))
 
 
 class Told:

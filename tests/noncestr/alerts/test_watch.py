@@ -1,5 +1,6 @@
 """The watch over a running pool: what it tells, what it remembers."""
 
+from collections import namedtuple
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.anyio
 DAY = 24 * HOUR_MS
 # Midnight, UTC.
 START = 20_000 * DAY
+Usage = namedtuple("Usage", "total used free")
 
 
 @dataclass
@@ -59,7 +61,13 @@ def watch(pool, tmp_path):
             return {}
 
         return AlertWatch(
-            "Example", AlertsSection(disk_mib=0, **config), pool, facts, pool, data=tmp_path, now_ms=lambda: pool.now_ms
+            "Example",
+            AlertsSection(disk_mib=0, disk_days=0, **config),
+            pool,
+            facts,
+            pool,
+            data=tmp_path,
+            now_ms=lambda: pool.now_ms,
         )
 
     return make
@@ -177,7 +185,7 @@ async def test_without_services_the_log_tells(pool, tmp_path, caplog):
 
     pool.blocked = "behind"
     looking = AlertWatch(
-        "Example", AlertsSection(disk_mib=0), pool, facts, None, data=tmp_path, now_ms=lambda: pool.now_ms
+        "Example", AlertsSection(disk_mib=0, disk_days=0), pool, facts, None, data=tmp_path, now_ms=lambda: pool.now_ms
     )
     await looking.look()
     assert "Nothing is paid: behind" in caplog.text
@@ -200,6 +208,25 @@ def test_limits_come_from_the_configuration(pool, tmp_path):
     async def facts():
         return {}
 
-    config = replace(AlertsSection(), payout_hours=2, backlog=5, disk_mib=3)
+    config = replace(AlertsSection(), payout_hours=2, backlog=5, disk_mib=3, disk_days=4)
     limits = AlertWatch("x", config, pool, facts, None, data=tmp_path, now_ms=lambda: 0).limits
     assert (limits.payout_ms, limits.backlog, limits.disk_bytes) == (2 * HOUR_MS, 5, 3 * 2**20)
+    assert limits.disk_ms == 4 * DAY
+
+
+async def test_a_disk_that_will_be_full_is_told_once(pool, tmp_path, monkeypatch):
+    free = 100 * 10**9
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**12, 0, free))
+
+    async def facts():
+        return {}
+
+    for hour in range(30):
+        # The pool may be started again at any time.
+        watch = AlertWatch(
+            "Example", AlertsSection(disk_mib=0), pool, facts, pool, data=tmp_path, now_ms=lambda: pool.now_ms
+        )
+        pool.now_ms = START + hour * HOUR_MS
+        free -= 10**9
+        await watch.look()
+    assert [text.partition(":")[0] for _, text in pool.sent] == ["The data folder's disk is full in 3.1 days"]

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nips.nip19 import encode_npub
+from noncestr.disk_trend import Trend
+from noncestr.disk_watch import Disk
 from noncestr.edge.orders import LaneReport
 from noncestr.web.metrics import MAX_OUTCOMES, Facts, PayoutCount, metrics
 from relay_bridge.status import RelayStatus
@@ -80,6 +82,18 @@ def test_debts_and_funds_are_told_by_place(read) -> None:
     assert "noncestr_treasury_spare_msat" not in found
     assert read(treasury={**told, "spare_msat": -5})["noncestr_treasury_spare_msat"] == {(): -5}
     assert "noncestr_treasury_owed_msat" not in read()
+
+
+def test_the_disk_is_told_and_when_it_is_full_only_if_it_is_known(read) -> None:
+    disk = Disk(500, {"ledger.sqlite": 7, "relay.sqlite": 9}, None)
+    found = read(disk=disk)
+    assert found["noncestr_disk_free_bytes"] == {(): 500}
+    assert found["noncestr_disk_file_bytes"] == {(("file", "ledger.sqlite"),): 7, (("file", "relay.sqlite"),): 9}
+    assert not {"noncestr_disk_growth_bytes", "noncestr_disk_left_seconds"} & set(found)
+    found = read(disk=replace(disk, trend=Trend(bytes=200, ms=2 * 86_400_000, left_ms=5 * 86_400_000)))
+    assert found["noncestr_disk_growth_bytes"] == {(): 100}
+    assert found["noncestr_disk_left_seconds"] == {(): 5 * 86_400}
+    assert not [name for name in read() if "disk" in name]
 
 
 def test_every_part_is_told(read) -> None:

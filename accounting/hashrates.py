@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from accounting.errors import AccountingError
 from accounting.hours import Hour, Hours, MinerCount, uncounted
 from accounting.service import Accounting
 from accounting.statistics import BUCKET_MS, SHORTEST_MS, SPANS_MS
@@ -86,9 +87,13 @@ class Hashrates:
         return self._hours.hours
 
     async def read(self) -> None:
-        """Take in what was summed up since."""
+        """Take in what was summed up since; while the books' database is away, what is known has to do."""
         for _ in range(MAX_STEPS):
-            events = await self._summaries.summaries_after(self._hours.seq)
+            try:
+                events = await self._summaries.summaries_after(self._hours.seq)
+            except AccountingError:
+                # The accounting itself says so, in its health.
+                return
             if not events:
                 return
             for seq, event in events:

@@ -7,6 +7,7 @@ from fractions import Fraction
 import anyio
 import pytest
 
+from accounting.adapters.database import StoreFailed
 from accounting.adapters.reads import open_reads
 from accounting.paging import Place
 from accounting.reads import Reads
@@ -199,3 +200,18 @@ async def test_hours_that_were_summed_up_and_those_that_were_not_make_one_series
         assert told["rejects"] == 43
         hours = Fraction(log.now_ms - points[0]["from_ms"], 1000)
         assert abs(int(told["hashrate_hs"]["24h"]) - 45 * SHARE / hours) <= 1
+
+
+async def test_while_the_database_is_away_what_is_known_is_told(pool, told, eventually, tmp_path, monkeypatch) -> None:
+    async with reading(pool, eventually, tmp_path) as (_, reads):
+        before = await reads.pool()
+
+        async def away(_: int) -> None:
+            raise StoreFailed("postgresql://db/noncestr", "no connection")
+
+        monkeypatch.setattr(reads.hashrates._summaries, "summaries_after", away)
+        assert (await reads.pool())["totals"] == before["totals"]
+        alice = await reads.miner(pool.log.alice)
+        assert alice is not None
+        assert alice["shares"] > 0
+        assert await reads.hashrates.series(None, "24h")

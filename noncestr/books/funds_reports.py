@@ -1,5 +1,6 @@
 """What this host holds of the pool's money, told to the others by signed reports (34215, d = "treasury")."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -13,6 +14,9 @@ from nips.nip01 import UnsignedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.funds import build_funds
 from noncestr.terms.promise_keeper import Publisher, publish_signed
+from relay_bridge.errors import RelayBridgeError
+
+logger = logging.getLogger("noncestr.treasury")
 
 # Readers take a holder for silent after SILENT_MS: two reports may be lost on the way.
 REPORT_MS: Final = SILENT_MS // 3
@@ -43,8 +47,8 @@ class FundsReports:
         self._held = held
         self._now_ms = now_ms
         self._began_ms = now_ms()
-        # When we reported last, by the clock (Unix ms), what, and as of which date (Unix s).
-        self._said: tuple[int, dict[str, int | None], int] | None = None
+        # When we reported last, by the clock (Unix ms), what (None: it did not leave), and as of which date (Unix s).
+        self._said: tuple[int, dict[str, int | None] | None, int] | None = None
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Report until cancelled."""
@@ -52,7 +56,14 @@ class FundsReports:
         while True:
             report = self.due(self._held(), self._now_ms())
             if report is not None:
-                await publish_signed(self._publisher, self._signer, report)
+                try:
+                    await publish_signed(self._publisher, self._signer, report)
+                except RelayBridgeError as error:
+                    # A full disk, say: it is tried again as what changed is told.
+                    logger.warning("what this part holds is not told for now: %s", error)
+                    assert self._said is not None
+                    said_ms, _, last = self._said
+                    self._said = (said_ms, None, last)
             await anyio.sleep(LOOK_S)
 
     def due(self, held: Sequence[Holding], now_ms: int) -> UnsignedEvent | None:

@@ -123,7 +123,8 @@ class LaneWatch:
                 continue
             try:
                 await self.close(mark.name, at_once=False)
-            except NoncestrError as error:
+            except (NoncestrError, RelayBridgeError, OSError) as error:
+                # A full disk too: silence goes on, and so does the pool.
                 log.error("lane %s is not closed: %s", mark.name, error)
                 self._retry_at = anyio.current_time() + RETRY_S
 

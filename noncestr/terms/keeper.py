@@ -4,11 +4,12 @@ The file is written and synced before an event is published, so that a kill neve
 number. Without the file the chain is taken from the relays first: a chain is continued, never begun twice.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -20,8 +21,12 @@ from nips.pool.chain import Head, next_link
 from nips.pool.kinds import TERMS
 from nips.pool.terms import Terms, TermsBody, build_terms, parse_terms
 from noncestr.whole_file import sync_folder
+from relay_bridge.errors import RelayBridgeError
 
 logger = logging.getLogger("noncestr.terms")
+
+# After a failure of the outbox's disk.
+RETRY_S: Final = 2.0
 
 
 class Feed(Protocol):
@@ -83,11 +88,20 @@ class TermsKeeper:
         return [verify(decode_event(line)) for line in lines[:-1]]
 
     def _append(self, event: VerifiedEvent) -> None:
+        """Raises OSError, and then the file is as it was."""
         is_new = not self._path.exists()
-        with self._path.open("ab") as file:
-            file.write(encode_event(event) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            line = encode_event(event) + b"\n"
+            try:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes of new terms could be written")
+                os.fsync(file.fileno())
+            except OSError:
+                # On a full disk: the next terms would stand behind a torn line.
+                file.truncate(size)
+                raise
         if is_new:
             sync_folder(self._path.parent)
 
@@ -119,7 +133,9 @@ class TermsKeeper:
         return self._terms[-1]
 
     async def issue(self, body: TermsBody, now_ms: int) -> Terms:
-        """New terms, unless the ones in force say the same; one at a time. Raises what the signer does."""
+        """New terms, unless the ones in force say the same; one at a time. Once they are in the file they are in force,
+        and it waits until the outbox has them. Raises what the signer does, and OSError: then nothing has changed.
+        """
         last = self._terms[-1] if self._terms else None
         if last is not None and last.body == body:
             return last
@@ -133,5 +149,19 @@ class TermsKeeper:
         self._newest = event
         self._changed.set()
         self._changed = anyio.Event()
-        await self._feed.publish(event, chain=self._chain)
+        await self._publish(event)
         return terms
+
+    async def _publish(self, event: VerifiedEvent) -> None:
+        """Into the outbox, however long its disk is full: what is made by these terms is worth nothing without them."""
+        said = ""
+        while True:
+            try:
+                await self._feed.publish(event, chain=self._chain)
+            except RelayBridgeError as error:
+                if str(error) != said:
+                    said = str(error)
+                    logger.error("new terms can't be published, it is tried on: %s", said)
+                await anyio.sleep(RETRY_S)
+            else:
+                return

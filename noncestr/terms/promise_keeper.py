@@ -23,6 +23,7 @@ from noncestr.keys.remote_key import RemoteKeyError
 from noncestr.terms.closed_signers import close_signers
 from noncestr.terms.keeper import TermsKeeper
 from noncestr.terms.promises import first_block_bits, refuse_changed_schemes, refuse_revoked, terms_body
+from relay_bridge.errors import RelayBridgeError
 from relay_bridge.service import RelayBridge
 from stratum_edge.demo_target import adjusted_block_bits
 
@@ -153,8 +154,8 @@ class PromiseKeeper:
             if wanted is not None:
                 try:
                     await self.issue(block_bits=wanted)
-                except RemoteKeyError as error:
-                    logger.warning("the demo target stays as it is: %s", error)
+                    await self.announce()
+                except (RemoteKeyError, RelayBridgeError, OSError) as error:
+                    logger.warning("the demo target stays as it is, or is not announced: %s", error)
                     continue
-                await self.announce()
                 logger.info("new terms: a block takes about %d hashes now", work_from_bits(wanted))

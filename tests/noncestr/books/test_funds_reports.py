@@ -12,6 +12,7 @@ from nips.pool.address import PoolAddress
 from nips.pool.funds import Place, parse_funds
 from noncestr.books import funds_reports
 from noncestr.books.funds_reports import CHANGE_MS, PATIENCE_MS, REPORT_MS, FundsReports
+from relay_bridge.errors import StoreError
 
 KEY = SecretKey(bytes([1]) * 32)
 POOL = PoolAddress(SecretKey(bytes([9]) * 32).pubkey, "regtest")
@@ -23,8 +24,12 @@ class Relay:
     def __init__(self) -> None:
         self.events = []
         self.told = anyio.Event()
+        self.failures = 0
 
     async def publish(self, event):
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("database or disk is full")
         self.events.append(event)
         self.told.set()
 
@@ -98,3 +103,24 @@ async def test_reports_go_to_the_relays(monkeypatch):
     (event,) = relay.events
     report = parse_funds(event)
     assert (report.signer, report.pool, report.places) == (KEY.pubkey, POOL, (Place("lnd", 5, NOW),))
+
+
+@pytest.mark.anyio
+async def test_a_report_that_the_disk_refused_is_told_later(monkeypatch):
+    monkeypatch.setattr(funds_reports, "LOOK_S", 0.01)
+    relay = Relay()
+    relay.failures = 2
+    now = [NOW]
+
+    def later() -> int:
+        now[0] += CHANGE_MS // 4
+        return now[0]
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(FundsReports(POOL, AtHand(KEY), relay, lambda: HELD, later).run)
+        with anyio.fail_after(20):
+            await relay.told.wait()
+        tasks.cancel_scope.cancel()
+    assert relay.failures == 0
+    assert parse_funds(relay.events[0]).places == (Place("lnd", 5, NOW),)
+    assert now[0] < NOW + REPORT_MS

@@ -1,17 +1,20 @@
 """The terms file: one chain through restarts, torn writes and lost files."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+import noncestr.terms.keeper
 from nips.keys import AtHand, SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.terms import Limits, Offer, TermsBody
 from noncestr.terms.keeper import TermsKeeper
+from relay_bridge.errors import StoreError
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key terms").digest())
 POOL = PoolAddress(KEY.pubkey, "regtest")
@@ -25,8 +28,13 @@ class FakeFeed:
 
     def __init__(self) -> None:
         self.events: list[VerifiedEvent] = []
+        # So often the outbox fails before it takes something.
+        self.failures = 0
 
     async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("database or disk is full")
         if event not in self.events:
             self.events.append(event)
 
@@ -90,3 +98,41 @@ async def test_changed_wakes_on_new_terms(tmp_path: Path) -> None:
         await anyio.lowlevel.checkpoint()
         second = await keeper.issue(replace(BODY, offers={"main": Offer(fee_ppm=0)}), 6_000)
     assert seen == [second]
+
+
+async def test_on_a_full_disk_no_terms_are_made_and_the_file_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "terms.jsonl"
+    feed = FakeFeed()
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await keeper.open()
+    first = await keeper.issue(BODY, 5_000)
+    whole = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            await keeper.issue(replace(BODY, limits=Limits(batch_seconds=20)), 6_000)
+    assert keeper.current() is first
+    assert path.read_bytes() == whole
+    second = await keeper.issue(replace(BODY, limits=Limits(batch_seconds=30)), 7_000)
+    again = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await again.open()
+    assert [terms.id for terms in again.every()] == [first.id, second.id]
+
+
+async def test_terms_that_are_in_the_file_are_published_however_often_the_outbox_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(noncestr.terms.keeper, "RETRY_S", 0.001)
+    feed = FakeFeed()
+    keeper = TermsKeeper(tmp_path / "terms.jsonl", AtHand(KEY), POOL, feed)
+    await keeper.open()
+    feed.failures = 3
+    issued = await keeper.issue(BODY, 5_000)
+    assert [event.id for event in feed.events] == [issued.id]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -14,7 +14,7 @@ from nips.nip01 import decode_event, verify
 from nips.pool.terms import PPM, SCHEMES, Terms, parse_terms
 from noncestr.commands.options import DataOption, JsonOption
 from noncestr.errors import NoncestrError
-from noncestr.terms.offers import describe, percent
+from noncestr.terms.offers import describe, describe_payouts, percent
 
 # Where in the data folder the pool keeps its terms: signed events, one a line.
 FILE = "terms.jsonl"
@@ -46,7 +46,7 @@ def show(
     every: Annotated[bool, typer.Option("--all", help="Every terms since the first, not only those in force.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the offers that the pool's signed terms make."""
+    """Show the offers that the pool's signed terms make, and when and how miners are paid."""
     issued = _read_terms(data)
     if not issued:
         raise NoncestrError(f"{data / FILE}: no terms were issued yet")
@@ -59,6 +59,8 @@ def show(
         for name, offer in sorted(terms.body.offers.items()):
             for line in describe(name, offer):
                 typer.echo(f"  {line}")
+        for line in describe_payouts(terms.body.limits.maturity_blocks, terms.body.payouts):
+            typer.echo(f"  {line}")
 
 
 def _terms_row(terms: Terms) -> dict[str, Any]:

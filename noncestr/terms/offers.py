@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from nips.pool.terms import PERIOD_SCHEMES, PPM, Loyalty, Offer
+from nips.pool.terms import PERIOD_SCHEMES, PPM, Loyalty, Offer, PayoutTerms
 from noncestr.errors import NoncestrError
+from zapper.plan import sat_text
 
 # The protocol allows any fee up to all of it; whoever takes more than 5 % has to say so twice.
 MAX_FEE_PPM = 50_000
@@ -64,6 +65,32 @@ def describe(name: str, offer: Offer) -> Iterator[str]:
         yield "  The pool carries the luck: see `noncestr terms risk`."
     if offer.loyalty is not None:
         yield from _describe_loyalty(offer.loyalty)
+
+
+def describe_payouts(maturity_blocks: int, payouts: PayoutTerms) -> Iterator[str]:
+    """When miners are paid, how, and who bears what it costs, in a few lines."""
+    when = (
+        f'at "{payouts.schedule}" (cron, UTC)'
+        if payouts.schedule
+        else f"every {span(payouts.interval_s).removeprefix('1 ')}"
+    )
+    yield f"paid {when}, from {sat_text(payouts.minimum_msat)} on"
+    yield f"  A block's reward is owed after {maturity_blocks} confirmations."
+    if payouts.idle_days:
+        yield f"  Less is paid after {payouts.idle_days} days without earnings."
+    if payouts.methods:
+        yield f"  Ways, best first, where a miner's settings say nothing: {', '.join(payouts.methods)}."
+    if payouts.onchain_msat:
+        yield f"  On chain goes {sat_text(payouts.onchain_msat)} at least."
+    most = ""
+    if payouts.max_fee is not None:
+        ppm, msat = payouts.max_fee
+        most = f", {percent(ppm)} or {sat_text(msat)} at most, whichever is more"
+    yield f"  The {payouts.network_fee} bears what a payment costs{most}."
+    if payouts.per_day_msat is not None:
+        yield f"  {sat_text(payouts.per_day_msat)} leave in 24 hours at most."
+    if payouts.give_up_days is not None:
+        yield f"  Who can't be paid for {payouts.give_up_days} days is tried again on news alone, and still owed."
 
 
 def _describe_loyalty(loyalty: Loyalty) -> Iterator[str]:

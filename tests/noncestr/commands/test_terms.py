@@ -40,6 +40,7 @@ def test_the_terms_in_force_are_shown(data: Path) -> None:
     assert [line for line in lines if not line.startswith("    ")][1:] == [
         "  main: pplns, fee 1 %",
         "  steady: pps, fee 4 %",
+        "  paid every hour, from 1 sat on",
     ]
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nips.pool.terms import Loyalty, Model, Offer
-from noncestr.terms.offers import MAX_FEE_PPM, FeeTooHigh, check_fees, describe, percent, span
+from nips.pool.terms import Loyalty, Model, Offer, PayoutTerms
+from noncestr.terms.offers import MAX_FEE_PPM, FeeTooHigh, check_fees, describe, describe_payouts, percent, span
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,32 @@ def test_describe(offer: Offer, lines: list[str]) -> None:
 def test_an_age_in_milliseconds_is_told_as_it_is() -> None:
     assert "  No share in it is older than 1500 ms." in list(describe("x", Offer(window_max_ms=1500)))
     assert any("its block's whole reward" in line for line in describe("x", Offer("fpps", period_s=60)))
+
+
+def test_what_is_promised_of_paying_is_told_and_nothing_that_is_not() -> None:
+    assert list(describe_payouts(100, PayoutTerms())) == [
+        "paid every hour, from 1 sat on",
+        "  A block's reward is owed after 100 confirmations.",
+        "  The pool bears what a payment costs.",
+    ]
+    whole = PayoutTerms(
+        minimum_msat=1_500_500,
+        network_fee="miner",
+        schedule="0 12 * * *",
+        methods=("zap", "onchain"),
+        max_fee=(12_500, 5_000),
+        per_day_msat=10**9,
+        onchain_msat=100_000_000,
+        idle_days=90,
+        give_up_days=30,
+    )
+    assert list(describe_payouts(120, whole)) == [
+        'paid at "0 12 * * *" (cron, UTC), from 1,500.5 sat on',
+        "  A block's reward is owed after 120 confirmations.",
+        "  Less is paid after 90 days without earnings.",
+        "  Ways, best first, where a miner's settings say nothing: zap, onchain.",
+        "  On chain goes 100,000 sat at least.",
+        "  The miner bears what a payment costs, 1.25 % or 5 sat at most, whichever is more.",
+        "  1,000,000 sat leave in 24 hours at most.",
+        "  Who can't be paid for 30 days is tried again on news alone, and still owed.",
+    ]

@@ -69,8 +69,16 @@ class Batch:
     def tally(self) -> Tally:
         """What it counts in a window that holds all of it; it stays at hand."""
         if self._tally is None:
-            self._tally = tally_of(self.from_ms, self.to_ms, self.read())
+            self._tally = self.count()
         return self._tally
+
+    def take(self, shares: CheckedShares) -> None:
+        """Sum it up by its shares, which are at hand now: a window may soon ask for it."""
+        self._tally = tally_of(self.from_ms, self.to_ms, shares)
+
+    def count(self) -> Tally:
+        """The same, made for once."""
+        return self._tally or tally_of(self.from_ms, self.to_ms, self.read())
 
     def read(self) -> CheckedShares:
         """Its good shares, for one look at them."""
@@ -137,6 +145,10 @@ class Batches(Sequence[Batch]):
             self.first = replace(batch, data=NO_SHARES)
         self._positions[batch.id] = self._key(len(self))
         self.hot.append(batch)
+        if not len(self) % FAN and batch.span is None:
+            self.spans.begin(len(self) // FAN - 1, [each.count() for each in self.hot[-FAN:]])
+            for each in self.hot[-FAN:]:
+                each.rest()
         while len(self.hot) >= FAN and self.hot[FAN - 1].to_ms < batch.to_ms - HOT_MS:
             self._put_away()
 
@@ -152,10 +164,10 @@ class Batches(Sequence[Batch]):
     def update(self, position: int, batch: Batch, shares: CheckedShares) -> None:
         """Give a batch other shares: what is kept of it and of spans beside the log is of others from now on."""
         batch = replace(batch, data=shares.pack(), digest=b"")
+        self.spans.drop(position)
         if position >= self.shelved:
             self.hot[position - self.shelved] = batch
             return
-        self.spans.drop(position)
         self._shelf[self._key(position)] = batch
         open_from = self.shelved - len(self.digests)
         if position >= open_from:
@@ -171,7 +183,9 @@ class Batches(Sequence[Batch]):
         level, checks = level_of(number), self.digests[-(FAN ** level_of(number)) :]
         row = None if last.span is None or not all(checks) else unpack_row(last.span, checks)
         if row is None:
-            made = self.spans.add(number, [batch.tally for batch in batches])
+            if not self.spans.has_begun(number):
+                self.spans.begin(number, [batch.count() for batch in batches])
+            made = self.spans.add(number)
         else:
             self.spans.put(number, row.spans)
         for batch in batches:

@@ -228,7 +228,9 @@ class Mining:
         data, sums = shares.pack(), sum_up(receipt.to_ms, shares)
         # What took another batch's credit is hashed again each time, as that batch is: else neither would know.
         check = None if verdict.displaced else pack_check(receipt, data)
-        lane.add(_batch(receipt, data, b"" if check is None else digest_of(check)), follows=follows)
+        batch = _batch(receipt, data, b"" if check is None else digest_of(check))
+        batch.take(shares)
+        lane.add(batch, follows=follows)
         self.totals.add(receipt.from_ms, receipt.to_ms, len(shares), shares.work, shares.bad, shares.unchecked)
         self.totals.add_workers(sums)
         self._note_solutions(lane, receipt, shares)

@@ -115,9 +115,22 @@ class Spans:
         self._lane = lane
         # Packed, as the rows have them.
         self._shelf: Shelf[bytes] = shelves.open("spans")
+        # Those of level 1, by number, whose batches are still at hand.
+        self._fresh: dict[int, Tally] = {}
+
+    def has_begun(self, number: int) -> bool:
+        """Whether the span of level 1 of that number stands here, and is not added."""
+        return number in self._fresh
+
+    def begin(self, number: int, tallies: Sequence[Tally]) -> None:
+        """Make the span of level 1 of that number out of its tallies."""
+        if (span := span_of(tallies)) is not None:
+            self._fresh[number] = span
 
     def get(self, level: int, number: int) -> Tally | None:
         """A span, None if it was not made."""
+        if level == 1 and number in self._fresh:
+            return self._fresh[number]
         data = self._shelf.get(self._key(level, number))
         return None if data is None else unpack_tally(data)
 
@@ -128,10 +141,10 @@ class Spans:
             if not rest and (span := self.get(level, number - 1)) is not None:
                 yield level, span
 
-    def add(self, number: int, tallies: Sequence[Tally]) -> list[bytes]:
-        """Make the span of level 1 of that number out of its tallies, and the wider ones that are whole by it."""
+    def add(self, number: int) -> list[bytes]:
+        """Shelve the span of level 1 of that number, which was begun, and the wider ones that are whole by it."""
         made: list[bytes] = []
-        span = span_of(tallies)
+        span = self._fresh.pop(number, None)
         for level in range(1, MAX_LEVEL + 1):
             if span is None:
                 break
@@ -147,12 +160,14 @@ class Spans:
 
     def put(self, number: int, made: Sequence[bytes]) -> None:
         """Put what `add` has made before."""
+        self._fresh.pop(number, None)
         for level, span in enumerate(made, start=1):
             self._shelf[self._key(level, number)] = span
             number //= FAN
 
     def drop(self, position: int) -> None:
         """Forget what sums the batch at a position, which has changed."""
+        self._fresh.pop(position // FAN, None)
         for level in range(1, MAX_LEVEL + 1):
             self._shelf.pop(self._key(level, position // FAN**level), None)
 

@@ -38,6 +38,7 @@ HOUR_SHARES = 3_600_000
 # What 170 miners send in a minute.
 PER_BATCH = 1017
 MINERS = 100_000
+WINDOW_MINUTES = 63
 
 
 def sha256d_rate() -> float:
@@ -99,8 +100,10 @@ async def folded(store: AccountingStore, ledger: Path, baseline: float, *, trust
 
 
 def large_window() -> tuple[Lanes, int]:
-    """An hour of 100,000 miners' batches, each with its six shares; and their work."""
-    lanes, seconds = Lanes(), 60
+    """63 minutes of 100,000 miners' batches, each with its six shares; and their work. The newest three minutes of a
+    lane stand in no span yet, as it may be when a block is found.
+    """
+    lanes, seconds = Lanes(), WINDOW_MINUTES
     for number in range(-(-MINERS // LARGE.sessions)):
         key = LaneKey(EDGE.pubkey, number)
         lane = lanes[key] = Lane(key, Chain(str(key), lambda _: None))
@@ -118,16 +121,16 @@ def large_window() -> tuple[Lanes, int]:
                 jobs=(JobRef("00" * 32, 100, "main"),),
             )
             end = start + LARGE.batch_ms
-            lane.add(Batch(seq, f"{number}/{seq}", start, end, end // 1000, shares.pack()), follows=True)
-            # Summed up when it was folded, or read from the shelf as it was then.
-            assert lane.batches.tally(seq).rows
+            batch = Batch(seq, f"{number}/{seq}", start, end, end // 1000, shares.pack())
+            batch.take(shares)
+            lane.add(batch, follows=True)
     return lanes, seconds * 6 * MINERS << 32
 
 
 def state_reward(baseline: float) -> None:
     """Count the window, split the reward, sign the parts and the statement."""
     lanes, work = large_window()
-    end_ms = T0 + 60 * LARGE.batch_ms - 1
+    end_ms = T0 + WINDOW_MINUTES * LARGE.batch_ms - 1
     cuts = {key: lane.batches[-1] for key, lane in lanes.items()}
     begun = time.process_time()
     counted = count_window(lanes, cuts, Selection("main", end_ms, 100), work * 3 // 4)

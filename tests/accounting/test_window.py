@@ -4,6 +4,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +189,14 @@ def soon_put_away() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("soon_put_away")
+@pytest.mark.parametrize("hot_ms", [20, 150, 600_000])
 @given(data=st.data(), limit=st.integers(0, 400), end_ms=st.integers(95, 500), height=st.integers(1, 3))
-def test_span_by_span_is_share_by_share(data: st.DataObject, limit: int, end_ms: int, height: int) -> None:
+def test_span_by_span_is_share_by_share(hot_ms: int, data: st.DataObject, limit: int, end_ms: int, height: int) -> None:
+    """Whether batches are put away or at hand."""
     batches = st.lists(st.lists(SPANNED, max_size=3), min_size=1, max_size=40)
-    lanes = touching(data.draw(st.lists(batches, min_size=1, max_size=3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounting.lanes, "HOT_MS", hot_ms)
+        lanes = touching(data.draw(st.lists(batches, min_size=1, max_size=3)))
     cuts = {key: lane.batches[-1] for key, lane in lanes.items()}
     held = Held({"e/0": Bound(data.draw(st.integers(0, 40)), data.draw(st.integers(95, 500)))})
     oldest_ms = data.draw(st.sampled_from([0, 100, 113, 220]))
@@ -262,3 +267,34 @@ def test_a_changed_batch_is_in_no_span() -> None:
     assert [level for level, _ in lane.batches.spans.ending(15)] == []
     assert [level for level, _ in lane.batches.spans.ending(11)] == [1]
     assert count_window(lanes, cuts, wanted, None).work == {"a": 40, "b": 78}
+
+
+def test_batches_at_hand_are_in_spans_too_until_one_of_them_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounting.lanes, "HOT_MS", 600_000)
+    lanes = touching([[[(0, "a", 1, "main", 1), (1, "b", 2, "main", 1)]] * 11])
+    lane = next(iter(lanes.values()))
+    cuts, wanted = {lane.key: lane.batches[-1]}, Selection("main", 10_000, 1)
+    assert lane.batches.shelved == 0
+    assert [level for at in range(11) for level, _ in lane.batches.spans.ending(at)] == [1, 1]
+    batch = lane.batches[5]
+    lane.batches.update(5, batch, batch.shares.without(1))
+    assert [at for at in range(11) if list(lane.batches.spans.ending(at))] == [3]
+    assert count_window(lanes, cuts, wanted, None).work == {"a": 11, "b": 20}
+    assert count_window(lanes, cuts, wanted, 19).work == {"a": 7, "b": 12}
+
+
+def test_spans_put_away_are_those_begun_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what changed in between is summed as it is then."""
+    rows = [[(0, "a", 1, "main", 1), (1, "b", 2, "main", 1)]]
+    monkeypatch.setattr(accounting.lanes, "HOT_MS", 600_000)
+    lane = next(iter(touching([rows * 11]).values()))
+    begun = dict(lane.batches.spans.ending(3)), dict(lane.batches.spans.ending(7))
+    batch = lane.batches[5]
+    lane.batches.update(5, batch, batch.shares.without(1))
+    monkeypatch.setattr(accounting.lanes, "HOT_MS", 20)
+    last = lane.batches[-1]
+    lane.add(replace(last, seq=11, id="later", from_ms=last.to_ms, to_ms=last.to_ms + 10), follows=True)
+    assert lane.batches.shelved == 8
+    assert dict(lane.batches.spans.ending(3)) == begun[0]
+    (before,), (after,) = begun[1][1].rows, dict(lane.batches.spans.ending(7))[1].rows
+    assert (dict(before.by_miner), dict(after.by_miner)) == ({"a": 4, "b": 8}, {"a": 4, "b": 6})

@@ -10,8 +10,9 @@ from typing import Any
 from accounting.book_pages import BookPages, block_bits
 from accounting.schemes import pplns
 from accounting.schemes.estimates import chance_ppm, daily_msat, effort_ppm, expected_ms, luck_ppm, pending_msat
+from accounting.selection import Counted, Selection
 from accounting.service import Accounting
-from accounting.window import Counted, Selection, count_window
+from accounting.window import count_window
 from nips.errors import InvalidPoolEvent
 from nips.pool.job import Job
 from nips.pool.summary import HOUR_MS

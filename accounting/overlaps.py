@@ -12,7 +12,7 @@ from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
 from accounting.schemes.held import Bound, Held
-from accounting.window import Selection, newest_first
+from accounting.selection import Selection, newest_first
 from nips.pool.statement import ORPHANED, VOID
 
 

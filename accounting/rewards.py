@@ -15,7 +15,8 @@ from accounting.schemes.donations import Pledge, donate
 from accounting.schemes.held import NOTHING_HELD, Held
 from accounting.schemes.lots import rows_of
 from accounting.schemes.loyalty import REACH_MS
-from accounting.window import Counted, Selection, count_window, newest_first
+from accounting.selection import Counted, Selection, newest_first
+from accounting.window import count_window
 from nips.pool.attestation import Attestation
 from nips.pool.chain import Head
 from nips.pool.reward import BlockReward, PeriodReward

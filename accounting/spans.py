@@ -6,12 +6,13 @@ row is bound to the checks of all of these: once one of them changes, or a byte 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
 
+from accounting.columns import NO_WORKERS, Workers, join_miners, join_workers
 from accounting.shelves import Shelf, Shelves
 from accounting.sums import Sums, unpack_sums
 from accounting.tally import Tally, TallyRow, unpack_tally
@@ -68,15 +69,6 @@ def level_of(number: int) -> int:
     return level
 
 
-def _sums(columns: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:
-    sums: dict[str, int] = {}
-    known = sums.get
-    for column in columns:
-        for miner, part in column:
-            sums[miner] = known(miner, 0) + part
-    return tuple(sums.items())
-
-
 def span_of(tallies: Sequence[Tally]) -> Tally | None:
     """What these count together, a row for each offer, of the highest of its heights; None if their windows are not in
     order or it would be too large.
@@ -86,26 +78,24 @@ def span_of(tallies: Sequence[Tally]) -> Tally | None:
     rows = []
     for offer in sorted({row.offer for tally in tallies for row in tally.rows}):
         mine = [row for tally in tallies for row in tally.rows if row.offer == offer]
-        by_miner = _sums(row.by_miner for row in mine)
+        by_miner = join_miners(row.by_miner for row in mine)
         if len(by_miner) > MAX_MINERS:
             return None
         height, first_ms = max(row.height for row in mine), min(row.first_ms for row in mine)
-        values = _sums(row.values for row in mine)
+        values = join_miners(row.values for row in mine)
         work = sum(row.work for row in mine)
         rows.append(TallyRow(offer, height, first_ms, work, by_miner, values, _workers(mine)))
     return Tally(tallies[0].from_ms, tallies[-1].to_ms, tuple(rows))
 
 
-def _workers(rows: Sequence[TallyRow]) -> tuple[tuple[str, str, int], ...]:
+def _workers(rows: Sequence[TallyRow]) -> Workers:
     """The parts of workers; none if a row lacks them or there would be too many: what is wanted by worker is then
     counted without the span.
     """
     if not all(row.by_worker for row in rows):
-        return ()
-    sums: dict[tuple[str, str], int] = {}
-    for miner, worker, part in (each for row in rows for each in row.by_worker):
-        sums[miner, worker] = sums.get((miner, worker), 0) + part
-    return tuple((*worker, part) for worker, part in sums.items()) if len(sums) <= MAX_WORKERS else ()
+        return NO_WORKERS
+    sums = join_workers(row.by_worker for row in rows)
+    return sums if len(sums) <= MAX_WORKERS else NO_WORKERS
 
 
 class Spans:

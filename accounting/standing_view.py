@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from accounting.attendance import Attested, Hour, Standings, Worked, is_borne_out, nominal, standings_of
 from accounting.schemes import loyalty
 from accounting.schemes.loyalty import DAY_S, ONE, Standing, Worker
+from accounting.selection import Counted
 from accounting.service import Accounting
 from accounting.settings_book import shown_worker
-from accounting.window import Counted
 from nips.pool.terms import MILLI, PPM, Loyalty, Offer, Terms, TermsBody
 
 # A month of a large pool takes seconds to walk: so much of the time at most, and not more often than a minute.

@@ -29,9 +29,9 @@ from accounting.rewards import (
 )
 from accounting.schemes.donations import Pledge
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
+from accounting.selection import oldest_unheld
 from accounting.shelves import Shelf, Shelves
 from accounting.termsbook import TermsBook
-from accounting.window import oldest_unheld
 from nips.errors import InvalidPoolEvent
 from nips.pool.attestation import Attestation
 from nips.pool.reward import BlockReward, PeriodReward

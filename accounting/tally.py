@@ -1,14 +1,15 @@
 """What a batch counts in a window that holds all of it: sums by offer, height and miner, without its single shares."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
+from accounting.columns import NO_MINERS, NO_WORKERS, Miners, Workers, miners_of, workers_of
 from accounting.schemes.lots import value
-from accounting.shares import CheckedShares, Number, join_keys, pack_number, split_keys
+from accounting.shares import CheckedShares, Number, pack_number
 
 
 class TallyRow(NamedTuple):
@@ -21,9 +22,9 @@ class TallyRow(NamedTuple):
     height: int
     first_ms: int
     work: int
-    by_miner: tuple[tuple[str, int], ...]
-    values: tuple[tuple[str, int], ...] = ()
-    by_worker: tuple[tuple[str, str, int], ...] = ()
+    by_miner: Miners
+    values: Miners = NO_MINERS
+    by_worker: Workers = NO_WORKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ class Tally:
                 row.height,
                 row.first_ms,
                 pack_number(row.work),
-                *_columns(row.by_miner),
-                *_columns(row.values),
-                *_columns((miner, part) for miner, _, part in row.by_worker),
-                ",".join(worker for _, worker, _ in row.by_worker),
+                *_packed(row.by_miner),
+                *_packed(row.values),
+                *_packed(row.by_worker),
+                row.by_worker.workers,
             )
             for row in self.rows
         ]
@@ -57,13 +58,12 @@ _Row = tuple[str, int, int, Number, bytes, _Parts, bytes, _Parts, bytes, _Parts,
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, list[_Row]])
 
 
-def _columns(parts: Iterable[tuple[str, int]]) -> tuple[bytes, _Parts]:
-    pairs = list(parts)
-    return join_keys([miner for miner, _ in pairs]), [pack_number(part) for _, part in pairs]
+def _packed(column: Miners | Workers) -> tuple[bytes, _Parts]:
+    return column.miners, [pack_number(part) for part in column.parts]
 
 
-def _pairs(keys: bytes, parts: _Parts) -> tuple[tuple[str, int], ...]:
-    return tuple(zip(split_keys(keys), map(int, parts), strict=True)) if parts else ()
+def _miners(miners: bytes, parts: _Parts) -> Miners:
+    return Miners(miners, tuple(map(int, parts))) if parts else NO_MINERS
 
 
 def unpack_tally(data: bytes) -> Tally:
@@ -71,9 +71,9 @@ def unpack_tally(data: bytes) -> Tally:
     from_ms, to_ms, packed = _DECODER.decode(data)
     rows = []
     for offer, height, first_ms, work, miners, parts, paid, values, owners, works, names in packed:
-        by_worker = zip(split_keys(owners), names.split(","), map(int, works), strict=True) if works else ()
+        by_worker = Workers(owners, names, tuple(map(int, works))) if works else NO_WORKERS
         rows.append(
-            TallyRow(offer, height, first_ms, int(work), _pairs(miners, parts), _pairs(paid, values), tuple(by_worker))
+            TallyRow(offer, height, first_ms, int(work), _miners(miners, parts), _miners(paid, values), by_worker)
         )
     return Tally(from_ms, to_ms, tuple(rows))
 
@@ -95,29 +95,29 @@ def tally_of(from_ms: int, to_ms: int, shares: CheckedShares) -> Tally:
             who = shares.sessions[session]
             by_miner[who.miner] = by_miner.get(who.miner, 0) + who.work * count
         if by_miner:
-            parts, values = tuple(sorted(by_miner.items())), _values(shares, offer, height)
-            workers = _by_worker(shares, sessions) if any(job.by_worker for job in shares.jobs) else ()
+            parts, values = miners_of(by_miner), _values(shares, offer, height)
+            workers = _by_worker(shares, sessions) if any(job.by_worker for job in shares.jobs) else NO_WORKERS
             rows.append(TallyRow(offer, height, first, sum(by_miner.values()), parts, values, workers))
     return Tally(from_ms, to_ms, tuple(rows))
 
 
-def _by_worker(shares: CheckedShares, sessions: Mapping[int, int]) -> tuple[tuple[str, str, int], ...]:
+def _by_worker(shares: CheckedShares, sessions: Mapping[int, int]) -> Workers:
     """Each worker's part; `sessions`: how many shares each session has."""
     works: dict[tuple[str, str], int] = {}
     for session, count in sessions.items():
         who = shares.sessions[session]
         works[who.miner, who.worker] = works.get((who.miner, who.worker), 0) + who.work * count
-    return tuple((miner, worker, work) for (miner, worker), work in sorted(works.items()))
+    return workers_of(works)
 
 
-def _values(shares: CheckedShares, offer: str, height: int) -> tuple[tuple[str, int], ...]:
+def _values(shares: CheckedShares, offer: str, height: int) -> Miners:
     """What each miner's shares of an offer and height are worth; nothing if they have no price."""
     prices = [job.price if (job.offer, job.height) == (offer, height) else None for job in shares.jobs]
     if not any(prices):
-        return ()
+        return NO_MINERS
     values: dict[str, int] = {}
     for (session, job), count in Counter(zip(shares.session, shares.job, strict=True)).items():
         price, who = prices[job], shares.sessions[session]
         if price is not None:
             values[who.miner] = values.get(who.miner, 0) + value(who.work, price) * count
-    return tuple(sorted(values.items()))
+    return miners_of(values)

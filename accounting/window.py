@@ -1,186 +1,43 @@
-"""The shares a statement is about, newest first (SPEC.md, "4214 reward statement", "S").
+"""What the shares of a statement come to (SPEC.md, "4214 reward statement", "S").
 
-`count_window` comes to the same as `count_newest` of `newest_first`, batch by batch, and older ones span by span: only
-what an edge of the window may cross is taken apart, so that a statement costs little more than its miners.
+`count_window` comes to the same as `count_newest` of `newest_first` (accounting.selection), batch by batch, and older
+ones span by span: only what an edge of the window may cross is taken apart, so that a statement costs little more than
+its miners.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace, merge
+from itertools import chain, groupby
 from typing import NamedTuple
 
+from accounting.columns import ColumnSum, miners_of, workers_of
 from accounting.lanes import Batch, Lane, LaneKey
-from accounting.schemes.held import NOTHING_HELD, Bound, Held
-from accounting.schemes.lots import value
+from accounting.schemes.held import Bound
 from accounting.schemes.loyalty import Worker
+from accounting.selection import Counted, Placed, Selection, batch_shares, count_newest, placed
 from accounting.spans import FAN
-from accounting.tally import Tally
+from accounting.tally import Tally, TallyRow
 from accounting.torn import narrow, tear
 
 
-class Placed(NamedTuple):
-    """A share where it stands: (t, edge, lane, seq, number) is the order of S; then whose it is, what it is worth where
-    its offer pays by share, and by which worker.
-    """
-
-    t: int
-    edge: str
-    lane: int
-    seq: int
-    number: int
-    miner: str
-    work: int
-    value: int = 0
-    worker: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which shares S holds: the offer's, with t <= end_ms, job height <= height (None: any), and t >= oldest_ms (0:
-    any), less what earlier statements held. `by_worker`: the work is wanted by worker too.
-    """
-
-    offer: str
-    end_ms: int
-    height: int | None
-    oldest_ms: int = 0
-    held: Held = NOTHING_HELD
-    by_worker: bool = False
-
-    def fits(self, offer: str, height: int) -> bool:
-        """Whether work of that offer and height is meant."""
-        return offer == self.offer and (self.height is None or height <= self.height)
-
-    def bound(self, lane: LaneKey) -> Bound | None:
-        """What of a lane was held before."""
-        return self.held.bounds.get(str(lane)) if self.held.bounds else None
-
-
-@dataclass(slots=True)
-class Counted:
-    """What a window counts. `from_ms`: t of its oldest share; `work` by miner; `full`: older work would not count.
-    `values` by miner, where all of S counts and the offer pays by share; `workers`: the work by (miner, worker), where
-    it is wanted.
-    """
-
-    from_ms: int
-    work: dict[str, int] = field(default_factory=dict)
-    full: bool = False
-    values: dict[str, int] = field(default_factory=dict)
-    workers: dict[Worker, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """All work in the window."""
-        return sum(self.work.values())
-
-    def add(self, worker: Worker, work: int) -> None:
-        """Work of a worker counts."""
-        self.workers[worker] = self.workers.get(worker, 0) + work
-
-
-def _batch_shares(key: LaneKey, batch: Batch, wanted: Selection) -> Iterator[Placed]:
-    shares = batch.shares
-    fits = [wanted.fits(job.offer, job.height) for job in shares.jobs]
-    bound = wanted.bound(key)
-    for row in range(len(shares) - 1, -1, -1):
-        t = shares.t[row]
-        if wanted.oldest_ms <= t <= wanted.end_ms and fits[shares.job[row]]:
-            if bound is not None and bound.holds(batch.seq, t):
-                # Shares are in time order: so is what is older.
-                return
-            yield _placed(key, batch, row)
-
-
-def _placed(key: LaneKey, batch: Batch, row: int) -> Placed:
-    shares = batch.shares
-    who = shares.sessions[shares.session[row]]
-    price = shares.jobs[shares.job[row]].price
-    worth = 0 if price is None else value(who.work, price)
-    place = (shares.t[row], key.edge, key.number, batch.seq, shares.index[row])
-    return Placed(*place, who.miner, who.work, worth, who.worker)
-
-
-def _lane_shares(lane: Lane, last: Batch, wanted: Selection) -> Iterator[Placed]:
-    bound = wanted.bound(lane.key)
-    for batch in lane.back_from(last.seq):
-        if batch.to_ms <= wanted.oldest_ms or (bound is not None and bound.holds_all(batch.seq, batch.to_ms)):
-            return
-        if batch.from_ms <= wanted.end_ms:
-            yield from _batch_shares(lane.key, batch, wanted)
-
-
-def newest_first(lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], wanted: Selection) -> Iterator[Placed]:
-    """S up to the cuts, from its newest share to its oldest."""
-    columns = [_lane_shares(lanes[key], batch, wanted) for key, batch in cuts.items()]
-    return merge(*columns, reverse=True)
-
-
-def oldest_unheld(lane: Lane, offer: str, bound: Bound | None, start: int = 0) -> tuple[int | None, int]:
-    """(t of a lane's oldest share of an offer that is not held, the position of its batch); None, and where to go on
-    looking, if there is none. `start`: the position to begin at, at most that of the bound.
-    """
-    held_at = -1 if bound is None else lane.position_of(bound.seq)
-    for position in range(max(start, held_at), len(lane.batches)):
-        batch = lane.batches[position]
-        firsts = [kind.first_ms for kind in batch.head.kinds if kind.offer == offer]
-        if not firsts:
-            continue
-        if bound is None or position > held_at or min(firsts) > bound.end_ms:
-            return min(firsts), position
-        shares = batch.shares
-        later = (t for t, job in zip(shares.t, shares.job, strict=True) if shares.jobs[job].offer == offer)
-        if (t := next((t for t in later if t > bound.end_ms), None)) is not None:
-            return t, position
-    return None, len(lane.batches)
-
-
-def count_newest(shares: Iterable[Placed], limit: int, end_ms: int, *, by_worker: bool = False) -> Counted:
-    """The newest shares until their work is `limit`; the one that crosses the edge counts in part."""
-    counted = Counted(end_ms)
-    rest = limit
-    for share in shares:
-        if rest <= 0:
-            break
-        part = min(share.work, rest)
-        rest -= part
-        counted.work[share.miner] = counted.work.get(share.miner, 0) + part
-        if by_worker:
-            counted.add(Worker(share.miner, share.worker), part)
-        counted.from_ms = share.t
-    counted.full = rest <= 0
-    return counted
-
-
-class _Later:
-    """Pairs of the one row of a batch's tally, which is only made if somebody asks."""
-
-    __slots__ = ("_batch", "_name")
-
-    def __init__(self, batch: Batch, name: str) -> None:
-        self._batch = batch
-        self._name = name
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        pairs: tuple[tuple[str, int], ...] = getattr(self._batch.tally.rows[0], self._name)
-        return iter(pairs)
-
-
 class _Part(NamedTuple):
-    """A batch's work in S: its window, t of its first share there, the sum, each miner's part; where the batch is. Or,
-    with a `level`, that of the span it is the last of. Each worker's part if it is wanted.
+    """A batch's work in S: its window, t of its first share there, the sum, the rows of each miner's part, or the batch
+    if these are all of its rows; where the batch is. Or, with a `level`, that of the span it is the last of.
     """
 
     from_ms: int
     to_ms: int
     first_ms: int
     work: int
-    by_miner: Iterable[tuple[str, int]]
-    values: Iterable[tuple[str, int]]
+    rows: Sequence[TallyRow] | Batch
     lane: Lane
     position: int
     level: int = 0
-    by_worker: Iterable[tuple[str, str, int]] = ()
+
+    def counted(self) -> Sequence[TallyRow]:
+        """The rows, made now if nobody has asked before."""
+        return self.rows.tally.rows if isinstance(self.rows, Batch) else self.rows
 
 
 def _whole(tally: Tally, lane: Lane, position: int, wanted: Selection, level: int = 0) -> _Part | None:
@@ -188,13 +45,8 @@ def _whole(tally: Tally, lane: Lane, position: int, wanted: Selection, level: in
     rows = [row for row in tally.rows if wanted.fits(row.offer, row.height)]
     if not rows:
         return None
-    by_miner: Iterable[tuple[str, int]] = rows[0].by_miner
-    if len(rows) > 1:
-        by_miner = [pair for row in rows for pair in row.by_miner]
-    values = [pair for row in rows for pair in row.values]
-    workers = [each for row in rows for each in row.by_worker] if wanted.by_worker else []
     first, work = min(row.first_ms for row in rows), sum(row.work for row in rows)
-    return _Part(tally.from_ms, tally.to_ms, first, work, by_miner, values, lane, position, level, workers)
+    return _Part(tally.from_ms, tally.to_ms, first, work, rows, lane, position, level)
 
 
 def _is_within(tally: Tally, bound: Bound | None, wanted: Selection) -> bool:
@@ -220,18 +72,27 @@ def _part(lane: Lane, position: int, wanted: Selection) -> _Part | None:
         (kind,) = head.kinds
         if not wanted.fits(kind.offer, kind.height):
             return None
-        miners, worth = _Later(batch, "by_miner"), _Later(batch, "values")
-        return _Part(batch.from_ms, batch.to_ms, kind.first_ms, head.work, miners, worth, lane, position)
+        return _Part(batch.from_ms, batch.to_ms, kind.first_ms, head.work, batch, lane, position)
     if _is_within(batch.tally, bound, wanted):
         return _whole(batch.tally, lane, position, wanted)
-    shares = list(_batch_shares(lane.key, batch, wanted))
+    shares = list(batch_shares(lane.key, batch, wanted))
     if not shares:
         return None
-    by = [(share.miner, share.work) for share in shares]
-    values = [(share.miner, share.value) for share in shares if share.value]
-    work = sum(part for _, part in by)
-    workers = [(share.miner, share.worker, share.work) for share in shares] if wanted.by_worker else []
-    return _Part(batch.from_ms, batch.to_ms, shares[-1].t, work, by, values, lane, position, 0, workers)
+    row = _row(shares, wanted)
+    return _Part(batch.from_ms, batch.to_ms, row.first_ms, row.work, (row,), lane, position)
+
+
+def _row(shares: Sequence[Placed], wanted: Selection) -> TallyRow:
+    """Of shares, newest first, of whatever height."""
+    works, values, workers = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
+    for share in shares:
+        works[share.miner] += share.work
+        if share.value:
+            values[share.miner] += share.value
+        if wanted.by_worker:
+            workers[share.miner, share.worker] += share.work
+    columns = miners_of(works), miners_of(values), workers_of(workers)
+    return TallyRow(wanted.offer, wanted.height or 0, shares[-1].t, works.total(), *columns)
 
 
 def _span(lane: Lane, position: int, bound: Bound | None, wanted: Selection) -> tuple[int, Tally] | None:
@@ -332,26 +193,35 @@ def count_window(
     counted = Counted(wanted.end_ms)
     torn: list[_Part] = []
     whole = 0
-    # A lane's batches together: their miners are mostly the same, and their sums then at hand.
-    parts.sort(key=lambda part: part.lane.key)
-    sums = counted.work
-    known = sums.get
-    for part in parts:
-        if part.from_ms < edge_ms:
-            torn.append(part)
-            continue
-        whole += part.work
-        counted.from_ms = min(counted.from_ms, part.first_ms)
-        for miner, work in part.by_miner:
-            sums[miner] = known(miner, 0) + work
-        for miner, name, work in part.by_worker:
-            counted.add(Worker(miner, name), work)
+    rows: list[TallyRow] = []
+    # A lane's batches together: their miners are mostly the same.
+    for _, lane_parts in groupby(sorted(parts, key=lambda part: part.lane.key), key=lambda part: part.lane.key):
+        for part in lane_parts:
+            if part.from_ms < edge_ms:
+                torn.append(part)
+                continue
+            whole += part.work
+            counted.from_ms = min(counted.from_ms, part.first_ms)
+            rows += part.counted()
+        _count_rows(counted, rows, wanted, with_values=limit is None)
+        rows.clear()
     if limit is None:
-        for miner, worth in (pair for part in parts for pair in part.values):
-            counted.values[miner] = counted.values.get(miner, 0) + worth
         return counted
     _count_torn(counted, torn, limit - whole, wanted)
     return counted
+
+
+def _count_rows(counted: Counted, rows: Sequence[TallyRow], wanted: Selection, *, with_values: bool) -> None:
+    """Add what counts whole."""
+    work, values = counted.work, counted.values
+    for miner, part in chain.from_iterable(ColumnSum(row.by_miner for row in rows)):
+        work[miner] = work.get(miner, 0) + part
+    if with_values:
+        for miner, part in chain.from_iterable(ColumnSum(row.values for row in rows)):
+            values[miner] = values.get(miner, 0) + part
+    if wanted.by_worker:
+        for miner, worker, part in chain.from_iterable(ColumnSum(row.by_worker for row in rows)):
+            counted.add(Worker(miner, worker), part)
 
 
 def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Selection) -> None:
@@ -376,11 +246,7 @@ def _count_torn(counted: Counted, parts: Sequence[_Part], limit: int, wanted: Se
             if wanted.by_worker:
                 counted.add(Worker(who.miner, who.worker), work)
     columns = [
-        [
-            _placed(key, batch, row)
-            for row in range(each.end - 1, each.start - 1, -1)
-            if each.fits[batch.shares.job[row]]
-        ]
+        [placed(key, batch, row) for row in range(each.end - 1, each.start - 1, -1) if each.fits[batch.shares.job[row]]]
         for (key, batch), each in zip(places, torn, strict=True)
         if each.start < each.end
     ]

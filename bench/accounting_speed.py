@@ -17,15 +17,16 @@ import anyio
 
 from accounting.adapters.intake import STEP_EVENTS
 from accounting.adapters.kept_fold import fold_path
-from accounting.adapters.kept_shelves import open_kept_shelves
+from accounting.adapters.kept_shelves import KeptShelves, open_kept_shelves
 from accounting.adapters.store import AccountingStore, open_store
 from accounting.apportion import split
 from accounting.chains import Chain
 from accounting.fold import codec_of, form
-from accounting.lanes import Batch, Lane, LaneKey, Lanes
+from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
 from accounting.loading import load_fold
+from accounting.selection import Selection
 from accounting.shares import CheckedShares, JobRef, Session
-from accounting.window import Selection, count_window
+from accounting.window import count_window
 from bench.accounting import resident_mb
 from bench.synthetic_log import ACCOUNTING, EDGE, LARGE, POOL, T0, payee, write_log
 from nips.nip01 import VerifiedEvent, decode_event, verify
@@ -99,14 +100,14 @@ async def folded(store: AccountingStore, ledger: Path, baseline: float, *, trust
     return shares
 
 
-def large_window() -> tuple[Lanes, int]:
+def large_window(shelves: KeptShelves) -> tuple[Lanes, int]:
     """63 minutes of 100,000 miners' batches, each with its six shares; and their work. The newest three minutes of a
-    lane stand in no span yet, as it may be when a block is found.
+    lane stand in no span yet, as it may be when a block is found; what is older than ten minutes lies in a file.
     """
     lanes, seconds = Lanes(), WINDOW_MINUTES
     for number in range(-(-MINERS // LARGE.sessions)):
         key = LaneKey(EDGE.pubkey, number)
-        lane = lanes[key] = Lane(key, Chain(str(key), lambda _: None))
+        lane = lanes[key] = Lane(key, Chain(str(key), lambda _: None), Batches(str(key), shelves))
         first = number * LARGE.sessions
         sessions = tuple(Session(payee(n), "rig", 1 << 32) for n in range(first, min(first + LARGE.sessions, MINERS)))
         count = 6 * len(sessions)
@@ -124,12 +125,14 @@ def large_window() -> tuple[Lanes, int]:
             batch = Batch(seq, f"{number}/{seq}", start, end, end // 1000, shares.pack())
             batch.take(shares)
             lane.add(batch, follows=True)
+        shelves.flush()
     return lanes, seconds * 6 * MINERS << 32
 
 
-def state_reward(baseline: float) -> None:
+def state_reward(baseline: float, scratch: Path) -> None:
     """Count the window, split the reward, sign the parts and the statement."""
-    lanes, work = large_window()
+    shelves = open_kept_shelves(scratch / "fold", codec_of, form())
+    lanes, work = large_window(shelves)
     end_ms = T0 + WINDOW_MINUTES * LARGE.batch_ms - 1
     cuts = {key: lane.batches[-1] for key, lane in lanes.items()}
     begun = time.process_time()
@@ -152,6 +155,7 @@ def state_reward(baseline: float) -> None:
         link = next_link(Head(link.seq, event.id))
     ACCOUNTING.sign(build_statement(POOL, link, body, second, "22" * 32, parts=len(held)))
     took = time.process_time() - begun
+    shelves.close()
     assert len(body.rows) == MINERS
     assert sum(row.msat for row in body.rows) + body.fee_msat == 312_500_000_000
     print(
@@ -169,7 +173,7 @@ def main() -> None:
         log = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(scratch) / "log.jsonl"
         write_log(log, shares, 12, PER_BATCH, LARGE)
         anyio.run(lambda: fold_hour(log, Path(scratch) / "ledger.sqlite", baseline))
-    state_reward(baseline)
+        state_reward(baseline, Path(scratch))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from accounting.apportion import split
 from accounting.schemes import blocks, periods
 from accounting.schemes.lots import Lot, settle
-from accounting.window import Placed
+from accounting.selection import Placed
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Offer
 

@@ -20,8 +20,8 @@ from accounting.apportion import split
 from accounting.ledger import PENDING, Ledger, Transaction, replay
 from accounting.schemes import blocks, loyalty
 from accounting.schemes.donations import Pledge, donate
+from accounting.selection import Placed
 from accounting.validations import check_books, check_transaction
-from accounting.window import Placed
 from nips.keys import SecretKey
 from nips.pool.address import PoolAddress
 from nips.pool.chain import FIRST, Head

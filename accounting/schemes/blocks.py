@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from accounting.errors import UnsupportedOffer
 from accounting.schemes import pplns, prop, solo
-from accounting.window import Counted, Placed
+from accounting.selection import Counted, Placed
 from nips.pool.terms import Offer
 
 SCHEMES = ("pplns", "prop", "solo")

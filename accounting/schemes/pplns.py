@@ -9,7 +9,7 @@ shrinks.
 
 from collections.abc import Iterable
 
-from accounting.window import Counted, Placed, count_newest
+from accounting.selection import Counted, Placed, count_newest
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Offer
 

@@ -7,7 +7,7 @@ end, so that whoever comes for the start alone (a hopper) earns at the others' c
 
 from collections.abc import Iterable
 
-from accounting.window import Counted, Placed
+from accounting.selection import Counted, Placed
 
 
 def count(end_ms: int, shares: Iterable[Placed]) -> Counted:

@@ -6,7 +6,7 @@ Invariants: one row, the finder's, whatever anybody else mined; no work before o
 """
 
 from accounting.schemes.loyalty import Worker
-from accounting.window import Counted
+from accounting.selection import Counted
 
 
 def count(end_ms: int, finder: str, work: int) -> Counted:

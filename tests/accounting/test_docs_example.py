@@ -18,7 +18,7 @@ from accounting.schemes import blocks, estimates, fpps, pplns, pps
 from accounting.schemes.donations import Pledge, donate
 from accounting.schemes.lots import Lot, Price, settle
 from accounting.schemes.loyalty import DAY_MS, DAY_S, HOUR_MS, Standing, Worker, factor
-from accounting.window import Placed
+from accounting.selection import Placed
 from nips.pool.statement import BlockReward, Row, StatementBody, Window
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
 from nips.pool.terms import Loyalty, Model, Offer

@@ -4,7 +4,7 @@ import pytest
 
 from accounting.errors import UnsupportedOffer
 from accounting.schemes import blocks, periods
-from accounting.window import Placed
+from accounting.selection import Placed
 from nips.pool.terms import SCHEMES, Offer
 
 SHARES = [Placed(9 - n, "e", 0, 0, 9 - n, miner, 10) for n, miner in enumerate("abbc")]

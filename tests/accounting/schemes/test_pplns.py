@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from accounting.apportion import split
 from accounting.schemes import pplns
-from accounting.window import Placed
+from accounting.selection import Placed
 from nips.pool.targets import work_from_bits
 from nips.pool.terms import Offer
 

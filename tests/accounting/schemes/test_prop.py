@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from accounting.apportion import split
 from accounting.schemes import prop
-from accounting.window import Placed
+from accounting.selection import Placed
 
 REWARD = 312_500_000_000
 SHARES = st.lists(

@@ -143,9 +143,11 @@ async def test_the_feed_hears_what_is_on_the_disk(pool, eventually, monkeypatch)
     """Not before: while the disk fails, nothing of what was read counts as taken."""
     mined(pool)
     pool.tell()
-    full = True
+    full, tries = True, 0
 
     async def add_events(store, events):
+        nonlocal tries
+        tries += 1
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         await add(store, events)
@@ -156,7 +158,10 @@ async def test_the_feed_hears_what_is_on_the_disk(pool, eventually, monkeypatch)
     accounting = pool.accounting()
     async with anyio.create_task_group() as tasks:
         await tasks.start(accounting.run)
-        await eventually(lambda: len(accounting.condition().troubles) > 2)
+        await eventually(lambda: tries > 2)
+        assert [text for text in accounting.condition().troubles if "full" in text] == [
+            "the disk failed, or the database: OperationalError('database or disk is full')"
+        ]
         assert pool.relay.held == [(0, 0)]
         assert pool.relay.stored == []
         full = False

@@ -39,6 +39,8 @@ def test_a_posting_that_is_off_by_a_msat_is_found() -> None:
         year.compare()
 
 
+# 10 CPU seconds: minutes on a machine that is shared.
+@pytest.mark.timeout(600)
 def test_five_hundred_blocks_as_a_signed_log_hold_before_a_stranger(tmp_path: Path) -> None:
     """Through the audit: its reckoning, the ledger and the statements are the same to the msat, with no finding."""
     figures = YearLog(tmp_path, 500, 1).run()

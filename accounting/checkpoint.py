@@ -6,6 +6,7 @@ fold is taken before its audit is finished, since what is missing at the end of 
 
 from typing import Any
 
+import accounting.announced
 import accounting.books
 import accounting.chains
 import accounting.checks
@@ -15,7 +16,6 @@ import accounting.facts
 import accounting.findings
 import accounting.judging
 import accounting.lanes
-import accounting.mining
 import accounting.shares
 import accounting.statements
 import accounting.summaries
@@ -47,9 +47,10 @@ from accounting.mining import Mining
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 6
+FORM = 7
 CODEC = Codec(
     classes_of(
+        accounting.announced,
         accounting.attendance,
         accounting.books,
         accounting.chains,
@@ -60,7 +61,6 @@ CODEC = Codec(
         accounting.findings,
         accounting.judging,
         accounting.lanes,
-        accounting.mining,
         accounting.shares,
         accounting.statements,
         accounting.summaries,
@@ -89,10 +89,9 @@ _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "bro
 _LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = (
-    "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "refused_blocks",
-    "unproven_blocks",
+    "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "sealed", "batches",
 )  # fmt: skip
-_MINING_OPEN = ("waiting_blocks", "sealed", "batches")
+_ANNOUNCED = ("refused", "unproven", "waiting")
 _BOOKS = ("graded", "rows", "paid", "fees_borne_msat", "payout_count")
 
 
@@ -116,7 +115,8 @@ def _lane_state(lane: Lane) -> dict[str, Any]:
 
 def _mining_state(mining: Mining) -> dict[str, Any]:
     return {
-        **_fields(mining, _MINING + _MINING_OPEN),
+        **_fields(mining, _MINING),
+        "announced": _fields(mining.announced, _ANNOUNCED),
         "live": sorted(mining.live),
         # The marks stand in the batches too.
         "seen": {job: (seen.batches, seen.places) for job, seen in mining.seen.items()},
@@ -186,7 +186,8 @@ def thaw_log(log: PoolLog, data: bytes) -> None:
 
 
 def _thaw_mining(mining: Mining, state: dict[str, Any]) -> None:
-    _set(mining, _MINING + _MINING_OPEN, state)
+    _set(mining, _MINING, state)
+    _set(mining.announced, _ANNOUNCED, state["announced"])
     for key, told in state["lanes"].items():
         lane = mining.lanes[key] = mining.new_lane(key)
         _set(lane.chain, _CHAIN, told["chain"])

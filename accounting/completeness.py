@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from heapq import nsmallest
 from itertools import islice
 
+from accounting.announced import Solved
 from accounting.facts import CLAIMED, Fact
 from accounting.findings import Code, Finding, finding
 from accounting.lanes import Lane
 from accounting.log import PoolLog
-from accounting.mining import Solved
 from accounting.overlaps import counted_twice
 from accounting.rewards import may_leave_out, may_leave_out_of_period
 from accounting.shares import RATIO_BITS
@@ -108,7 +108,7 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
                 yield finding(Code.WRONG_KEY, text, event, key=key)
     # What was read and is void names its event last.
     void = {found.events[-1] for found in log.findings if found.code is Code.CLOSED_CHAIN}
-    for block in sorted(log.mining.waiting_blocks.values(), key=lambda block: block.id):
+    for block in sorted(log.mining.announced.waiting.values(), key=lambda block: block.id):
         if block.receipt in void:
             text = f"block {block.block} stands in a batch beyond its lane's end"
             yield finding(Code.CLOSED_CHAIN, text, block.receipt, block.id)
@@ -167,7 +167,7 @@ def _heights(log: PoolLog) -> Iterator[Finding]:
 
 def _solutions(log: PoolLog) -> Iterator[tuple[str, Solved]]:
     """Every share that solves its job's block, with its receipt."""
-    return ((key.partition("/")[0], solved) for key, solved in log.mining.solutions.scan())
+    return ((key.partition("/")[0], solved) for key, solved in log.mining.announced.solutions.scan())
 
 
 def _found_later(log: PoolLog) -> Iterator[Finding]:
@@ -317,7 +317,7 @@ def _not_checked(log: PoolLog) -> Iterator[Finding]:
 def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     """Blocks that nobody announced, and announced ones without a statement in time, at a time (Unix ms)."""
     # A stranger's 4213 announces nothing: else anybody could let the pool keep a block.
-    announced = {block.block for block in log.mining.waiting_blocks.values()} | log.mining.refused_blocks
+    announced = {block.block for block in log.mining.announced.waiting.values()} | log.mining.announced.refused
     for receipt, solved in _solutions(log):
         solution = solved.solution
         block = display(sha256d(solution.header))

@@ -181,7 +181,7 @@ class PoolLog:
         elif event.kind == kinds.RECEIPT:
             self.mining.put(parse_receipt(event))
         elif event.kind == kinds.BLOCK:
-            self.mining.waiting_blocks[event.id] = parse_block(event)
+            self.mining.announced.put(parse_block(event))
         elif event.kind == kinds.PAYOUT:
             payout = parse_payout(event)
             if event.pubkey not in self.payouts:
@@ -220,7 +220,7 @@ class PoolLog:
     @property
     def blocks(self) -> Shelf[BlockSeen]:
         """The proven blocks, by hash."""
-        return self.mining.blocks
+        return self.mining.announced.blocks
 
     @property
     def terms_by_id(self) -> dict[str, Terms]:

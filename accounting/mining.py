@@ -1,26 +1,24 @@
 """The edges' half of the log: jobs, the lanes of batches that use them, and the blocks among their shares."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from accounting.announced import Announced
 from accounting.attendance import SHELF as HOURS
 from accounting.attendance import Hour, hour_key
 from accounting.chains import Chain
 from accounting.checks import Known, digest_of, pack_check
 from accounting.drafts import Draft, Fault, JobSpec, draft_batch
-from accounting.facts import BatchChecked, BlockSeen, Fact, ShareRevoked, SpanSummed, WorkDone
+from accounting.facts import BatchChecked, Fact, ShareRevoked, SpanSummed, WorkDone
 from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
 from accounting.judging import JobUse, Place, Seen, Verdict, hash_unhashed, judge_batch
 from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
 from accounting.schemes.loyalty import HOUR_MS
-from accounting.shares import CheckedShares, Solution
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.spans import WIDEST
 from accounting.sums import Sums, sum_up
 from accounting.termsbook import TermsBook
 from accounting.totals import WorkTotals
-from nips.pool.block import BlockFound
 from nips.pool.hashing import display
 from nips.pool.job import Job
 from nips.pool.receipt import Receipt
@@ -28,16 +26,6 @@ from nips.pool.targets import target_from_bits
 
 # Jobs that can bring no more shares are let go every so many batches.
 FORGET_EVERY = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Solved:
-    """A share that solves its job's block, its lane and the number and date of its batch."""
-
-    solution: Solution
-    lane: LaneKey
-    seq: int
-    created_at: int
 
 
 class Mining:
@@ -75,17 +63,6 @@ class Mining:
         self.unlike_heights: set[str] = set()
         # Used jobs that keep the rules, by `<prevhash>/<job>`.
         self.on_prevhash: Shelf[bool] = shelves.open("jobs on prevhash")
-        # Proven blocks by hash, and hashes of those that are not.
-        self.blocks: Shelf[BlockSeen] = shelves.open("blocks")
-        self.refused_blocks: set[str] = set()
-        # Announced blocks (hashes) whose share lies in a batch of which a job was not read.
-        self.unproven_blocks: set[str] = set()
-        # The block that each 4213 which holds announces, by its id.
-        self.announcements: Shelf[str] = shelves.open("announcements")
-        # Such events whose receipt was not read.
-        self.waiting_blocks: dict[str, BlockFound] = {}
-        # Every share that solves its job's block, by `<receipt>/<number>`.
-        self.solutions: Shelf[Solved] = shelves.open("solutions")
         # Heads that used jobs name and the lane each must be a batch of, as long as it is not: (job, lane, head).
         self.sealed: set[tuple[str, LaneKey, str]] = set()
         # Jobs whose heads were looked at, as far as they live.
@@ -97,6 +74,7 @@ class Mining:
         self.batches = 0
         self._positions: Shelf[str] = shelves.open("positions")
         self._hours: Shelf[Hour] = shelves.open(HOURS)
+        self.announced = Announced(terms, report, facts, shelves, self._batch_of, self.judged_job)
         self._keeps_sums = keeps_sums
         # While a log is replayed: the known batches that nobody asks for one by one, so that sums of many will do.
         self.holds_back: Callable[[Known], bool] | None = None
@@ -130,7 +108,7 @@ class Mining:
         for key in sorted(self.lanes):
             if key.edge in self.terms.roles["edge"]:
                 self._settle_lane(self.lanes[key])
-        self._settle_blocks()
+        self.announced.settle()
 
     def _settle_lane(self, lane: Lane) -> None:
         while (receipt := lane.chain.peek()) is not None and not self.lacks(receipt):
@@ -214,7 +192,7 @@ class Mining:
         lane.add(batch, follows=follows)
         self.totals.add(known.from_ms, known.to_ms, head.good, head.work)
         if head.solutions:
-            self._note_solutions(lane, known, known.shares)
+            self.announced.note_solutions(lane.key, known, known.shares)
         if self.holds_back is not None and self.holds_back(known):
             lane.held_back.append(len(lane.batches) - 1)
             return
@@ -233,15 +211,10 @@ class Mining:
         lane.add(batch, follows=follows)
         self.totals.add(receipt.from_ms, receipt.to_ms, len(shares), shares.work, shares.bad, shares.unchecked)
         self.totals.add_workers(sums)
-        self._note_solutions(lane, receipt, shares)
+        self.announced.note_solutions(lane.key, receipt, shares)
         self.facts.append(BatchChecked(receipt, shares, sums, check))
         if self.progress is not None:
             self.progress(len(shares) + shares.bad + shares.uncredited + shares.unchecked)
-
-    def _note_solutions(self, lane: Lane, receipt: Receipt | Known, shares: CheckedShares) -> None:
-        for solution in shares.solutions:
-            place = Solved(solution, lane.key, receipt.link.seq, receipt.created_at)
-            self.solutions[f"{receipt.id}/{solution.number:05d}"] = place
 
     # Sums
 
@@ -378,66 +351,10 @@ class Mining:
             if lane is not None and lane.has(named[2]):
                 self.sealed.discard(named)
 
-    def _settle_blocks(self) -> None:
-        for block in sorted(self.waiting_blocks.values(), key=lambda block: block.id):
-            if block.receipt in self._positions and self.terms.roles_of(block.signer):
-                del self.waiting_blocks[block.id]
-                self._check_block(block)
-
-    def _check_block(self, block: BlockFound) -> None:
-        known = self.solutions.get(f"{block.receipt}/{block.index:05d}")
-        if known is None:
-            batch = self._batch_of(block.receipt)
-            if not batch.head.unchecked:
-                text = f"share {block.index} of its receipt is no block of its job"
-                self.refused_blocks.add(block.block)
-                self._refuse_block(Code.BLOCK_NOT_SOLVED, text, block)
-            else:
-                self.unproven_blocks.add(block.block)
-            return
-        solution, key = known.solution, known.lane
-        judged = self.judged_job(solution.job)
-        assert judged is not None  # its share was hashed by it
-        claims = {
-            "signer": (block.signer, key.edge),
-            "header": (block.header, solution.header),
-            "coinbase": (block.coinbase, solution.coinbase),
-            "merkle": (block.merkle, judged.job.merkle),
-            "height": (block.height, judged.job.height),
-            "finder": (block.finder, solution.miner),
-        }
-        wrong = [name for name, (told, found) in claims.items() if told != found]
-        if wrong:
-            text = f"{', '.join(wrong)} not as the share and its job say"
-            self.refused_blocks.add(block.block)
-            self._refuse_block(Code.BLOCK_MISMATCH, text, block)
-            return
-        self.announcements[block.id] = block.block
-        known_block = self.blocks.get(block.block)
-        # Announced twice, by two records of one share: the earlier tells when it was found.
-        if known_block is not None and known_block.found_ms <= solution.t:
-            return
-        seen = BlockSeen(
-            block=block,
-            found_ms=solution.t,
-            offer=judged.job.offer,
-            terms=judged.terms,
-            gross_msat=judged.gross_msat,
-            job=judged.job,
-            edge=key.edge,
-            lane=key.number,
-            seq=known.seq,
-            index=solution.number,
-            share_bits=solution.share_bits,
-        )
-        self.blocks[block.block] = seen
-        self.facts.append(seen)
-
-    def _refuse_block(self, code: Code, text: str, block: BlockFound) -> None:
-        self.report(finding(code, text, block.id, block.receipt, miner=block.finder, key=block.signer))
-
-    def _batch_of(self, receipt: str) -> Batch:
-        name, _, position = self._positions[receipt].rpartition("/")
+    def _batch_of(self, receipt: str) -> Batch | None:
+        name, _, position = self._positions.get(receipt, "").rpartition("/")
+        if not name:
+            return None
         edge, _, number = name.partition("/")
         return self.lanes[LaneKey(edge, int(number))].batches[int(position)]
 

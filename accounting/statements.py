@@ -158,7 +158,7 @@ class Statements:
         if isinstance(statement.reward, PeriodReward):
             if statement.terms not in self.terms.by_id:
                 wanted.append(statement.terms)
-        elif statement.reward.block not in self.mining.blocks:
+        elif statement.reward.block not in self.mining.announced.blocks:
             wanted.append(statement.reward.block)
         if self._holds(statement):
             for key in sorted(self.terms.closed_keys(statement.signer, statement.created_at)):
@@ -258,16 +258,16 @@ class Statements:
 
     def _judge_block(self, statement: Statement, held: Held, chain: Chain[Any]) -> list[Finding]:
         found: list[Finding] = []
-        block = self.mining.blocks.get(statement.reward.block)
+        block = self.mining.announced.blocks.get(statement.reward.block)
         if block is None:
-            if statement.reward.block in self.mining.refused_blocks:
+            if statement.reward.block in self.mining.announced.refused:
                 code = Code.STATEMENT_REWARD
-            elif statement.reward.block in self.mining.unproven_blocks:
+            elif statement.reward.block in self.mining.announced.unproven:
                 code = Code.STATEMENT_NOT_RECOMPUTED
             else:
                 code = Code.STATEMENT_NO_BLOCK
             return [finding(code, f"block {statement.reward.block} is not proven", statement.id)]
-        announced = self.mining.announcements.get(statement.announced_by)
+        announced = self.mining.announced.announcements.get(statement.announced_by)
         if announced != statement.reward.block:
             text = f"{statement.announced_by or 'nothing'} is named as what announces the block"
             # What it names may stand on a relay that was not asked.

@@ -201,7 +201,7 @@ def _claims(log: PoolLog, told: ToldSummaries, findings: Sequence[Finding]) -> t
         "chains": (chained, chained - faults["chains"]),
         "jobs": (log.mining.jobs_read, log.mining.jobs_good),
         "shares' work and binding": (totals.good + totals.bad + totals.unchecked, totals.good),
-        "blocks": (blocks + len(log.mining.refused_blocks), blocks),
+        "blocks": (blocks + len(log.mining.announced.refused), blocks),
         "statements": (log.judged, log.judged_ok),
         "summaries": (told.judged, told.held),
         "payouts": (payouts, payouts - faults["payouts"]),

@@ -194,7 +194,7 @@ class Maker:
 
     def _announce(self, blocks: dict[str, int]) -> Iterator[VerifiedEvent]:
         """A 4213 for each share that solved its block and has none."""
-        for place, solved in list(self.fold.mining.solutions.scan()):
+        for place, solved in list(self.fold.mining.announced.solutions.scan()):
             solution = solved.solution
             job = self.fold.mining.judged_job(solution.job)
             assert job is not None

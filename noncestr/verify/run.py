@@ -116,7 +116,7 @@ def lacking(log: PoolLog) -> list[str]:
         for event in lane.chain.waiting_ids
         for job in log.mining.lacks(lane.chain.held[event])
     }
-    receipts = {block.receipt for block in log.mining.waiting_blocks.values()}
+    receipts = {block.receipt for block in log.mining.announced.waiting.values()}
     return sorted(jobs | receipts | log.unattested())
 
 

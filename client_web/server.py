@@ -27,7 +27,9 @@ from starlette.websockets import WebSocketClose
 from client_web.adapters.live import LiveFeed, now_ms
 from client_web.api.answers import PUBLIC, answer
 from client_web.api.application import PATH, create_api, on_failure, on_http_error
-from client_web.api.limits import ApiGate, Network
+from client_web.api.limits import ApiGate
+from client_web.askers import Askers
+from client_web.doors import Doors
 from client_web.headers import SecurityHeaders
 from client_web.ports import Attestations, ReadModel, RelayGate
 from client_web.site import RELAY_PATH, Site
@@ -43,19 +45,21 @@ def create_app(
     relay_gate: RelayGate,
     *,
     live: LiveFeed | None = None,
-    proxies: tuple[Network, ...] = (),
+    doors: Doors | None = None,
     clock_ms: Callable[[], int] = now_ms,
     attestations: Attestations | None = None,
 ) -> FastAPI:
-    """The ASGI application of one pool's site. `live` is closed by whoever gave it; `proxies`: whose X-Forwarded-For
-    tells who asks; `clock_ms`: what the API's limits go by.
+    """The ASGI application of one pool's site. `live` is closed by whoever gave it; `doors`: who may hold how many
+    connections, and whose X-Forwarded-For tells who asks; `clock_ms`: what the API's limits go by.
     """
+    doors = Doors() if doors is None else doors
     app = FastAPI(
         title="noncestr",
         openapi_url=None,
         middleware=[
             Middleware(SecurityHeaders, relays=site.relays),
-            Middleware(ApiGate, now_ms=clock_ms, proxies=proxies),
+            Middleware(Askers, doors=doors),
+            Middleware(ApiGate, now_ms=clock_ms, refused=doors.tally.refused),
         ],
     )
     app.add_exception_handler(HTTPException, on_http_error)

@@ -9,10 +9,10 @@ import uvicorn
 from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
 
+from client_web.adapters.http_connection import LOOK_S, DoorConfig, HttpConnection, WebSocketConnection, look_at
 from client_web.adapters.relay_proxy import MAX_MESSAGE_BYTES, MAX_QUEUED_MESSAGES
+from client_web.doors import Doors
 
-# Connections and requests at once; beyond it a client is told 503. Each is a file, of which a process has 1024.
-MAX_CONCURRENCY = 512
 # What an idle page may keep open between two of its requests.
 KEEP_ALIVE_SECONDS = 15
 # Requests in flight get this long when the server stops; it shares Ctrl-C's patience with the other parts.
@@ -59,35 +59,39 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, bound: socket.socket, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    app: ASGIApp,
+    bound: socket.socket,
+    doors: Doors | None = None,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on `bound` (taken over, and closed at the end) until cancelled; `started()` once it listens.
+    """Serve `app` on `bound` (taken over, and closed at the end) until cancelled; `started()` once it listens. `doors`:
+    who may hold how many connections, those of the application; its own when not given.
 
     When cancelled it stops accepting, tells WebSockets 1012 (service restart), gives requests GRACE_SECONDS, then ends.
     """
-    server = _EmbeddedServer(
-        uvicorn.Config(
-            app,
-            loop="none",
-            http="httptools",
-            ws="websockets",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Whom an X-Forwarded-For names is not believed: the relay's door counts connections by address.
-            proxy_headers=False,
-            limit_concurrency=MAX_CONCURRENCY,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_max_queue=MAX_QUEUED_MESSAGES,
-            ws_ping_interval=PING_SECONDS,
-            ws_ping_timeout=PONG_SECONDS,
-            # The relay speaks uncompressed to us, and most pages are on this machine or its LAN.
-            ws_per_message_deflate=False,
-        )
+    config = DoorConfig(
+        app,
+        loop="none",
+        http=HttpConnection,
+        ws=WebSocketConnection,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whom an X-Forwarded-For names is not believed: the relay's door counts connections by address.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_max_queue=MAX_QUEUED_MESSAGES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        # The relay speaks uncompressed to us, and most pages are on this machine or its LAN.
+        ws_per_message_deflate=False,
     )
+    config.doors = Doors() if doors is None else doors
+    server = _EmbeddedServer(config)
     ended = anyio.Event()
 
     async def run() -> None:
@@ -96,7 +100,15 @@ async def serve(
             try:
                 await server.serve(sockets=[bound])
             finally:
+                # Who did not take the end of its answer within the grace.
+                for connection in list(server.server_state.connections):
+                    connection.transport.abort()
                 ended.set()
+
+    async def look() -> None:
+        while True:
+            await anyio.sleep(LOOK_S)
+            look_at(server.server_state.connections, anyio.current_time())
 
     try:
         async with anyio.create_task_group() as tasks:
@@ -104,9 +116,11 @@ async def serve(
             try:
                 await server.listening.wait()
                 task_status.started()
+                tasks.start_soon(look)
                 await ended.wait()
             finally:
                 server.should_exit = True
+            tasks.cancel_scope.cancel()
     finally:
         with suppress(OSError):
             bound.close()

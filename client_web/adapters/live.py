@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import anyio
@@ -19,6 +19,8 @@ LOOK_S: Final = 2.0
 HEARTBEAT_S: Final = 15.0
 # Whoever does not take a few hundred bytes within this time is let go.
 SEND_S: Final = 10.0
+# Who has not taken its answer's end by then when the server stops does not get it: all parts stop within some seconds.
+CLOSE_S: Final = 1.0
 # Each holds a connection of the 512 that the server takes, and costs a look at what changed.
 MAX_READERS: Final = 128
 # Some pages of one household.
@@ -112,8 +114,10 @@ class LiveFeed:
                 self._seen, self._looked_ms = await self._model.live(), now
             return self._seen
 
-    async def serve(self, address: str, receive: Receive, send: Send) -> None:
-        """Tell one reader until it leaves, falls behind or the server stops."""
+    async def serve(self, address: str, receive: Receive, send: Send, drop: Callable[[], object] | None = None) -> None:
+        """Tell one reader until it leaves, falls behind or the server stops. `drop` lets go of a connection that takes
+        nothing any more, not even the answer's end.
+        """
         self._readers[address] += 1
         try:
             async with anyio.create_task_group() as tasks:
@@ -123,15 +127,28 @@ class LiveFeed:
                         pass
                     tasks.cancel_scope.cancel()
 
+                async def end() -> None:
+                    await self._closing.wait()
+                    await anyio.sleep(CLOSE_S)
+                    if drop is not None:
+                        drop()
+                    tasks.cancel_scope.cancel()
+
                 tasks.start_soon(watch)
-                await self._tell(send)
+                tasks.start_soon(end)
+                if not await self._tell(send) and drop is not None:
+                    drop()
+                    with anyio.move_on_after(self._send_s):
+                        # Until it is gone, which is at once.
+                        await anyio.sleep_forever()
                 tasks.cancel_scope.cancel()
         finally:
             self._readers[address] -= 1
             if not self._readers[address]:
                 del self._readers[address]
 
-    async def _tell(self, send: Send) -> None:
+    async def _tell(self, send: Send) -> bool:
+        """Whether the reader took all that it was told, the end included."""
         headers = [(name.encode(), value.encode()) for name, value in EVENT_STREAM.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         told, quiet_since = _Told(), now_ms()
@@ -141,17 +158,18 @@ class LiveFeed:
             if not pending and now_ms() - quiet_since >= self._heartbeat_s * 1000:
                 pending = b": still here\n\n"
             if pending:
-                with anyio.move_on_after(self._send_s) as patience:
-                    await send({"type": "http.response.body", "body": pending, "more_body": True})
-                if patience.cancelled_caught:
-                    # It does not read: nothing more can be sent, an end neither.
-                    return
+                if not await self._send(send, pending, more=True):
+                    return False
                 pending, quiet_since = b"", now_ms()
             with anyio.move_on_after(self._look_s):
                 await self._closing.wait()
             if self._closing.is_set():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-                return
+                return await self._send(send, b"", more=False)
+
+    async def _send(self, send: Send, body: bytes, *, more: bool) -> bool:
+        with anyio.move_on_after(self._send_s) as patience:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+        return not patience.cancelled_caught
 
 
 class _LiveResponse(Response):
@@ -160,5 +178,5 @@ class _LiveResponse(Response):
         self._feed = feed
         self._address = address
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await self._feed.serve(self._address, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._feed.serve(self._address, receive, send, scope.get("state", {}).get("drop"))

@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from client_web.askers import asker_of
+
 # An event is at most 65,536 bytes on common relays (60,000 in our protocol); a message carries one, or a filter.
 MAX_MESSAGE_BYTES = 131_072
 # Frames held for a side that reads slowly before the other side is made to wait.
@@ -79,7 +81,7 @@ class RelayProxy:
 
     async def carry(self, websocket: WebSocket) -> None:
         """Join `websocket` with a connection of its own to the relay; 429, 502 or 503 before it is accepted if not."""
-        client = websocket.client.host if websocket.client else ""
+        client = asker_of(websocket.scope)
         if self.connections >= self._max_connections:
             await websocket.send_denial_response(_refusal("the relay's door is full: try again later", 503))
             return

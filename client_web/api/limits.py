@@ -1,12 +1,12 @@
 """How often one address may ask, and who that is."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from client_web.api.answers import PUBLIC
@@ -79,7 +79,8 @@ def parse_proxies(names: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(name) for name in names)
 
 
-def _is_within(address: str, networks: Iterable[Network]) -> bool:
+def is_within(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address, given as text, is in one of the networks; what is no address is in none."""
     try:
         return any(ip_address(address) in network for network in networks)
     except ValueError:
@@ -89,14 +90,14 @@ def _is_within(address: str, networks: Iterable[Network]) -> bool:
 def address_of(peer: str, forwarded: str, proxies: tuple[Network, ...]) -> str:
     """Who asks: the peer, or, if that is a proxy of ours, the last address of X-Forwarded-For that is none."""
     asker = peer
-    if _is_within(peer, proxies):
+    if is_within(peer, proxies):
         for hop in map(str.strip, reversed(forwarded.split(",")[-_MAX_FORWARDED:])):
             try:
                 ip_address(hop)
             except ValueError:
                 break
             asker = hop
-            if not _is_within(hop, proxies):
+            if not is_within(hop, proxies):
                 break
     try:
         parsed = ip_address(asker)
@@ -112,10 +113,11 @@ def address_of(peer: str, forwarded: str, proxies: tuple[Network, ...]) -> str:
 class ApiGate:
     """In front of the API and the metrics: limits by address, and what a browser of another origin asks first."""
 
-    def __init__(self, app: ASGIApp, now_ms: Callable[[], int], proxies: tuple[Network, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, now_ms: Callable[[], int], refused: Counter[str]) -> None:
+        """`refused`: where who asks too often is counted, as "rate". Behind `client_web.askers.Askers`."""
         self._app = app
         self._now_ms = now_ms
-        self._proxies = proxies
+        self._refused = refused
         self._read, self._flat = Buckets(READ), Buckets(FLAT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,22 +127,16 @@ class ApiGate:
         if scope["method"] == "OPTIONS":
             await _preflight(send)
             return
-        address = self.address(scope)
+        address = scope["state"]["address"]
         now = self._now_ms()
         wait = self._read.take(address, now)
         if not wait and FLAT_PATHS.fullmatch(scope["path"]):
             wait = self._flat.take(address, now)
         if wait:
+            self._refused["rate"] += 1
             await _too_often(send, wait)
             return
-        scope["state"] = {**scope.get("state", {}), "address": address}
         await self._app(scope, receive, send)
-
-    def address(self, scope: Scope) -> str:
-        """Who asks."""
-        client = scope.get("client")
-        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for")) if self._proxies else ""
-        return address_of(client[0] if client else "", forwarded, self._proxies)
 
 
 async def _preflight(send: Send) -> None:

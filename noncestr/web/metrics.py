@@ -7,9 +7,10 @@ outcomes, each a bounded set.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from client_web.doors import COUNTED, DoorTally
 from noncestr.disk_watch import Disk
 from noncestr.edge.orders import LaneReport
 from noncestr.relays.health import down_ms
@@ -49,6 +50,7 @@ class Facts:
     payouts: Mapping[str, PayoutCount]
     treasury: Mapping[str, Any] | None = None
     disk: Disk | None = None
+    doors: DoorTally = field(default_factory=DoorTally)
 
 
 def metrics(facts: Facts) -> str:
@@ -63,6 +65,7 @@ def metrics(facts: Facts) -> str:
             *_payouts(facts),
             *_node(facts.lanes),
             *_disk(facts.disk),
+            *_web(facts.doors),
         ]
     )
 
@@ -218,6 +221,13 @@ def _payouts(facts: Facts) -> Iterable[Family]:
     )
     yield _gauge("payouts_unknown", "Payouts whose outcome is not known.").add(len(facts.zapper.unknown))
     yield _gauge("payouts_blocked", "1 while nothing at all is paid.").add(int(bool(facts.zapper.blocked)))
+
+
+def _web(doors: DoorTally) -> Iterable[Family]:
+    refused = _counter("web_refused", "Connections and questions that the web server refused or cut off, by reason.")
+    for reason in COUNTED:
+        refused.add(doors.refused[reason], reason=reason)
+    return _gauge("web_connections", "Open connections of the web server.").add(doors.open), refused
 
 
 def _count(facts: Facts, state: str) -> int:

@@ -14,6 +14,7 @@ from accounting.service import Accounting
 from client_web.adapters.http_server import bind, serve
 from client_web.adapters.live import LiveFeed
 from client_web.api.limits import parse_proxies
+from client_web.doors import Doors
 from client_web.ports import Attestations, RelayGate
 from client_web.server import create_app
 from client_web.site import Site
@@ -114,8 +115,8 @@ async def start_web(
     attestations: Attestations | None = None,
 ) -> None:
     """Serve until the stack closes. Raises OSError when the port is taken, ValueError for a proxy that is none."""
-    live = LiveFeed(read_api)
-    app = create_app(site, read_api, relay, live=live, proxies=parse_proxies(config.proxies), attestations=attestations)
-    await stack.enter_async_context(running(serve, app, place.take() or bind(place.host, place.port)))
+    live, doors = LiveFeed(read_api), Doors(read_api.doors, parse_proxies(config.proxies))
+    app = create_app(site, read_api, relay, live=live, doors=doors, attestations=attestations)
+    await stack.enter_async_context(running(serve, app, place.take() or bind(place.host, place.port), doors))
     # Before the server is told to stop, or it would wait for readers who never leave.
     stack.callback(live.close)

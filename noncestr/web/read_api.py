@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from accounting.paging import Page, Place
 from accounting.reads import Reads
+from client_web.doors import DoorTally
 from noncestr.disk_watch import Disk
 from noncestr.edge.orders import LaneReport
 from noncestr.web.metrics import Facts, PayoutCount, metrics
@@ -67,6 +68,8 @@ class ReadApi(PoolReadModel):
         )
         self._reads = reads
         self._parts = parts
+        # What the web server counts, for the metrics.
+        self.doors = DoorTally()
 
     async def knows(self, pubkey_hex: str) -> bool:
         """See `ReadModel`."""
@@ -157,6 +160,7 @@ class ReadApi(PoolReadModel):
                 payouts=await parts.payouts(),
                 treasury=await parts.treasury(),
                 disk=parts.disk(),
+                doors=self.doors,
             )
         )
 

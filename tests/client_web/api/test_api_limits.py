@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_web.api.limits import FLAT, READ, Buckets, Limit, address_of, parse_proxies
+from client_web.doors import Doors
 from client_web.fakes import FakeReadModel, FakeRelayGate
 from client_web.server import create_app
 from client_web.site import Site
@@ -102,7 +103,9 @@ async def test_who_asks_too_often_is_told_to_wait(site: Site, model: FakeReadMod
 async def test_behind_a_proxy_each_asker_has_its_own_limit(
     site: Site, model: FakeReadModel, patient: Callable[[], int]
 ) -> None:
-    app = create_app(site, model, FakeRelayGate(), proxies=parse_proxies(["192.0.2.7"]), clock_ms=lambda: 0)
+    app = create_app(
+        site, model, FakeRelayGate(), doors=Doors(proxies=parse_proxies(["192.0.2.7"])), clock_ms=lambda: 0
+    )
     transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://pool.test") as client:
         for asker in ("198.51.100.1", "198.51.100.2"):

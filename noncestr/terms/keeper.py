@@ -1,7 +1,7 @@
 """The pool's terms: kept in a file of signed 4210 events, chained, handed to the edge, published to relays.
 
 The file is written and synced before an event is published, so that a kill never leaves two different terms with one
-number. Without the file the chain is taken from the relays first: a chain is continued, never begun twice.
+number. What the file lacks, or all of it, is taken from the relays first: a chain is continued, never begun twice.
 """
 
 import errno
@@ -13,13 +13,14 @@ from typing import Final, Protocol
 
 import anyio
 
-from nips.errors import InvalidPoolEvent
+from nips.errors import InvalidPoolEvent, NipError
 from nips.keys import AsyncSigner
 from nips.nip01 import Filter, VerifiedEvent, decode_event, encode_event, make_filter, verify
 from nips.pool.address import PoolAddress
 from nips.pool.chain import Head, next_link
 from nips.pool.kinds import TERMS
 from nips.pool.terms import Terms, TermsBody, build_terms, parse_terms
+from noncestr.errors import NoncestrError
 from noncestr.whole_file import sync_folder
 from relay_bridge.errors import RelayBridgeError
 
@@ -52,20 +53,40 @@ class TermsKeeper:
         self._changed = anyio.Event()
 
     async def open(self) -> None:
-        """Read the file, or the relays when there is none, and publish what the file holds (a relay knows most)."""
+        """Read the file, and from the relays what it lacks; publish all of it (a relay knows most).
+
+        A file may be old, put back from a copy: going on from there would contradict what was promised since. Raises
+        NoncestrError for a damaged one.
+        """
         events = self._read_file()
-        if not events:
-            wanted = make_filter(kinds=[TERMS], authors=[self._pool.pubkey], tags={"a": [str(self._pool)]})
-            events = [event for event in await self._feed.fetch([wanted]) if self._fits(event)]
-            events.sort(key=lambda event: parse_terms(event).link.seq)
-            for event in events:
-                self._append(event)
-            if events:
-                logger.warning("the terms file was missing: %d terms were taken from the relays", len(events))
-        for event in events:
+        newest = parse_terms(events[-1]).link.seq if events else -1
+        newer = await self._newer(newest, is_first=not events)
+        for event in newer:
+            self._append(event)
+        if newer:
+            lacks = "was behind" if events else "was missing"
+            logger.warning("the terms file %s: %d terms were taken from the relays", lacks, len(newer))
+        for event in (*events, *newer):
             self._terms.append(parse_terms(event))
             self._newest = event
             await self._feed.publish(event, chain=self._chain)
+
+    async def _newer(self, known: int, *, is_first: bool) -> list[VerifiedEvent]:
+        """Terms on the relays beyond number `known`, in order. Raises what the feed does if there is no file."""
+        wanted = make_filter(kinds=[TERMS], authors=[self._pool.pubkey], tags={"a": [str(self._pool)]})
+        try:
+            found = await self._feed.fetch([wanted])
+        except RelayBridgeError as error:
+            if is_first:
+                raise
+            logger.warning("whether there are newer terms than the file's is not known: %s", error)
+            return []
+        newer: dict[int, VerifiedEvent] = {}
+        for event in sorted(found, key=lambda event: (event.created_at, event.id)):
+            seq = parse_terms(event).link.seq if self._fits(event) else known
+            if seq > known and newer.setdefault(seq, event).id != event.id:
+                logger.error("the relays hold two terms numbered %d: those signed first stay", seq)
+        return [newer[seq] for seq in sorted(newer)]
 
     @property
     def _chain(self) -> str:
@@ -78,14 +99,25 @@ class TermsKeeper:
             return False
 
     def _read_file(self) -> list[VerifiedEvent]:
-        """The file's events; a last line cut by a kill was never published and is dropped."""
+        """The file's events; a last line cut by a kill was never published and is dropped. Raises NoncestrError."""
         if not self._path.exists():
             return []
         lines = self._path.read_bytes().split(b"\n")
         if lines[-1]:
             with self._path.open("r+b") as file:
                 file.truncate(self._path.stat().st_size - len(lines[-1]))
-        return [verify(decode_event(line)) for line in lines[:-1]]
+        events = []
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                event = verify(decode_event(line))
+                parse_terms(event)
+            except NipError as error:
+                raise NoncestrError(
+                    f"{self._path}: line {number} is damaged ({error}): move the file aside and start; "
+                    "the terms are read back from the relays"
+                ) from None
+            events.append(event)
+        return events
 
     def _append(self, event: VerifiedEvent) -> None:
         """Raises OSError, and then the file is as it was."""

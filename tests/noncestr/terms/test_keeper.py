@@ -13,8 +13,9 @@ from nips.keys import AtHand, SecretKey
 from nips.nip01 import VerifiedEvent
 from nips.pool.address import PoolAddress
 from nips.pool.terms import Limits, Offer, TermsBody
+from noncestr.errors import NoncestrError
 from noncestr.terms.keeper import TermsKeeper
-from relay_bridge.errors import StoreError
+from relay_bridge.errors import RelayUnavailable, StoreError
 
 KEY = SecretKey(hashlib.sha256(b"noncestr test key terms").digest())
 POOL = PoolAddress(KEY.pubkey, "regtest")
@@ -30,6 +31,7 @@ class FakeFeed:
         self.events: list[VerifiedEvent] = []
         # So often the outbox fails before it takes something.
         self.failures = 0
+        self.is_away = False
 
     async def publish(self, event: VerifiedEvent, *, chain: str = "") -> None:
         if self.failures:
@@ -39,6 +41,8 @@ class FakeFeed:
             self.events.append(event)
 
     async def fetch(self, filters, *, timeout_s: float = 10) -> list[VerifiedEvent]:
+        if self.is_away:
+            raise RelayUnavailable({"ws://relay": "away"})
         return [event for event in self.events if any(wanted.matches(event) for wanted in filters)]
 
 
@@ -136,3 +140,53 @@ async def test_terms_that_are_in_the_file_are_published_however_often_the_outbox
     issued = await keeper.issue(BODY, 5_000)
     assert [event.id for event in feed.events] == [issued.id]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_an_old_copy_of_the_file_is_brought_up_to_what_the_relays_have(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "terms.jsonl"
+    feed = FakeFeed()
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await keeper.open()
+    bodies = [replace(BODY, limits=Limits(batch_seconds=seconds)) for seconds in (10, 20, 30, 40)]
+    issued = [await keeper.issue(body, 5_000) for body in bodies[:3]]
+    lines = path.read_bytes().splitlines(keepends=True)
+    # Put back from a copy, or its end cut off: what is missing was published.
+    path.write_bytes(lines[0] + lines[1][:50])
+    again = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await again.open()
+    assert [terms.id for terms in again.every()] == [terms.id for terms in issued]
+    assert path.read_bytes() == b"".join(lines)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the terms file was behind: 2 terms were taken from the relays"
+    ]
+    following = await again.issue(bodies[3], 6_000)
+    assert (following.link.seq, following.link.prev) == (3, issued[2].id)
+
+
+async def test_without_a_relay_the_file_counts_and_nothing_else_does(tmp_path: Path) -> None:
+    path = tmp_path / "terms.jsonl"
+    feed = FakeFeed()
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await keeper.open()
+    first = await keeper.issue(BODY, 5_000)
+    feed.is_away = True
+    again = TermsKeeper(path, AtHand(KEY), POOL, feed)
+    await again.open()
+    assert again.current().id == first.id
+    with pytest.raises(RelayUnavailable):
+        await TermsKeeper(tmp_path / "other.jsonl", AtHand(KEY), POOL, feed).open()
+
+
+async def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "terms.jsonl"
+    keeper = TermsKeeper(path, AtHand(KEY), POOL, FakeFeed())
+    await keeper.open()
+    await keeper.issue(BODY, 5_000)
+    whole = path.read_bytes()
+    for damaged in (b"\x00" * 20 + whole[20:], whole.replace(b"pplns", b"pplnx")):
+        path.write_bytes(damaged)
+        with pytest.raises(NoncestrError, match=r"terms\.jsonl: line 1 is damaged .*: move the file aside and start"):
+            await TermsKeeper(path, AtHand(KEY), POOL, FakeFeed()).open()
+        assert path.read_bytes() == damaged

@@ -1,35 +1,33 @@
 """Who was there, with what: the hours, days and devices that a statement's bonus goes by (SPEC.md, "Splits").
 
-Shares are looked up hour by hour. What a lane had in an hour that is over does not change, so that it is summed once,
-when a statement first asks for it: a pool whose terms pay no loyalty never does.
+What a lane had in hours and days that are over does not change: it is summed once, as they end or when it is first
+asked for (accounting.turnout), and all lanes together are a running sum (accounting.presence). A pool whose terms pay
+no loyalty has neither.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from accounting.lanes import Batch, Lane, LaneKey
+from accounting.measured import Measured
+from accounting.open_hours import OpenHours
+from accounting.presence import Presence, Reach, reach_of
 from accounting.schemes import loyalty
 from accounting.schemes.loyalty import DAY_MS, DAY_S, HOUR_MS, REACH_MS, Standing, Worker
+from accounting.shares import CheckedShares
 from accounting.shelves import Shelf, Shelves
+from accounting.turnout import HOURS_A_DAY, Aside, Turnouts, miners_of
 from nips.pool.attestation import Attestation
 from nips.pool.attestation_part import AttestationPart
 from nips.pool.statement import StatementBody
 from nips.pool.terms import PPM, Loyalty, Offer
 
-HOURS_A_DAY = DAY_MS // HOUR_MS
-# Where what lanes had in their hours is kept, by `<edge>/<lane>/<hour>`.
-SHELF = "lane hours"
-Hour = tuple[tuple[str, str, int], ...]
+# Workers and the days (UTC, since 1970) of which their work is wanted.
+Asked = Iterable[tuple[Worker, int]]
 
-
-class Kept(Protocol):
-    """Where sums of hours are kept."""
-
-    def get(self, key: str, /) -> Hour | None:
-        """A lane's hour (`hour_key`), None if it is not there."""
-
-    def __setitem__(self, key: str, value: Hour, /) -> None: ...
+# Attestations of the last month at hand, some 350 bytes each: as many as the relays' are kept.
+MAX_PLACED = 100_000
 
 
 class Attested(NamedTuple):
@@ -50,31 +48,16 @@ class Standings(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """What miners did: the hours of each with a good share (UTC, since 1970), the work of each worker and day."""
+    """What miners did: in how many of the hours that count each had a good share; of the workers and days that were
+    asked for the work.
+    """
 
-    hours: dict[str, set[int]]
-    work: dict[tuple[Worker, int], int]
-
-    def add(self, hour: int, done: Hour, end_ms: int) -> None:
-        """What was done in an hour counts, as far as it matters at `end_ms`."""
-        counts, day = hour in loyalty.hours_at(end_ms), hour // HOURS_A_DAY
-        if day not in loyalty.days_at(end_ms):
-            day = -1
-        for miner, name, work in done:
-            if counts:
-                self.hours.setdefault(miner, set()).add(hour)
-            if day >= 0:
-                place = (Worker(miner, name), day)
-                self.work[place] = self.work.get(place, 0) + work
+    hours: Mapping[str, int]
+    work: Mapping[tuple[Worker, int], int]
 
     def measured(self, worker: Worker, day: int) -> int:
         """A worker's hashrate of a day, in hashes a second, rounded down."""
         return self.work.get((worker, day), 0) // DAY_S
-
-
-def hour_key(lane: LaneKey, hour: int) -> str:
-    """Where an hour of a lane is kept. Keys sort by hour."""
-    return f"{lane}/{hour:09d}"
 
 
 def reaches_ms(offer: Offer, from_ms: int, end_ms: int) -> int:
@@ -92,70 +75,158 @@ class Attendance:
     """The hours of lanes, and the attestations in the accounting chains."""
 
     def __init__(self, shelves: Shelves) -> None:
-        self._hours: Shelf[Hour] = shelves.open(SHELF)
+        self._turnouts = Turnouts(shelves)
         # By `<signer>/<created_at>/<id>`.
         self._attested: Shelf[Attested] = shelves.open("attested")
+        # By key and day what stands there, in that order, of the days asked for last.
+        self._placed: dict[tuple[str, int], list[Attested]] = {}
+        self._running: Presence | None = None
+        self._measured = Measured()
+        self._open = OpenHours()
 
     def add(self, part: AttestationPart) -> None:
         """Attestations took their place in a chain."""
         for told in part.attestations:
             self._attested[_attested_key(part.signer, told.created_at, told.id)] = _attested(told)
+            self._placed.pop((part.signer, told.created_at // DAY_S), None)
 
     def has(self, signer: str, created_at: int, attestation: str) -> bool:
         """Whether an attestation, by date and id, stands in a key's chain."""
         return _attested_key(signer, created_at, attestation) in self._attested
 
-    def worked(self, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], end_ms: int) -> Worked:
-        """What was done in the hours and days that count at `end_ms`, in the lanes up to the cuts."""
-        found = Worked({}, {})
-        first = loyalty.days_at(end_ms).start * HOURS_A_DAY
-        for key in cuts:
-            self._forget(key, first)
-        for hour, done in self.hours(lanes, cuts, end_ms, self._hours):
-            found.add(hour, done, end_ms)
+    def passed(self, lane: Lane, shares: CheckedShares | None) -> None:
+        """A batch of a lane took its place, under terms that pay a bonus: what it ended is summed at once. `shares`:
+        those of the batch, if somebody has looked at them.
+        """
+        self._turnouts.passed(lane)
+        self._open.take(lane, shares)
+
+    def drop(self, lane: LaneKey, from_ms: int, to_ms: int) -> None:
+        """A batch of a lane has changed: all sums of its window are to be made anew."""
+        self._turnouts.drop(lane, from_ms, to_ms)
+        self._measured.drop(range(from_ms // DAY_MS, to_ms // DAY_MS + 1))
+        self._open.drop()
+        self._running = None
+
+    def worked(
+        self, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], end_ms: int, asked: Asked = ()
+    ) -> Worked:
+        """What was done in the hours and days that count at `end_ms`, in the lanes up to the cuts; `asked`: the workers
+        and days whose work is wanted.
+        """
+        steps = self.walk(lanes, cuts, end_ms, asked)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                worked: Worked = done.value
+                return worked
+
+    def walk(
+        self,
+        lanes: Mapping[LaneKey, Lane],
+        cuts: Mapping[LaneKey, Batch],
+        end_ms: int,
+        asked: Asked = (),
+        aside: Aside | None = None,
+    ) -> Generator[None, None, Worked]:
+        """`worked` in small steps, between which others may go on. `aside`: where sums are put that nobody made yet, if
+        the shelves must stay as they are.
+        """
+        days, hours = loyalty.days_at(end_ms), loyalty.hours_at(end_ms)
+        reaches = {key: reach_of(lanes[key], cut, end_ms) for key, cut in cuts.items()}
+        open_hours = yield from self._open_hours(lanes, reaches, end_ms)
+        by_day: dict[int, set[Worker]] = {}
+        for worker, day in asked:
+            if day in days:
+                by_day.setdefault(day, set()).add(worker)
+        work: dict[tuple[Worker, int], int] = {}
+        first = days.start * HOURS_A_DAY
+        while True:
+            shared = self._running = self._running or Presence(first)
+            # Of other lanes than before, or of an older reward: it is summed apart.
+            running = shared if shared.serves(lanes, reaches, end_ms) else Presence(first)
+            # Day by day: what is read of a day serves both.
+            for day in range(days.start, days.stop + 1):
+                workers = by_day.pop(day, None)
+                if workers:
+                    found = yield from self._measured.walk(lanes, reaches, day, workers, self._turnouts, aside)
+                    work.update(((worker, day), found[worker]) for worker in workers)
+                for key, reach in reaches.items():
+                    while running.extend(lanes[key], min(reach.hour, (day + 1) * HOURS_A_DAY), self._turnouts, aside):
+                        yield
+            self._turnouts.rest()
+            # Others may have gone on with the running sum meanwhile, or let go of it.
+            if running is not shared or (shared is self._running and shared.serves(lanes, reaches, end_ms)):
+                break
+        shared.forget(first)
+        more: dict[str, int] = {}
+        for hour, miners in open_hours:
+            if hour in hours:
+                bit = 1 << hour - running.first
+                for miner in miners:
+                    more[miner] = more.get(miner, 0) | bit
+        return Worked(running.counts(range(hours.start, (end_ms + 1) // HOUR_MS), more), work)
+
+    def attested(self, signer: str, days: range) -> list[Attested]:
+        """The attestations of some days in a key's chain, by date, then id."""
+        found = [told for day in days for told in self._of(signer, day)]
+        room = MAX_PLACED - sum(map(len, self._placed.values()))
+        for place in sorted(self._placed, key=lambda each: (each[1] in days, each[1])):
+            if room >= 0 and place[1] in days:
+                break
+            room += len(self._placed.pop(place))
         return found
 
-    def hours(
-        self, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], end_ms: int, kept: Kept | None = None
-    ) -> Iterator[tuple[int, Hour]]:
-        """What each lane has in the hours that matter at `end_ms`. `kept`: where the sums of hours that are over are
-        put; without one they are only looked for where they are.
-        """
-        for key, cut in cuts.items():
-            lane = lanes[key]
-            first = max(loyalty.days_at(end_ms).start * HOURS_A_DAY, lane.first.from_ms // HOUR_MS)
-            for hour in range(first, min(cut.to_ms // HOUR_MS, end_ms // HOUR_MS) + 1):
-                yield hour, self._hour(lane, hour, cut, end_ms, kept)
-
-    def attested(self, signer: str, days: range, more: Iterable[Attestation] = ()) -> list[Attested]:
-        """The attestations of some days in a key's chain, and `more` that may come into it, by date, then id."""
-        found = dict(self._placed(signer, days))
+    def shown(self, signer: str, days: range, more: Iterable[Attestation]) -> list[Attested]:
+        """The same, and `more` that may come into it."""
+        start, end = (_attested_key(signer, max(0, day) * DAY_S, "") for day in (days.start, days.stop))
+        found = dict(self._attested.scan(start, end))
         for told in more:
             if told.created_at // DAY_S in days:
                 found[_attested_key(signer, told.created_at, told.id)] = _attested(told)
         return [found[place] for place in sorted(found)]
 
-    def standings(self, rules: Loyalty, worked: Worked, signer: str, end_ms: int) -> Standings:
-        """What the work done, and the attestations in a key's chain, give at `end_ms`."""
-        return standings_of(rules, worked, self._in_chain(signer, loyalty.days_at(end_ms)))
+    def standings(
+        self, rules: Loyalty, lanes: Mapping[LaneKey, Lane], cuts: Mapping[LaneKey, Batch], signer: str, end_ms: int
+    ) -> Standings:
+        """What the work done in the lanes up to the cuts, and the attestations in a key's chain, give at `end_ms`."""
+        told = self.attested(signer, loyalty.days_at(end_ms))
+        return standings_of(rules, self.worked(lanes, cuts, end_ms, map(asked_of, told)), told)
 
     def wanting(
-        self, rules: Loyalty, worked: Worked, signer: str, end_ms: int, known: Iterable[Attestation]
+        self,
+        rules: Loyalty,
+        lanes: Mapping[LaneKey, Lane],
+        cuts: Mapping[LaneKey, Batch],
+        signer: str,
+        end_ms: int,
+        known: Iterable[Attestation],
     ) -> list[Attestation]:
         """Those that a bonus at `end_ms` should rest on and that are not in a key's chain: of each miner one a day, of
         each worker the newest if its model makes a difference. Newest first.
         """
         days = loyalty.days_at(end_ms)
+        placed = self.attested(signer, days)
+        new = [
+            event
+            for event in known
+            if event.created_at // DAY_S in days and not self.has(signer, event.created_at, event.id)
+        ]
+        if not new:
+            return []
+        asked = (asked_of(told) for told in (*placed, *map(_attested, new)))
+        worked = self.worked(lanes, cuts, end_ms, asked)
         covered: set[tuple[str, int]] = set()
         newest: dict[Worker, int] = {}
-        for told in self._in_chain(signer, days):
+        for told in placed:
             if is_borne_out(rules, told, worked):
                 covered.add((told.miner, told.created_at // DAY_S))
                 newest[Worker(told.miner, told.worker)] = told.created_at
         found = []
-        for event in sorted(known, key=lambda each: (-each.created_at, each.id)):
+        for event in sorted(new, key=lambda each: (-each.created_at, each.id)):
             told, day = _attested(event), event.created_at // DAY_S
-            if day not in days or self.has(signer, event.created_at, event.id) or not is_borne_out(rules, told, worked):
+            if not is_borne_out(rules, told, worked):
                 continue
             worker = Worker(told.miner, told.worker)
             models = (told.model in rules.hardware or worker in newest) and newest.get(worker, -1) < told.created_at
@@ -165,32 +236,26 @@ class Attendance:
                 newest[worker] = max(newest.get(worker, -1), told.created_at)
         return found
 
-    def _in_chain(self, signer: str, days: range) -> Iterator[Attested]:
-        """The attestations of some days in a key's chain, by date, then id."""
-        return (told for _, told in self._placed(signer, days))
-
-    def _placed(self, signer: str, days: range) -> Iterator[tuple[str, Attested]]:
-        start, end = (f"{signer}/{max(0, day) * DAY_S:012d}/" for day in (days.start, days.stop))
-        return self._attested.scan(start, end)
-
-    def _hour(self, lane: Lane, hour: int, cut: Batch, end_ms: int, kept: Kept | None) -> Hour:
-        """What a lane has in an hour, up to the cut and `end_ms`."""
-        over = (hour + 1) * HOUR_MS <= min(end_ms + 1, cut.to_ms)
-        key = hour_key(lane.key, hour)
-        known = self._hours.get(key) if over else None
-        if known is None and over and kept is not None:
-            known = kept.get(key)
+    def _of(self, signer: str, day: int) -> list[Attested]:
+        known = self._placed.get((signer, day))
         if known is None:
-            known = _summed(lane, hour * HOUR_MS, min((hour + 1) * HOUR_MS, end_ms + 1), cut)
-            if over and kept is not None:
-                kept[key] = known
+            start, end = (_attested_key(signer, max(0, each) * DAY_S, "") for each in (day, day + 1))
+            known = self._placed[signer, day] = [told for _, told in self._attested.scan(start, end)]
         return known
 
-    def _forget(self, lane: LaneKey, first: int) -> None:
-        """Let go what is too old for any reward to come."""
-        gone = [key for key, _ in self._hours.scan(f"{lane}/", hour_key(lane, max(0, first)))]
-        for key in gone:
-            del self._hours[key]
+    def _open_hours(
+        self, lanes: Mapping[LaneKey, Lane], reaches: Mapping[LaneKey, Reach], end_ms: int
+    ) -> Generator[None, None, list[tuple[int, set[str]]]]:
+        """Who was there, by hour, after the hours that are whole."""
+        served, miners = self._open.served(lanes, reaches, end_ms)
+        found = [(end_ms // HOUR_MS, miners)] if (end_ms + 1) % HOUR_MS else []
+        for key, reach in reaches.items():
+            lane, start = lanes[key], reach.hour * HOUR_MS
+            end = min(end_ms + 1, lane.watermark_ms)
+            if start < end and key not in served:
+                found.append((reach.hour, miners_of(lane, start, end, reach.position)))
+                yield
+        return found
 
 
 def standings_of(rules: Loyalty, worked: Worked, told: Iterable[Attested]) -> Standings:
@@ -206,7 +271,7 @@ def standings_of(rules: Loyalty, worked: Worked, told: Iterable[Attested]) -> St
         if worker not in newest or newest[worker].created_at < each.created_at:
             newest[worker] = each
     miners = {
-        miner: Standing(len(worked.hours.get(miner, ())), len(attested.get(miner, ())))
+        miner: Standing(worked.hours.get(miner, 0), len(attested.get(miner, ())))
         for miner in {*worked.hours, *attested}
     }
     hardware = {
@@ -214,6 +279,11 @@ def standings_of(rules: Loyalty, worked: Worked, told: Iterable[Attested]) -> St
         for worker, each in newest.items()
     }
     return Standings(miners, hardware)
+
+
+def asked_of(told: Attested) -> tuple[Worker, int]:
+    """The worker and day by which an attestation is borne out or not."""
+    return Worker(told.miner, told.worker), told.created_at // DAY_S
 
 
 def is_borne_out(rules: Loyalty, told: Attested, worked: Worked) -> bool:
@@ -229,25 +299,6 @@ def _attested(told: Attestation) -> Attested:
 
 def _attested_key(signer: str, created_at: int, attestation: str) -> str:
     return f"{signer}/{created_at:012d}/{attestation}"
-
-
-def _summed(lane: Lane, from_ms: int, to_ms: int, cut: Batch) -> Hour:
-    """The work of a lane's shares with from_ms <= t < to_ms, by worker."""
-    works: dict[tuple[str, str], int] = {}
-    for position in range(lane.position_past(from_ms), lane.position_of(cut.seq) + 1):
-        tally = lane.batches.tally(position)
-        if tally.from_ms >= to_ms:
-            break
-        if from_ms <= tally.from_ms and tally.to_ms <= to_ms and all(row.by_worker for row in tally.rows):
-            for miner, worker, work in (each for row in tally.rows for each in row.by_worker):
-                works[miner, worker] = works.get((miner, worker), 0) + work
-            continue
-        shares = lane.batches[position].shares
-        for t, session in zip(shares.t, shares.session, strict=True):
-            if from_ms <= t < to_ms:
-                who = shares.sessions[session]
-                works[who.miner, who.worker] = works.get((who.miner, who.worker), 0) + who.work
-    return tuple((miner, worker, work) for (miner, worker), work in sorted(works.items()))
 
 
 def with_bonuses(

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from accounting.announced import Announced
-from accounting.attendance import SHELF as HOURS
-from accounting.attendance import Hour, hour_key
+from accounting.attendance import Attendance
 from accounting.chains import Chain
 from accounting.checks import Known, digest_of, pack_check
 from accounting.drafts import Draft, Fault, JobSpec, draft_batch
@@ -13,7 +12,6 @@ from accounting.findings import Code, Finding, finding
 from accounting.jobs import JudgedJob, judge_job, use_of
 from accounting.judging import JobUse, Place, Seen, Verdict, hash_unhashed, judge_batch
 from accounting.lanes import Batch, Batches, Lane, LaneKey, Lanes
-from accounting.schemes.loyalty import HOUR_MS
 from accounting.shelves import MemoryShelves, Shelf, Shelves
 from accounting.spans import WIDEST
 from accounting.sums import Sums, sum_up
@@ -71,9 +69,11 @@ class Mining:
         self.drafts: Shelf[Draft] = shelves.open("drafts")
         self.progress = progress
         self.seen: dict[str, Seen] = {}
+        # How many shares were taken back.
+        self.revoked = 0
         self.batches = 0
         self._positions: Shelf[str] = shelves.open("positions")
-        self._hours: Shelf[Hour] = shelves.open(HOURS)
+        self.attendance = Attendance(shelves)
         self.announced = Announced(terms, report, facts, shelves, self._batch_of, self.judged_job)
         self._keeps_sums = keeps_sums
         # While a log is replayed: the known batches that nobody asks for one by one, so that sums of many will do.
@@ -193,10 +193,13 @@ class Mining:
         self.totals.add(known.from_ms, known.to_ms, head.good, head.work)
         if head.solutions:
             self.announced.note_solutions(lane.key, known, known.shares)
-        if self.holds_back is not None and self.holds_back(known):
+        held_back = self.holds_back is not None and self.holds_back(known)
+        shares = None if held_back else known.shares
+        if self.terms.pays_loyalty:
+            self.attendance.passed(lane, shares)
+        if shares is None:
             lane.held_back.append(len(lane.batches) - 1)
             return
-        shares = known.shares
         sums = sum_up(known.to_ms, shares)
         self.totals.add_workers(sums)
         self.facts.append(BatchChecked(known, shares, sums))
@@ -212,6 +215,8 @@ class Mining:
         self.totals.add(receipt.from_ms, receipt.to_ms, len(shares), shares.work, shares.bad, shares.unchecked)
         self.totals.add_workers(sums)
         self.announced.note_solutions(lane.key, receipt, shares)
+        if self.terms.pays_loyalty:
+            self.attendance.passed(lane, shares)
         self.facts.append(BatchChecked(receipt, shares, sums, check))
         if self.progress is not None:
             self.progress(len(shares) + shares.bad + shares.uncredited + shares.unchecked)
@@ -332,8 +337,8 @@ class Mining:
         self.totals.take_back(batch.from_ms, batch.to_ms, shares, place.number)
         session = shares.session_of(place.number)
         lane.batches.update(position, batch, shares.without(place.number))
-        for hour in range(batch.from_ms // HOUR_MS, batch.to_ms // HOUR_MS + 1):
-            self._hours.pop(hour_key(key, hour), None)
+        self.revoked += 1
+        self.attendance.drop(key, batch.from_ms, batch.to_ms)
         text = f"share {place.number} of a batch of lane {key.number} repeats one of this batch"
         self.report(finding(Code.SHARE_TWICE, text, batch.id, receipt.id))
         self.facts.append(ShareRevoked(batch.id, place.number, str(key), batch.seq, session))

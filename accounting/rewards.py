@@ -101,14 +101,28 @@ def expected_statement(lanes: Lanes, block: BlockSeen, held: Held = NOTHING_HELD
 
     Raises UnsupportedOffer.
     """
+    expected = expected_split(lanes, block, held)
+    return expected if isinstance(expected, NotYet) else expected.body
+
+
+class Expected(NamedTuple):
+    """A statement to be, and the work that it counts."""
+
+    body: StatementBody
+    counted: Counted
+
+
+def expected_split(lanes: Lanes, block: BlockSeen, held: Held) -> Expected | NotYet:
+    """The same with the work that it counts."""
     behind = lanes.behind(block.found_ms)
     if behind is not None:
         return NotYet(f"lane {behind} is known up to {lanes[behind].watermark_ms}, not yet past {block.found_ms}")
     cuts = lanes.cuts(block.found_ms)
-    body = _statement(block, _count(lanes, block, cuts, held), cuts)
+    counted = _count(lanes, block, cuts, held)
+    body = _statement(block, counted, cuts)
     since = reaches_ms(block.terms.body.offers[block.offer], body.window.from_ms, block.found_ms)
     heads = heads_of(cuts, block.found_ms, since)
-    return replace(body, window=replace(body.window, heads=heads))
+    return Expected(replace(body, window=replace(body.window, heads=heads)), counted)
 
 
 class Bonus(NamedTuple):
@@ -124,8 +138,7 @@ class Bonus(NamedTuple):
         offer = block.terms.body.offers[block.offer]
         if offer.loyalty is None:
             return body
-        worked = self.attendance.worked(lanes, cuts, block.found_ms)
-        standings = self.attendance.standings(offer.loyalty, worked, self.signer, block.found_ms)
+        standings = self.attendance.standings(offer.loyalty, lanes, cuts, self.signer, block.found_ms)
         return with_bonuses(body, offer, counted.workers, standings)
 
     def wanting(
@@ -135,14 +148,17 @@ class Bonus(NamedTuple):
         rules, end_ms = block.terms.body.offers[block.offer].loyalty, block.found_ms
         if rules is None:
             return []
-        worked = self.attendance.worked(lanes, named_cuts(lanes, body), end_ms)
-        return self.attendance.wanting(rules, worked, self.signer, end_ms, known)
+        return self.attendance.wanting(rules, lanes, named_cuts(lanes, body), self.signer, end_ms, known)
 
 
-def made_with_bonus(lanes: Lanes, block: BlockSeen, held: Held, body: StatementBody, bonus: Bonus) -> StatementBody:
-    """A statement to be signed, whose donations were moved, after its bonuses. Raises UnsupportedOffer."""
+def made_with_bonus(
+    lanes: Lanes, block: BlockSeen, held: Held, body: StatementBody, bonus: Bonus, counted: Counted | None = None
+) -> StatementBody:
+    """A statement to be signed, whose donations were moved, after its bonuses; `counted`: the work that it counts, if
+    that is known. Raises UnsupportedOffer.
+    """
     cuts = named_cuts(lanes, body)
-    return bonus.pay(lanes, cuts, block, _count(lanes, block, cuts, held), body)
+    return bonus.pay(lanes, cuts, block, counted or _count(lanes, block, cuts, held), body)
 
 
 def period_statement(

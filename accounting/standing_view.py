@@ -7,7 +7,7 @@ attestations that the relays have and the next statement would put into the log.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from accounting.attendance import Attested, Hour, Standings, Worked, is_borne_out, nominal, standings_of
+from accounting.attendance import Attested, Standings, Worked, asked_of, is_borne_out, nominal, standings_of
 from accounting.schemes import loyalty
 from accounting.schemes.loyalty import DAY_S, ONE, Standing, Worker
 from accounting.selection import Counted
@@ -18,34 +18,33 @@ from nips.pool.terms import MILLI, PPM, Loyalty, Offer, Terms, TermsBody
 # A month of a large pool takes seconds to walk: so much of the time at most, and not more often than a minute.
 PART_OF_TIME = 100
 SHORTEST_MS = 60_000
-# Sums of hours remembered beside the fold's own, of one worker each, some 200 bytes.
-MAX_KEPT = 200_000
+# Sums of hours and days remembered beside the fold's own, in bytes.
+MAX_ASIDE = 16 << 20
 # Of one miner; who has more workers sees the first by name.
 MAX_WORKERS = 128
 
 
 class Aside:
-    """Sums of hours that no statement asked for yet. The fold's own are only read here: it may be kept meanwhile."""
+    """Sums of hours and days that nobody made yet. The fold's own are only read here: it may be kept meanwhile."""
 
     def __init__(self) -> None:
-        self._hours: dict[str, Hour] = {}
-        self._count = 0
+        self._rows: dict[str, bytes] = {}
+        self._size = 0
 
-    def get(self, key: str, /) -> Hour | None:
-        """See `accounting.attendance.Kept`."""
-        return self._hours.get(key)
+    def get(self, key: str, /) -> bytes | None:
+        """See `accounting.turnout.Aside`."""
+        return self._rows.get(key)
 
-    def __setitem__(self, key: str, value: Hour, /) -> None:
+    def __setitem__(self, key: str, value: bytes, /) -> None:
         self._drop(key)
-        while self._hours and self._count + len(value) > MAX_KEPT:
-            self._drop(next(iter(self._hours)))
-        self._hours[key] = value
-        self._count += len(value) + 1
+        while self._rows and self._size + len(value) > MAX_ASIDE:
+            self._drop(next(iter(self._rows)))
+        self._rows[key] = value
+        self._size += len(value)
 
     def _drop(self, key: str) -> None:
-        if key in self._hours:
-            # An hour in which nobody mined takes its place, too.
-            self._count -= len(self._hours.pop(key)) + 1
+        if key in self._rows:
+            self._size -= len(self._rows.pop(key))
 
 
 class Moment(NamedTuple):
@@ -55,7 +54,6 @@ class Moment(NamedTuple):
 
     end_ms: int
     worked: Worked
-    workers: Mapping[str, set[str]]
     attested: Mapping[str, list[Attested]]
     standings: Mapping[str, Standings]
     until_ms: int
@@ -100,28 +98,29 @@ class StandingView:
             return known
         self._walking = True
         try:
-            lanes, worked, attendance = fold.log.lanes, Worked({}, {}), fold.log.statements.attendance
-            cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
-            for hour, done in attendance.hours(lanes, cuts, now, self._aside):
-                worked.add(hour, done, now)
-                await self._pause()
-            workers: dict[str, set[str]] = {}
-            for worker, _ in worked.work:
-                workers.setdefault(worker.miner, set()).add(worker.name)
+            lanes, attendance = fold.log.lanes, fold.log.statements.attendance
             days = loyalty.days_at(now)
             # What was attested today is shown; it does not count yet.
             shown = range(days.start, days.stop + 1)
             seen = self._accounting.attestations.of(set(fold.statistics.miners()), shown)
-            told = attendance.attested(self._accounting.pubkey, shown, (each.told for each in seen))
+            told = attendance.shown(self._accounting.pubkey, shown, (each.told for each in seen))
             counting = [each for each in told if each.created_at // DAY_S in days]
+            cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
+            steps = attendance.walk(lanes, cuts, now, map(asked_of, counting), self._aside)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as done:
+                    worked: Worked = done.value
+                    break
+                await self._pause()
             attested: dict[str, list[Attested]] = {}
             for each in told:
                 attested.setdefault(each.miner, []).append(each)
-                workers.setdefault(each.miner, set()).add(each.worker)
             standings = {name: standings_of(rules, worked, counting) for name, rules in _loyal(terms.body).items()}
             took = max(0, self._accounting.clock.now_ms() - now)
             until = now + max(SHORTEST_MS, PART_OF_TIME * took)
-            self._moment = Moment(now, worked, workers, attested, standings, until, of)
+            self._moment = Moment(now, worked, attested, standings, until, of)
             return self._moment
         finally:
             self._walking = False
@@ -139,8 +138,8 @@ class StandingView:
         self, name: str, offer: Offer, rules: Loyalty, miner: str, moment: Moment, bonus: int | None
     ) -> dict[str, Any]:
         standing = moment.standings[name].miners.get(miner, Standing())
-        active = self._accounting.fold.statistics.workers(miner, moment.end_ms)
-        names = moment.workers.get(miner, set()) | active.keys()
+        names = self._accounting.fold.statistics.worker_names(miner)
+        names |= {each.worker for each in moment.attested.get(miner, ())}
         return {
             "offer": name,
             "ms": moment.end_ms,

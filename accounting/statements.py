@@ -6,7 +6,6 @@ A statement waits for all that it names, so that the verdict is the same in what
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from accounting.attendance import Attendance
 from accounting.books import CLOCKS_APART_S
 from accounting.chains import Chain
 from accounting.earlier import Earlier, line_of
@@ -22,14 +21,14 @@ from accounting.rewards import (
     compare_reward,
     compare_statement,
     expected_period,
-    expected_statement,
+    expected_split,
     holds,
     made_with_bonus,
     missing_heads,
 )
 from accounting.schemes.donations import Pledge
 from accounting.schemes.held import NOTHING_HELD, Bound, Held
-from accounting.selection import oldest_unheld
+from accounting.selection import Counted, oldest_unheld
 from accounting.shelves import Shelf, Shelves
 from accounting.termsbook import TermsBook
 from nips.errors import InvalidPoolEvent
@@ -56,8 +55,10 @@ class Statements:
         self.terms = terms
         self.mining = mining
         self.earlier = Earlier(shelves)
-        self.attendance = Attendance(shelves)
+        self.attendance = mining.attendance
         self.parts: dict[str, list[StatementPart]] = {}
+        # What the statement made last was expected to be, and the work that it counts.
+        self._counted: tuple[object, Counted | None] = None, None
         # By `<signer>/<settings>`: what settings in a key's chain give away.
         self._pledged: Shelf[Pledged] = shelves.open("pledged")
         # By offer and lane: the bound for which it was looked through, and up to which position it has no work.
@@ -72,7 +73,12 @@ class Statements:
 
     def expected(self, block: BlockSeen, signer: str, second: int) -> StatementBody | NotYet:
         """The statement of a block's reward that this key should sign now, dated so. Raises UnsupportedOffer."""
-        return expected_statement(self.lanes, block, self._held(block, signer, second))
+        held = self._held(block, signer, second)
+        expected = expected_split(self.lanes, block, held)
+        if isinstance(expected, NotYet):
+            return expected
+        self._counted = (expected.body.window, block, held, self.mining.revoked), expected.counted
+        return expected.body
 
     def wanting(
         self, body: StatementBody, block: BlockSeen, signer: str, known: Iterable[Attestation]
@@ -83,7 +89,11 @@ class Statements:
     def with_bonus(self, body: StatementBody, block: BlockSeen, signer: str, second: int) -> StatementBody:
         """What `expected` gave, its donations moved, after the bonuses out of its fee. Raises UnsupportedOffer."""
         held = self._held(block, signer, second)
-        return made_with_bonus(self.lanes, block, held, body, Bonus(self.attendance, signer))
+        known, counted = self._counted
+        # Between the two only events of our own chain were signed, as a rule.
+        same = known == (body.window, block, held, self.mining.revoked)
+        bonus = Bonus(self.attendance, signer)
+        return made_with_bonus(self.lanes, block, held, body, bonus, counted if same else None)
 
     def _held(self, block: BlockSeen, signer: str, second: int) -> Held:
         if not holds(block.scheme):

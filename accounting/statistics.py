@@ -213,6 +213,11 @@ class Statistics:
             if ring.last_ms >= now_ms - ACTIVE_MS
         }
 
+    def worker_names(self, miner: str) -> set[str]:
+        """The miner's workers, active or not, until none had a share for long."""
+        known = self._miners.get(miner)
+        return set() if known is None else set(known.workers)
+
     def pool_statistics(self, now_ms: int, *, blocks: int, height: int) -> PoolStatistics:
         """The pool as 34215 tells it. O(miners)."""
         active = [miner for miner in self._miners.values() if miner.ring.last_ms >= now_ms - ACTIVE_MS]

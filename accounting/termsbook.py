@@ -100,6 +100,12 @@ class TermsBook:
         """The terms in force."""
         return next(reversed(self.by_id.values()), None)
 
+    @property
+    def pays_loyalty(self) -> bool:
+        """Whether an offer of the terms in force pays a bonus."""
+        newest = self.newest()
+        return newest is not None and any(offer.loyalty is not None for offer in newest.body.offers.values())
+
     def at(self, ms: int) -> Terms | None:
         """The newest terms dated at or before a time (Unix ms); the first if all are later."""
         found = None

@@ -18,7 +18,9 @@ from accounting.shelves import END
 KEPT_VALUES = 384
 # The same where a value may take some 60 KB: receipts, batches and what their shares came to.
 KEPT_BULKY = 48
-BULKY = frozenset({"batches", "drafts", "held", "evidence", "lane hours", "parked", "rewards", "spans", "tallies"})
+BULKY = frozenset(
+    {"batches", "drafts", "held", "evidence", "parked", "rewards", "spans", "tallies", "turnout days", "turnout hours"}
+)
 # Rows fetched at a time when a shelf is read from end to end.
 FETCH_ROWS = 128
 # What SQLite may keep of the file in memory, KiB.

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from accounting.attendance import SHELF, Worked, reaches_ms
+from accounting.attendance import Worked, reaches_ms
 from accounting.findings import Code
 from accounting.log import PoolLog
-from accounting.schemes.loyalty import DAY_MS, HOUR_MS
+from accounting.schemes.loyalty import DAY_MS, Worker
 from accounting.shelves import MemoryShelves
+from accounting.turnout import DAYS, HOURS
 from accounting.verifier import audit
 from nips.pool.statement import StatementBody
 from nips.pool.terms import Loyalty, Offer
 from tests.accounting.conftest import GROSS_SAT, KEYS, POOL, T0
 from tests.accounting.loyalty_story import FACTORS, MIDNIGHT, LoyalLog, attest, tell_loyal
+from tests.accounting.plain_attendance import done_in, worked_by
 
 ALICE, BOB = KEYS.alice.pubkey, KEYS.bob.pubkey
 NO_DEVICE = FACTORS | {ALICE: 1000 * 1500 * 1000}
@@ -96,23 +98,29 @@ def test_a_bonus_kept_or_moved_is_found(label: str, change: Callable[[StatementB
     assert codes(tell_loyal(change={label: change})) == {Code.STATEMENT_SPLIT}
 
 
-def test_hours_that_are_over_are_summed_once_and_old_ones_let_go() -> None:
+def test_hours_that_are_over_are_summed_as_they_end() -> None:
     shelves = MemoryShelves()
     log, story = PoolLog(POOL, shelves=shelves), tell_loyal()
     for event in story.all():
         log.add(event)
     log.settle()
-    kept, end = shelves.open(SHELF), T0 + MIDNIGHT + 15_000
-    kept.clear()
+    end, lanes = T0 + MIDNIGHT + 15_000, log.lanes
+    days, today = shelves.open(DAYS), end // DAY_MS
+    assert {int(key.rpartition("/")[2]) for key in days} == {today - 1}
+    assert not shelves.open(HOURS)
     attendance = log.statements.attendance
-    first = attendance.worked(log.lanes, log.lanes.cuts(end), end)
-    # Two hours of each lane, of which one is over.
-    assert first.hours == {ALICE: {T0 // HOUR_MS, end // HOUR_MS}, BOB: {T0 // HOUR_MS, end // HOUR_MS}}
-    assert {int(key.rpartition("/")[2]) for key in kept} == set(range(T0 // HOUR_MS, end // HOUR_MS))
-    assert attendance.worked(log.lanes, log.lanes.cuts(end), end) == first
+    asked = [(Worker(ALICE, "axe"), day) for day in (today - 1, today)]
+    first = attendance.worked(lanes, lanes.cuts(end), end, asked)
+    # Of two hours in which each was there one is over; of two days, too.
+    assert first.hours == {ALICE: 2, BOB: 2}
+    wanted = worked_by(done_in(lanes, lanes.cuts(end)), end)
+    assert first == Worked(wanted.hours, {asked[0]: wanted.work[asked[0]]})
+    assert first.measured(*asked[0]) == 1
+    assert attendance.worked(lanes, lanes.cuts(end), end, asked) == first
     late = end + 32 * DAY_MS
-    assert attendance.worked(log.lanes, log.lanes.cuts(end), late) == Worked({}, {})
-    assert not kept
+    assert attendance.worked(lanes, lanes.cuts(end), late, asked) == Worked({}, {})
+    # An older reward again.
+    assert attendance.worked(lanes, lanes.cuts(end), end, asked) == first
 
 
 def test_a_lane_matters_for_as_long_as_a_bonus_looks_back() -> None:

@@ -6,10 +6,12 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.attendance import Attested, Worked, standings_of
+from accounting.attendance import Attested, standings_of
 from accounting.schemes.loyalty import DAY_S, HOUR_MS, Standing, Worker, bonuses, days_at, hours_at
 from nips.pool.terms import Loyalty, Model
 from stratum_edge.privacy import Hidden, HiddenNames
+from tests.accounting.plain_attendance import Done as Shares
+from tests.accounting.plain_attendance import worked_by
 
 END_MS = 20_000 * 24 * HOUR_MS + 5 * HOUR_MS
 FEE_MSAT = 3_145_000_000
@@ -36,9 +38,9 @@ deeds = st.lists(st.builds(Done, workers, hours, works, st.sampled_from(["", "ax
 
 def pay(loyalty: Loyalty, done: list[Done]) -> tuple[dict[str, Standing], dict[str, int]]:
     """Standings and bonuses where all work done counts; each attestation claims what its model has, or 100 H/s."""
-    worked, work, told = Worked({}, {}), dict[Worker, int](), []
+    worked = worked_by((Shares(each.hour * HOUR_MS, each.worker, each.work) for each in done), END_MS)
+    work, told = dict[Worker, int](), []
     for each in done:
-        worked.add(each.hour, ((each.worker.miner, each.worker.name, each.work),), END_MS)
         work[each.worker] = work.get(each.worker, 0) + each.work
         second = each.hour * HOUR_MS // 1000
         if each.model and second // DAY_S in days_at(END_MS):

@@ -23,6 +23,7 @@ from nips.pool.statement import BlockReward, Row, StatementBody, Window
 from nips.pool.targets import share_bits_from_difficulty, work_from_bits
 from nips.pool.terms import Loyalty, Model, Offer
 from noncestr.commands.terms import terms_app
+from tests.accounting.plain_attendance import Done, worked_by
 
 DOCS = Path(__file__).parents[2] / "docs" / "accounting.md"
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```\n(.*?)\n```", re.DOTALL)
@@ -141,15 +142,16 @@ STAYED = (
 
 def month() -> tuple[Worked, Standings]:
     """What the receipts and attestations of that month give."""
-    worked, told, last = Worked({}, {}), list[Attested](), MONTH_END_MS // HOUR_MS - 1
+    done, told, last = list[Done](), list[Attested](), MONTH_END_MS // HOUR_MS - 1
     for stay in STAYED:
         for hour in range(last + 1 - stay.hours, last + 1):
             # The hour that began just 30 days ago is not in them; the one that begins now is.
             at = last + 1 if hour == last + 1 - 720 else hour
-            worked.add(at, ((stay.miner, "", stay.rate * 3600),), MONTH_END_MS)
+            done.append(Done(at * HOUR_MS, Worker(stay.miner, ""), stay.rate * 3600))
         for day in range(stay.days):
             second = MONTH_END_MS // 1000 - (day + 1) * DAY_S
             told.append(Attested(stay.miner, "", stay.model, stay.says, second))
+    worked = worked_by(done, MONTH_END_MS)
     return worked, standings_of(LOYAL, worked, sorted(told, key=lambda each: each.created_at))
 
 

@@ -69,8 +69,7 @@ def test_vector(case: dict[str, Any], by_worker: bool) -> None:
     lanes = lanes_of(case["shares"], by_worker)
     cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
     for _ in range(2):  # the second time by the hours kept
-        worked = attendance.worked(lanes, cuts, end_ms)
-        standings = attendance.standings(rules, worked, SIGNER, end_ms)
+        standings = attendance.standings(rules, lanes, cuts, SIGNER, end_ms)
         assert {miner: each.hours for miner, each in standings.miners.items() if each.hours} == case["hours"]
         assert {miner: each.days for miner, each in standings.miners.items() if each.days} == case["days"]
         models = {

@@ -1,10 +1,9 @@
-"""Lanes, jobs and blocks in the live fold; the rules themselves show in test_verifier."""
+"""Lanes and jobs in the live fold; the rules themselves show in test_verifier."""
 
 from typing import Any
 
 from accounting.log import PoolLog
 from accounting.mining import FORGET_EVERY
-from nips.nip01 import UnsignedEvent, VerifiedEvent
 
 
 def test_hashes_are_let_go_once_a_job_can_bring_no_more(builder: Any, story: Any) -> None:
@@ -35,28 +34,3 @@ def test_progress_is_told_by_the_batch(story: Any) -> None:
     log.settle()
     assert len(told) == 12
     assert sum(told) == 26
-
-
-def test_a_second_announcement_of_a_block_is_no_second_block(story: Any) -> None:
-    event = story.events["block 0"]
-    again = story.keys.edge.sign(replace_date(event))
-    log = PoolLog(story.pool)
-    for each in [*story.all(), again]:
-        log.add(each)
-    log.settle()
-    assert log.findings == []
-    assert len(log.blocks) == 3
-
-
-def replace_date(event: VerifiedEvent) -> UnsignedEvent:
-    return UnsignedEvent(event.kind, event.created_at + 1, event.tags, event.content)
-
-
-def test_blocks_by_anybody_else_wait_for_ever(story: Any) -> None:
-    log = PoolLog(story.pool)
-    forged = story.keys.stranger.sign(replace_date(story.events["block 0"]))
-    for each in [*story.all("block 0"), forged]:
-        log.add(each)
-    log.settle()
-    assert story.bodies["block 0"].block not in log.blocks
-    assert list(log.parked.ids()) == [forged.id]

@@ -5,6 +5,7 @@ it is full, those who are owed something are asked for by their keys, in groups 
 the end a flood stands alone, and hides nothing but what its own key signed.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -13,6 +14,8 @@ from nips.nip01 import VerifiedEvent, make_filter
 from nips.pool.kinds import WITHDRAWAL
 from nips.pool.withdrawal import MAX_LIFE_S
 from zapper.ports import EventFeed
+
+log = logging.getLogger("zapper")
 
 # What one query to any relay brings; the bridge asks a relay of smaller pages for more of them.
 PAGE: Final = 500
@@ -37,6 +40,20 @@ class RequestReader:
         self._clock = clock
         # Groups of keys that were not asked for yet since all were.
         self._left: deque[tuple[str, ...]] = deque()
+        # Why they could not be read the last time.
+        self._failed = ""
+
+    async def read_if_it_can(self, owed: Callable[[], Awaitable[Sequence[str]]]) -> list[VerifiedEvent]:
+        """As `read`; none when no relay answers, which is said once until one does."""
+        try:
+            found = await self.read(owed)
+        except Exception as error:  # each bridge has its own; all mean that no relay answered
+            if str(error) != self._failed:
+                self._failed = str(error)
+                log.warning("withdrawal requests cannot be read just now: %s", error)
+            return []
+        self._failed = ""
+        return found
 
     async def read(self, owed: Callable[[], Awaitable[Sequence[str]]]) -> list[VerifiedEvent]:
         """Requests that may be open. `owed`: who is owed something, as it stands now.

@@ -281,11 +281,7 @@ class Zapper:
         if self.status.blocked:
             return
         now_s = self._clock() // 1000
-        try:
-            events = await self._requests.read(self._unpaid)
-        except Exception as error:  # each bridge has its own; all mean that no relay answered
-            log.warning("withdrawal requests cannot be read just now: %s", error)
-            return
+        events = await self._requests.read_if_it_can(self._unpaid)
         served = await self._store.served()
         found = open_requests(events, pool=self._config.pool, zapper=self._signer.pubkey, served=served, now_s=now_s)
         if not found:

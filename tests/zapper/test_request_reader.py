@@ -169,3 +169,22 @@ async def test_a_withdrawal_is_paid_amid_a_flood(around: Any, make_key: Any, mak
         assert zapper.why_unpaid(miner) is None
     [record] = around.records()
     assert (record.to, record.amount_msat) == (asked.id, 3_000_000)
+
+
+async def test_relays_that_do_not_answer_are_said_once_and_asked_again(
+    around: Any, make_key: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = ask(around, make_key(1), age_s=60)
+    asking = reader(around)
+
+    async def away(*_: Any, **__: Any) -> list[VerifiedEvent]:
+        raise ConnectionError("no relay answered")
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(around.feed, "fetch", away)
+            assert [await asking.read_if_it_can(owed()) for _ in range(3)] == [[], [], []]
+        assert await asking.read_if_it_can(owed()) == [wanted]
+    assert [record.getMessage() for record in caplog.records] == [
+        "withdrawal requests cannot be read just now: no relay answered"
+    ] * 2

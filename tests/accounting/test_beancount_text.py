@@ -1,6 +1,7 @@
 """The books as beancount text: beancount itself loads them, and its sums are the ledger's to the msat."""
 
 import string
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -15,13 +16,11 @@ from accounting.entries import Entry, Reference, RewardOf
 from accounting.ledger import Ledger, Posting, Transaction
 from nips.keys import SecretKey
 from nips.nip01 import UnsignedEvent
-from nips.pool.address import PoolAddress
 from nips.pool.chain import Link
-from nips.pool.payout import Payout
-from nips.pool.statement import BlockReward, RewardStatus, Row, Statement, Window
+from nips.pool.statement import RewardStatus
+from tests.accounting import bookings
+from tests.accounting.bookings import MINERS, POOL
 
-POOL = PoolAddress("aa" * 32, "regtest")
-MINERS = sorted(SecretKey(bytes([number] * 32)).pubkey for number in (1, 2, 3))
 EVENT = SecretKey(bytes([9] * 32)).sign(UnsignedEvent(4215, 1, (), "{}"))
 SECOND = 1_700_000_000
 
@@ -60,37 +59,11 @@ def sums(entries):
 
 
 def statement(number, rows, fee):
-    return Statement(
-        reward=BlockReward(f"{number:064x}", number, 1000, sum(rows) + fee),
-        terms="cc" * 32,
-        offer="main",
-        window=Window(0, 1, {}),
-        fee_msat=fee,
-        rows=tuple(Row(miner, 1, msat) for miner, msat in zip(MINERS, rows, strict=False)),
-        id=f"{1000 + number:064x}",
-        signer="dd" * 32,
-        pool=POOL,
-        link=Link(0, None),
-        created_at=SECOND + number * 40_000,
-    )
+    return replace(bookings.statement(number, rows, fee), created_at=SECOND + number * 40_000)
 
 
 def payout(name, miner, msat, fee, second):
-    return Payout(
-        payout_id=name,
-        miner=miner,
-        amount_msat=msat,
-        network_fee_msat=fee,
-        to="ff" * 32,
-        method="cashu",
-        proof={},
-        reverses="x" if msat < 0 else None,
-        id=f"{second:064x}",
-        signer="dd" * 32,
-        pool=POOL,
-        link=Link(0, None),
-        created_at=second,
-    )
+    return replace(bookings.payout(name, miner, msat, fee), id=f"{second:064x}", created_at=second)
 
 
 BLOCKS = st.lists(

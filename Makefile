@@ -46,8 +46,8 @@ imports: .venv/.dev    ## who may import whom
 bench: .venv/.dev      ## speed, as ratios to a baseline of the same run
 	@for bench in nips edge relay verify; do echo "== bench.$$bench"; $(PY) -m bench.$$bench || exit 1; done
 
-bench-accounting: .venv/.dev ## an hour of 10,000 miners folded, a reward split to 100,000, memory of a long log
-	@$(PY) -m bench.accounting_speed && $(PY) -m bench.accounting
+bench-accounting: .venv/.dev ## an hour of 10,000 miners folded, a reward split to 100,000, memory of a long log and of payouts
+	@$(PY) -m bench.accounting_speed && $(PY) -m bench.accounting && $(PY) -m bench.books
 
 bench-storage: .venv/.dev ## what an hour of 10,000 miners takes on disk, by table and kind, and a month of it
 	@$(PY) -m bench.storage $(ARGS)

@@ -110,9 +110,9 @@ class Month:
             jobs=(JobRef("00" * 32, 100, "loyal", by_worker=True),),
         )
         seq, end = len(lane.batches), start + BATCH_MS
-        lane.add(Batch(seq, f"{key.number}/{seq}", start, end, end // 1000, shares.pack()), follows=True)
-        # As when it was folded.
-        assert lane.batches.tally(len(lane.batches) - 1).rows
+        batch = Batch(seq, f"{key.number}/{seq}", start, end, end // 1000, shares.pack())
+        batch.take(shares)
+        lane.add(batch, follows=True)
         self.attendance.passed(lane, shares)
 
 

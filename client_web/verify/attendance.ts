@@ -4,20 +4,12 @@
 import type { Chain, Lane } from "./chains.ts";
 import type { Account } from "./accounts.ts";
 import type { Chained } from "./intake.ts";
-import { type Attested, HOUR_MS, Worked, type Worker, Workers } from "./loyalty.ts";
+import { type Attested, type Done, HOUR_MS, Worked, Workers, measuredBy } from "./loyalty.ts";
+import { Presence, lowerBound } from "./presence.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Shares } from "./shares.ts";
 import type { Statement } from "./statement.ts";
 import { workFromBits } from "./targets.ts";
-
-/** The good credited shares of a lane in an hour. */
-interface Hour {
-  readonly rows: number[];
-  sums: ReadonlyMap<Worker, bigint>;
-  /** The greatest number of their batches, and the latest t. */
-  seq: number;
-  ms: number;
-}
 
 /** Attestations in a key's chain, each with the number of the event that holds it. */
 type Placed = readonly [number, Attested];
@@ -27,9 +19,7 @@ export class Attendance {
   private readonly attested = new Map<string, Placed[]>();
   /** By key: the lowest number before which something of its chain is missing. */
   private readonly gaps = new Map<string, number>();
-  /** By lane's number in the table, then by hour since 1970. */
-  private hours: Map<number, Hour>[] | null = null;
-  private readonly workers = new Workers();
+  private presence: Presence | null = null;
   private readonly receipts = new Map<Lane, Map<number, Receipt>>();
 
   constructor(shares: Shares, accounting: readonly Chain<Chained & Account>[]) {
@@ -67,51 +57,47 @@ export class Attendance {
   }
 
   /** What was done up to a time, in the lanes up to the numbers of `cuts`. */
-  worked(cuts: ReadonlyMap<string, number>, endMs: number): Worked {
-    const { table, lanes } = this.shares;
-    this.hours ??= this.sumHours();
-    const worked = new Worked(endMs, this.workers);
-    this.hours.forEach((hours, number) => {
+  worked(cuts: ReadonlyMap<string, number>, endMs: number): Done {
+    const { table, miners, lanes } = this.shares;
+    this.presence ??= this.sumUp();
+    const { presence } = this;
+    const plain = new Worked(endMs, new Workers());
+    // The hours that are over; of the one that is not the shares tell.
+    const over = Math.floor((endMs + 1) / HOUR_MS);
+    const isWhole = presence.serves(cuts, plain.firstHour, over);
+    const there = new Set<number>();
+    presence.lanes.forEach(({ hours, starts }, number) => {
       const lane = lanes[number] as Lane;
       const cut = cuts.get(`${lane.edge}/${lane.lane}`) ?? -1;
-      for (let at = worked.firstHour; at * HOUR_MS <= endMs; at++) {
-        const hour = hours.get(at);
-        if (hour === undefined) continue;
-        let { sums } = hour;
-        if (hour.seq > cut || hour.ms > endMs) {
-          sums = this.sum(hour.rows.filter((row) => (table.seq[row] as number) <= cut && (table.t[row] as number) <= endMs));
+      const [from, end] = [lowerBound(hours, isWhole ? over : plain.firstHour), lowerBound(hours, Math.floor(endMs / HOUR_MS) + 1)];
+      for (let at = starts[from] as number; at < (starts[Math.max(from, end)] as number); at++) {
+        const row = presence.rows[at] as number;
+        const t = table.t[row] as number;
+        if ((table.seq[row] as number) > cut || t > endMs) continue;
+        const miner = table.miner[row] as number;
+        if (isWhole) there.add(miner);
+        else {
+          const worker = plain.workers.of(miners[miner] as string, this.workerOf(row));
+          plain.add(Math.floor(t / HOUR_MS), worker, workFromBits(table.bits[row] as number));
         }
-        for (const [worker, work] of sums) worked.add(at, worker, work);
       }
     });
-    return worked;
+    if (!isWhole) return plain;
+    const hours = new Map<string, number>();
+    miners.forEach((miner, number) => {
+      const count = presence.count(number, plain.firstCounted, over) + (there.has(number) ? 1 : 0);
+      if (count > 0) hours.set(miner, count);
+    });
+    return {
+      hours,
+      countsDay: (day) => plain.countsDay(day),
+      measured: (miner, name, day) => (plain.countsDay(day) ? measuredBy(presence.work(`${miner} ${name}`, day)) : 0n),
+    };
   }
 
-  private sumHours(): Map<number, Hour>[] {
-    const { table, lanes } = this.shares;
-    const found = lanes.map(() => new Map<number, Hour>());
-    for (let row = 0; row < table.count; row++) {
-      if (table.good[row] === 0) continue;
-      const hours = found[table.lane[row] as number] as Map<number, Hour>;
-      const [t, seq] = [table.t[row] as number, table.seq[row] as number];
-      const at = Math.floor(t / HOUR_MS);
-      let hour = hours.get(at);
-      if (hour === undefined) hours.set(at, (hour = { rows: [], sums: new Map(), seq, ms: t }));
-      hour.rows.push(row);
-      hour.seq = Math.max(hour.seq, seq);
-      hour.ms = Math.max(hour.ms, t);
-    }
-    for (const hours of found) for (const hour of hours.values()) hour.sums = this.sum(hour.rows);
-    return found;
-  }
-
-  private sum(rows: readonly number[]): Map<Worker, bigint> {
-    const { table, miners } = this.shares;
-    const sums = new Map<Worker, bigint>();
-    for (const row of rows) {
-      const worker = this.workers.of(miners[table.miner[row] as number] as string, this.workerOf(row));
-      sums.set(worker, (sums.get(worker) ?? 0n) + workFromBits(table.bits[row] as number));
-    }
-    return sums;
+  private sumUp(): Presence {
+    const attested = new Set<string>();
+    for (const placed of this.attested.values()) for (const [, { miner, worker }] of placed) attested.add(`${miner} ${worker}`);
+    return new Presence(this.shares, attested, (row) => this.workerOf(row));
   }
 }

@@ -3,7 +3,7 @@
 import type { Loyalty } from "./terms.ts";
 
 export const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+export const DAY_MS = 24 * HOUR_MS;
 const DAY_S = 86_400;
 const DAYS = 30;
 /** So far back begins the first of the last 30 days that are over, at most: nothing before is looked at. */
@@ -54,11 +54,27 @@ export class Workers {
 }
 
 /** What miners did in the hours and days that count at a time. */
-export class Worked {
+export interface Done {
+  /** By miner: how many of the hours have a good share of its. */
+  readonly hours: ReadonlyMap<string, number>;
+  /** Whether a day, in UTC since 1970, is one of the last 30 that are over. */
+  countsDay(day: number): boolean;
+  /** A worker's hashrate of a day, in hashes a second. */
+  measured(miner: string, name: string, day: number): bigint;
+}
+
+/** The hashrate of so much work in a day. */
+export function measuredBy(work: bigint): bigint {
+  return work / BigInt(DAY_S);
+}
+
+/** The same, put together share by share. */
+export class Worked implements Done {
   readonly endMs: number;
   readonly workers: Workers;
-  /** By miner: the hours, in UTC since 1970, with a good share. */
-  readonly hours = new Map<string, Set<number>>();
+  /** The first hour that counts, in UTC since 1970. */
+  readonly firstCounted: number;
+  private readonly there = new Map<string, Set<number>>();
   private readonly days = new Map<number, Map<Worker, bigint>>();
   private readonly firstDay: number;
 
@@ -66,6 +82,7 @@ export class Worked {
     this.endMs = endMs;
     this.workers = workers;
     this.firstDay = Math.floor(endMs / DAY_MS) - DAYS;
+    this.firstCounted = Math.floor((endMs - DAYS * DAY_MS) / HOUR_MS) + 1;
   }
 
   /** The first hour of which anything is asked. */
@@ -73,16 +90,19 @@ export class Worked {
     return this.firstDay * 24;
   }
 
-  /** Whether a day, in UTC since 1970, is one of the last 30 that are over. */
+  get hours(): Map<string, number> {
+    return new Map([...this.there].map(([miner, hours]) => [miner, hours.size]));
+  }
+
   countsDay(day: number): boolean {
     return day >= this.firstDay && day < this.firstDay + DAYS;
   }
 
   /** Good shares of a worker in an hour; others are passed over. */
   add(hour: number, worker: Worker, work: bigint): void {
-    if (hour * HOUR_MS > this.endMs - DAYS * DAY_MS && hour * HOUR_MS <= this.endMs) {
-      const hours = this.hours.get(worker.miner);
-      if (hours === undefined) this.hours.set(worker.miner, new Set([hour]));
+    if (hour >= this.firstCounted && hour * HOUR_MS <= this.endMs) {
+      const hours = this.there.get(worker.miner);
+      if (hours === undefined) this.there.set(worker.miner, new Set([hour]));
       else hours.add(hour);
     }
     const day = Math.floor(hour / 24);
@@ -92,9 +112,8 @@ export class Worked {
     works.set(worker, (works.get(worker) ?? 0n) + work);
   }
 
-  /** A worker's hashrate of a day, in hashes a second. */
   measured(miner: string, name: string, day: number): bigint {
-    return (this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n) / BigInt(DAY_S);
+    return measuredBy(this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n);
   }
 }
 
@@ -111,7 +130,7 @@ function bearsOut(measured: bigint, nominal: bigint): boolean {
 }
 
 /** What the work done, and attestations in a chain, give. */
-export function standingsOf(rules: Loyalty, worked: Worked, attested: Iterable<Attested>): Standings {
+export function standingsOf(rules: Loyalty, worked: Done, attested: Iterable<Attested>): Standings {
   const days = new Map<string, Set<number>>();
   const newest = new Map<string, Attested>();
   for (const each of attested) {
@@ -127,7 +146,7 @@ export function standingsOf(rules: Loyalty, worked: Worked, attested: Iterable<A
   const counted = (sets: ReadonlyMap<string, Set<number>>) => new Map([...sets].map(([miner, set]) => [miner, set.size]));
   // It was borne out by the hashrate of its model, if the terms know that.
   const hardware = new Map([...newest].map(([name, { model }]) => [name, rules.hardware.get(model)?.factor ?? MILLI]));
-  return { hours: counted(worked.hours), days: counted(days), hardware };
+  return { hours: worked.hours, days: counted(days), hardware };
 }
 
 /** M in 10^-9, capped. */

@@ -3,11 +3,10 @@
 // What a loyalty bonus rests on, out of the log: the hours of the lanes, and the attestations in the accounting chains
 // (SPEC.md, "Other schemes").
 
-import { HOUR_MS, Worked, Workers } from "./loyalty.js";
+import { HOUR_MS, Worked, Workers, measuredBy } from "./loyalty.js";
+import { Presence, lowerBound } from "./presence.js";
 
 import { workFromBits } from "./targets.js";
-
-/** The good credited shares of a lane in an hour. */
 
 /** Attestations in a key's chain, each with the number of the event that holds it. */
 
@@ -16,9 +15,7 @@ export class Attendance {
                    attested = new Map ();
   /** By key: the lowest number before which something of its chain is missing. */
                    gaps = new Map ();
-  /** By lane's number in the table, then by hour since 1970. */
-          hours = null;
-                   workers = new Workers();
+          presence = null;
                    receipts = new Map ();
 
   constructor(shares , accounting ) {
@@ -57,50 +54,46 @@ export class Attendance {
 
   /** What was done up to a time, in the lanes up to the numbers of `cuts`. */
   worked(cuts , endMs ) {
-    const { table, lanes } = this.shares;
-    this.hours ??= this.sumHours();
-    const worked = new Worked(endMs, this.workers);
-    this.hours.forEach((hours, number) => {
+    const { table, miners, lanes } = this.shares;
+    this.presence ??= this.sumUp();
+    const { presence } = this;
+    const plain = new Worked(endMs, new Workers());
+    // The hours that are over; of the one that is not the shares tell.
+    const over = Math.floor((endMs + 1) / HOUR_MS);
+    const isWhole = presence.serves(cuts, plain.firstHour, over);
+    const there = new Set ();
+    presence.lanes.forEach(({ hours, starts }, number) => {
       const lane = lanes[number] ;
       const cut = cuts.get(`${lane.edge}/${lane.lane}`) ?? -1;
-      for (let at = worked.firstHour; at * HOUR_MS <= endMs; at++) {
-        const hour = hours.get(at);
-        if (hour === undefined) continue;
-        let { sums } = hour;
-        if (hour.seq > cut || hour.ms > endMs) {
-          sums = this.sum(hour.rows.filter((row) => (table.seq[row] ) <= cut && (table.t[row] ) <= endMs));
+      const [from, end] = [lowerBound(hours, isWhole ? over : plain.firstHour), lowerBound(hours, Math.floor(endMs / HOUR_MS) + 1)];
+      for (let at = starts[from] ; at < (starts[Math.max(from, end)] ); at++) {
+        const row = presence.rows[at] ;
+        const t = table.t[row] ;
+        if ((table.seq[row] ) > cut || t > endMs) continue;
+        const miner = table.miner[row] ;
+        if (isWhole) there.add(miner);
+        else {
+          const worker = plain.workers.of(miners[miner] , this.workerOf(row));
+          plain.add(Math.floor(t / HOUR_MS), worker, workFromBits(table.bits[row] ));
         }
-        for (const [worker, work] of sums) worked.add(at, worker, work);
       }
     });
-    return worked;
+    if (!isWhole) return plain;
+    const hours = new Map ();
+    miners.forEach((miner, number) => {
+      const count = presence.count(number, plain.firstCounted, over) + (there.has(number) ? 1 : 0);
+      if (count > 0) hours.set(miner, count);
+    });
+    return {
+      hours,
+      countsDay: (day) => plain.countsDay(day),
+      measured: (miner, name, day) => (plain.countsDay(day) ? measuredBy(presence.work(`${miner} ${name}`, day)) : 0n),
+    };
   }
 
-          sumHours() {
-    const { table, lanes } = this.shares;
-    const found = lanes.map(() => new Map ());
-    for (let row = 0; row < table.count; row++) {
-      if (table.good[row] === 0) continue;
-      const hours = found[table.lane[row] ] ;
-      const [t, seq] = [table.t[row] , table.seq[row] ];
-      const at = Math.floor(t / HOUR_MS);
-      let hour = hours.get(at);
-      if (hour === undefined) hours.set(at, (hour = { rows: [], sums: new Map(), seq, ms: t }));
-      hour.rows.push(row);
-      hour.seq = Math.max(hour.seq, seq);
-      hour.ms = Math.max(hour.ms, t);
-    }
-    for (const hours of found) for (const hour of hours.values()) hour.sums = this.sum(hour.rows);
-    return found;
-  }
-
-          sum(rows ) {
-    const { table, miners } = this.shares;
-    const sums = new Map ();
-    for (const row of rows) {
-      const worker = this.workers.of(miners[table.miner[row] ] , this.workerOf(row));
-      sums.set(worker, (sums.get(worker) ?? 0n) + workFromBits(table.bits[row] ));
-    }
-    return sums;
+          sumUp() {
+    const attested = new Set ();
+    for (const placed of this.attested.values()) for (const [, { miner, worker }] of placed) attested.add(`${miner} ${worker}`);
+    return new Presence(this.shares, attested, (row) => this.workerOf(row));
   }
 }

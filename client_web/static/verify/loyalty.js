@@ -3,7 +3,7 @@
 // The loyalty bonus out of a pool's fee, in integers (SPEC.md, "Other schemes"): who was there, with what, and what it earns.
 
 export const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+export const DAY_MS = 24 * HOUR_MS;
 const DAY_S = 86_400;
 const DAYS = 30;
 /** So far back begins the first of the last 30 days that are over, at most: nothing before is looked at. */
@@ -37,11 +37,19 @@ export class Workers {
 }
 
 /** What miners did in the hours and days that count at a time. */
+
+/** The hashrate of so much work in a day. */
+export function measuredBy(work ) {
+  return work / BigInt(DAY_S);
+}
+
+/** The same, put together share by share. */
 export class Worked {
            endMs ;
            workers ;
-  /** By miner: the hours, in UTC since 1970, with a good share. */
-           hours = new Map ();
+  /** The first hour that counts, in UTC since 1970. */
+           firstCounted ;
+                   there = new Map ();
                    days = new Map ();
                    firstDay ;
 
@@ -49,6 +57,7 @@ export class Worked {
     this.endMs = endMs;
     this.workers = workers;
     this.firstDay = Math.floor(endMs / DAY_MS) - DAYS;
+    this.firstCounted = Math.floor((endMs - DAYS * DAY_MS) / HOUR_MS) + 1;
   }
 
   /** The first hour of which anything is asked. */
@@ -56,16 +65,19 @@ export class Worked {
     return this.firstDay * 24;
   }
 
-  /** Whether a day, in UTC since 1970, is one of the last 30 that are over. */
+  get hours() {
+    return new Map([...this.there].map(([miner, hours]) => [miner, hours.size]));
+  }
+
   countsDay(day ) {
     return day >= this.firstDay && day < this.firstDay + DAYS;
   }
 
   /** Good shares of a worker in an hour; others are passed over. */
   add(hour , worker , work ) {
-    if (hour * HOUR_MS > this.endMs - DAYS * DAY_MS && hour * HOUR_MS <= this.endMs) {
-      const hours = this.hours.get(worker.miner);
-      if (hours === undefined) this.hours.set(worker.miner, new Set([hour]));
+    if (hour >= this.firstCounted && hour * HOUR_MS <= this.endMs) {
+      const hours = this.there.get(worker.miner);
+      if (hours === undefined) this.there.set(worker.miner, new Set([hour]));
       else hours.add(hour);
     }
     const day = Math.floor(hour / 24);
@@ -75,9 +87,8 @@ export class Worked {
     works.set(worker, (works.get(worker) ?? 0n) + work);
   }
 
-  /** A worker's hashrate of a day, in hashes a second. */
   measured(miner , name , day ) {
-    return (this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n) / BigInt(DAY_S);
+    return measuredBy(this.days.get(day)?.get(this.workers.of(miner, name)) ?? 0n);
   }
 }
 
@@ -105,7 +116,7 @@ export function standingsOf(rules , worked , attested ) {
   const counted = (sets ) => new Map([...sets].map(([miner, set]) => [miner, set.size]));
   // It was borne out by the hashrate of its model, if the terms know that.
   const hardware = new Map([...newest].map(([name, { model }]) => [name, rules.hardware.get(model)?.factor ?? MILLI]));
-  return { hours: counted(worked.hours), days: counted(days), hardware };
+  return { hours: worked.hours, days: counted(days), hardware };
 }
 
 /** M in 10^-9, capped. */

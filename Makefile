@@ -75,10 +75,10 @@ fuzz: .venv/.dev       ## fuzz the Stratum session for ten minutes (ARGS=... for
 	@$(PY) -m tests.stratum_edge.fuzz_session --seconds 600 $(ARGS)
 
 fleet: .venv/.dev      ## vardiff over a day of a simulated fleet, with its plot in docs/img
-	@$(PY) -m bench.fleet $(ARGS)
+	@$(PY) -m bench.fleet --plot docs/img/fleet.svg $(ARGS)
 
-schemes: .venv/.dev    ## what a steady miner, a hopper and a burst miner earn over 10,000 blocks of each scheme
-	@$(PY) -m bench.schemes $(ARGS)
+schemes: .venv/.dev    ## what a steady miner, a hopper and a burst miner earn over 10,000 blocks of each scheme, with its plot in docs/img
+	@$(PY) -m bench.schemes --plot docs/img/schemes.svg $(ARGS)
 
 year: .venv/.dev       ## a year of blocks, statements and orphans, checked to the msat
 	@$(PY) -m bench.year $(ARGS)

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench bench-edge bench-accounting bench-day bench-storage crash edges tamper fuzz fleet schemes year clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge bench-accounting bench-loyalty bench-day bench-storage crash edges tamper fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench-accounting: .venv/.dev ## an hour of 10,000 miners folded, a reward split 
 
 bench-storage: .venv/.dev ## what an hour of 10,000 miners takes on disk, by table and kind, and a month of it
 	@$(PY) -m bench.storage $(ARGS)
+
+bench-loyalty: .venv/.dev ## a statement with a bonus to 100,000 miners, after a month of them
+	@$(PY) -m bench.loyalty
 
 bench-day: .venv/.dev ## a day of 10,000 miners' verified batches folded (7 GB of scratch)
 	@$(PY) -m bench.kept_day

@@ -23,7 +23,7 @@ ELSEWHERE = {
     "accounting/hashrates.py": "accounting/running/test_reads.py",
     "accounting/measured.py": "accounting/test_running_sums.py",
     "accounting/odds.py": "accounting/running/test_reads.py",
-    "accounting/open_hours.py": "accounting/running/test_reads.py",
+    "accounting/open_hours.py": "accounting/test_running_sums.py",
     "accounting/presence.py": "accounting/test_running_sums.py",
     "accounting/turnout.py": "accounting/test_running_sums.py",
     "client_web/adapters/bodies.py": "client_web/api/test_attest.py",

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from accounting.adapters.kept_shelves import open_kept_shelves
 from accounting.attendance import Worked, reaches_ms
 from accounting.findings import Code
+from accounting.fold import Fold, codec_of, form
 from accounting.log import PoolLog
 from accounting.schemes.loyalty import DAY_MS, Worker
 from accounting.shelves import MemoryShelves
@@ -142,3 +145,35 @@ def test_a_hidden_attestation_is_no_fault_of_the_pools() -> None:
     report = audit(log.all("attested 0"), [], log.pool, now_ms=log.t0 + 10**9)
     found = {each.code for each in report.findings} - {Code.CHAIN_FACTS, Code.SUMMARY_OVERDUE}
     assert found == {Code.GAP, Code.STATEMENT_NOT_RECOMPUTED}
+
+
+def test_a_restart_at_any_event_changes_no_bonus(tmp_path: Path) -> None:
+    story = tell_loyal()
+    events = list(story.all())
+    whole = Fold(POOL)
+    for event in events:
+        whole.add(event)
+        whole.settle()
+    rewards = {name: booked.statement.rows for name, booked in whole.ledger.rewards.items()}
+    assert len(rewards) == 3
+    for number in range(1, len(events)):
+        path = tmp_path / f"{number}.sqlite"
+        shelves = open_kept_shelves(path, codec_of, form())
+        fold = Fold(POOL, shelves)
+        for event in events[:number]:
+            fold.add(event)
+        fold.settle()
+        fold.take_changes()
+        shelves.keep(number, events[number - 1].id, fold.freeze())
+        shelves.close()
+        shelves = open_kept_shelves(path, codec_of, form())
+        kept = shelves.kept()
+        assert kept is not None
+        fold = Fold(POOL, shelves)
+        fold.thaw(kept[2])
+        for event in events[number:]:
+            fold.add(event)
+        fold.settle()
+        assert not {each.code for each in fold.log.findings} - {Code.CHAIN_FACTS}
+        assert list(fold.dump()) == list(whole.dump())
+        shelves.close()

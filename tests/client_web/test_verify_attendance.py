@@ -8,7 +8,7 @@ import pytest
 
 from tests.client_web.test_verify_vectors import MODULES
 
-RUNS = 1_000
+RUNS = 400
 
 
 @pytest.mark.parametrize("extension", MODULES)

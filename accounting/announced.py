@@ -66,10 +66,10 @@ class Announced:
             self.solutions[f"{receipt.id}/{solution.number:05d}"] = place
 
     def settle(self) -> None:
-        """Judge every announcement whose receipt was read and whose signer has a role."""
+        """Judge every announcement whose receipt was read and whose signer is an edge."""
         for block in sorted(self.waiting.values(), key=lambda block: block.id):
             batch = self._batch_of(block.receipt)
-            if batch is not None and self._terms.roles_of(block.signer):
+            if batch is not None and block.signer in self._terms.roles["edge"]:
                 del self.waiting[block.id]
                 self._check(block, batch)
 

@@ -47,7 +47,7 @@ from accounting.mining import Mining
 from accounting.verifier import Audit
 
 # Counts up when the state below, or what the fold makes of events, changes otherwise than its classes show.
-FORM = 7
+FORM = 8
 CODEC = Codec(
     classes_of(
         accounting.announced,
@@ -86,10 +86,11 @@ CODEC = Codec(
     ),
 )
 _CHAIN = ("head", "created_at", "accepted", "waiting", "closed", "by_line", "broken", "line")
-_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok", "strangers")
+_LOG = ("findings", "read", "ignored", "unverified", "judged", "judged_ok")
 _TERMS = ("by_id", "replaced_ms", "roles", "closed", "revoked")
 _MINING = (
-    "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unlike_heights", "sealed", "batches",
+    "totals", "newest_job", "jobs_read", "jobs_good", "refused_jobs", "unknown_jobs", "unlike_heights", "sealed",
+    "batches",
 )  # fmt: skip
 _ANNOUNCED = ("refused", "unproven", "waiting")
 _BOOKS = ("graded", "rows", "paid", "fees_borne_msat", "payout_count")

@@ -100,31 +100,40 @@ def _unread(log: PoolLog) -> Iterator[Finding]:
     if not log.terms_by_id:
         yield finding(Code.NOTHING_FOUND, f"no terms of {log.pool} were read")
         return
+    first = next(iter(log.terms_by_id.values()))
+    if first.link.seq:
+        yield finding(Code.MISSING_TERMS, "the first terms", first.id)
     for chain in log.chains():
         key = chain.pubkey
         if key not in log.terms.roles[_role(chain.name)]:
-            text = f"{key} is {' and '.join(log.terms.roles_of(key))}, which may not sign this"
             for event in sorted(chain.waiting_ids):
-                yield finding(Code.WRONG_KEY, text, event, key=key)
+                yield _wrong_key(log, key, event)
     # What was read and is void names its event last.
     void = {found.events[-1] for found in log.findings if found.code is Code.CLOSED_CHAIN}
     for block in sorted(log.mining.announced.waiting.values(), key=lambda block: block.id):
+        if block.signer not in log.terms.roles["edge"]:
+            yield _wrong_key(log, block.signer, block.id)
+            continue
         if block.receipt in void:
             text = f"block {block.block} stands in a batch beyond its lane's end"
             yield finding(Code.CLOSED_CHAIN, text, block.receipt, block.id)
             continue
         text = f"the receipt of block {block.block}"
         yield finding(Code.MISSING_RECEIPT, text, block.receipt, block.id, key=block.signer)
-    strangers = len(log.parked) + log.parked.let_go + len(log.strangers)
+    strangers = len(log.parked) + log.parked.let_go
     if strangers:
-        parked = nsmallest(EXAMPLES, log.parked.ids())
         text = f"{strangers} events that no key of the pool signed"
-        yield finding(Code.STRANGER, text, *sorted([*parked, *log.strangers])[:EXAMPLES])
+        yield finding(Code.STRANGER, text, *nsmallest(EXAMPLES, log.parked.ids()))
     for chain in log.chains():
         end = chain.closed
         if chain.head is not None and end is not None and not chain.is_ended:
             text = f"{chain.name} is closed at {end.seq}, read up to {chain.head.seq}"
             yield finding(Code.GAP, text, chain.head.id, end.id)
+
+
+def _wrong_key(log: PoolLog, key: str, event: str) -> Finding:
+    text = f"{key} is {' and '.join(log.terms.roles_of(key))}, which may not sign this"
+    return finding(Code.WRONG_KEY, text, event, key=key)
 
 
 def _role(name: str) -> str:
@@ -316,13 +325,12 @@ def _not_checked(log: PoolLog) -> Iterator[Finding]:
 
 def overdue(log: PoolLog, now_ms: int) -> Iterator[Finding]:
     """Blocks that nobody announced, and announced ones without a statement in time, at a time (Unix ms)."""
-    # A stranger's 4213 announces nothing: else anybody could let the pool keep a block.
-    announced = {block.block for block in log.mining.announced.waiting.values()} | log.mining.announced.refused
+    # A 4213 that does not hold announces nothing, whoever signed it: else it would let the pool keep a block.
     for receipt, solved in _solutions(log):
         solution = solved.solution
         block = display(sha256d(solution.header))
         # One that came too late to be credited may be the chain's all the same.
-        if now_ms <= solved.created_at * 1000 + BLOCK_GRACE_MS or block in announced or block in log.blocks:
+        if now_ms <= solved.created_at * 1000 + BLOCK_GRACE_MS or block in log.blocks:
             continue
         text = f"share {solution.number} of its receipt is block {block}"
         yield finding(Code.BLOCK_UNTOLD, text, receipt, miner=solution.miner)

@@ -83,6 +83,7 @@ class _Group(NamedTuple):
     first_ntime: int
     fixed_bits: int
     version: int
+    too_easy: bool
 
 
 def _best_bits(lowest: int) -> int:
@@ -91,15 +92,14 @@ def _best_bits(lowest: int) -> int:
 
 
 def _group(receipt: Receipt, session: int, spec: JobSpec) -> _Group | Code:
-    """How to judge a group; the rule that all of it breaks."""
+    """How to judge a group; the rule that all of it breaks, so that it has no binding."""
     who, job = receipt.sessions[session], spec.job
-    if _target(who.share_bits) > spec.easiest:
-        return Code.SHARE_TOO_EASY
     if not _valid_miner(receipt.miners[who.miner]):
         return Code.SHARE_MINER
     work = BoundWork(job, receipt.miners[who.miner], who.share_bits, who.extranonce1)
     fixed_bits = ~job.version_mask & 0xFFFFFFFF
-    return _Group(work, spec, _target(who.share_bits), job.ms, job.ntime, fixed_bits, job.version)
+    target = _target(who.share_bits)
+    return _Group(work, spec, target, job.ms, job.ntime, fixed_bits, job.version, target > spec.easiest)
 
 
 def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
@@ -133,7 +133,7 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
                 else:
                     faults.append(Fault(index, session, number, group))
             continue
-        work, spec, target, first_ms, first_ntime, fixed_bits, job_version = group
+        work, spec, target, first_ms, first_ntime, fixed_bits, job_version, too_easy = group
         at = index * HASH_SIZE
         value = from_bytes(hashes[at : at + HASH_SIZE], "little")
         t = from_ms + ms
@@ -144,14 +144,16 @@ def draft_batch(receipt: Receipt, specs: Sequence[JobSpec | None]) -> Draft:
             solutions.append(Solution(index, t, work.miner, spec.job.id, bits, header, coinbase, late))
         if not credited:
             continue
-        if value > target:
+        if too_easy:
+            faults.append(Fault(index, session, number, Code.SHARE_TOO_EASY))
+        elif value > target:
             faults.append(Fault(index, session, number, Code.SHARE_WORK))
-        elif t < first_ms:
-            faults.append(Fault(index, session, number, Code.SHARE_TIME))
-        elif not first_ntime <= ntime <= min(first_ntime, t // 1000) + MAX_NTIME_AHEAD_S:
-            faults.append(Fault(index, session, number, Code.SHARE_NTIME))
         elif (version ^ job_version) & fixed_bits:
             faults.append(Fault(index, session, number, Code.SHARE_VERSION))
+        elif not first_ntime <= ntime <= min(first_ntime, t // 1000) + MAX_NTIME_AHEAD_S:
+            faults.append(Fault(index, session, number, Code.SHARE_NTIME))
+        elif t < first_ms:
+            faults.append(Fault(index, session, number, Code.SHARE_TIME))
         else:
             times.append(t)
             numbers.append(index)

@@ -38,7 +38,7 @@ from nips.errors import InvalidPoolEvent
 from nips.nip01 import VerifiedEvent
 from nips.nip57 import ZAP_RECEIPT
 from nips.pool import kinds
-from nips.pool.address import PoolAddress, address_of
+from nips.pool.address import PoolAddress
 from nips.pool.archive import Archive
 from nips.pool.attestation_part import AttestationPart
 from nips.pool.block import parse_block
@@ -87,8 +87,6 @@ class PoolLog:
         self.ids: Shelf[int] = shelves.open("events")
         self.parked = Parked(shelves)
         self.unparked: Callable[[VerifiedEvent], None] = lambda _: None
-        # Terms that another key of the pool signed.
-        self.strangers: set[str] = set()
         self.read = self.ignored = self.unverified = 0
         # Statements and statuses judged, and how many of them hold.
         self.judged = self.judged_ok = 0
@@ -127,11 +125,8 @@ class PoolLog:
                 del self._unattested[key]
                 self._grade_payout(payout)
             return
-        try:
-            if event.kind not in kinds.LEDGER_KINDS or address_of(event) != self.pool:
-                self.ignored += 1
-                return
-        except InvalidPoolEvent:
+        # With two a tags, or more, it breaks the form that an event of this pool has.
+        if event.kind not in kinds.LEDGER_KINDS or str(self.pool) not in event.tag_values("a"):
             self.ignored += 1
             return
         self._route(event)
@@ -177,7 +172,8 @@ class PoolLog:
             if event.pubkey == self.pool.pubkey:
                 self.terms.chain.put(terms)
             else:
-                self.strangers.add(event.id)
+                text = f"{event.pubkey} is {' and '.join(self.terms.roles_of(event.pubkey))}, which may not sign terms"
+                self.report(finding(Code.WRONG_KEY, text, event.id, key=event.pubkey))
         elif event.kind == kinds.RECEIPT:
             self.mining.put(parse_receipt(event))
         elif event.kind == kinds.BLOCK:
@@ -188,13 +184,11 @@ class PoolLog:
                 self.payouts[event.pubkey] = self.terms.new_chain(f"{event.pubkey}/payouts", self.report, self.shelves)
             self.payouts[event.pubkey].put(payout)
         elif event.kind != kinds.JOB:
-            parsed = parse_accounting(event)
+            archive, parsed = check_form(event), parse_accounting(event)
             if event.pubkey not in self.accounting:
                 name = f"{event.pubkey}/accounting"
                 self.accounting[event.pubkey] = self.terms.new_chain(name, self.report, self.shelves)
             self.accounting[event.pubkey].put(parsed)
-            # Nothing of the books rests on these: they have their place whatever they say.
-            archive = check_form(event)
             if archive is not None:
                 self.archives[event.id] = archive
 
@@ -202,7 +196,8 @@ class PoolLog:
         code = Code.UNKNOWN_VERSION if isinstance(error, UnknownVersion) else Code.MALFORMED
         self.report(finding(code, f"kind {event.kind}: {error}", event.id, key=event.pubkey))
         if event.kind == kinds.JOB:
-            self.mining.refused_jobs.add(event.id)
+            unread = self.mining.unknown_jobs if code is Code.UNKNOWN_VERSION else self.mining.refused_jobs
+            unread.add(event.id)
 
     def _unpark(self, pubkey: str) -> None:
         """A key has a role now: what it signed before counts."""
@@ -330,7 +325,9 @@ class PoolLog:
         if isinstance(event, Statement):
             return self.statements.wants(event, self.accounting)
         if isinstance(event, RewardStatus):
-            return [] if event.statement in self.books.rewards else [event.statement]
+            known = event.statement in self.books.rewards or event.statement in self.statements.unbooked
+            follows = self.statements.follows(event.signer, event.created_at, self.accounting)
+            return [*([] if known else [event.statement]), *follows]
         return []
 
     def enter(self, chain: "Chain[AccountingEvent]", event: AccountingEvent) -> None:
@@ -351,6 +348,8 @@ class PoolLog:
                 wrong = list(self.books.add_status(event))
                 if not wrong:
                     self.statements.add_status(event)
+            elif event.statement in self.statements.unbooked:
+                wrong = []
             else:
                 wrong = [finding(Code.STATUS_UNKNOWN, f"statement {event.statement}", event.id)]
             for each in wrong:
@@ -362,6 +361,7 @@ class PoolLog:
         whole = self.statements.whole(statement, chain)
         if isinstance(whole, Finding):
             # Without its rows it is booked nowhere.
+            self.statements.unbooked[statement.id] = True
             self.report(whole)
             self._count(ok=False)
             return

@@ -54,8 +54,9 @@ class Mining:
         self.judged: Shelf[bool] = shelves.open("judged jobs")
         self.newest_job: dict[str, tuple[int, str]] = {}
         self.jobs_read = self.jobs_good = 0
-        # Jobs an edge signed that can't be read: their shares count nothing.
+        # Jobs an edge signed that break the form: their shares count nothing; of a version not known here: not judged.
         self.refused_jobs: set[str] = set()
+        self.unknown_jobs: set[str] = set()
         # By prevhash the heights that jobs on it tell; a job of each, where they differ.
         self.heights: Shelf[dict[int, str]] = shelves.open("heights")
         self.unlike_heights: set[str] = set()
@@ -116,7 +117,8 @@ class Mining:
 
     def lacks(self, receipt: Receipt | Known) -> list[str]:
         """The jobs of a receipt that can't be judged yet, by id."""
-        return [job for job in receipt.jobs if job not in self.refused_jobs and self.judged_job(job) is None]
+        unread = self.refused_jobs | self.unknown_jobs
+        return [job for job in receipt.jobs if job not in unread and self.judged_job(job) is None]
 
     def waits_for_terms(self, job_id: str) -> str | None:
         """The terms that a job names and that were not read; None if the job itself was not."""
@@ -279,6 +281,7 @@ class Mining:
         uses = []
         for job, found in zip(receipt.jobs, judged, strict=True):
             if found is None:
+                # Nobody can say what work on a job of another version is worth.
                 refused = job in self.refused_jobs
                 uses.append(JobUse(None, problem=Code.SHARE_JOB if refused else None, unchecked=not refused))
                 continue

@@ -17,6 +17,7 @@ from nips.bolt11 import Invoice, decode_invoice
 from nips.errors import InvalidPoolEvent, NipError
 from nips.nip01 import VerifiedEvent, parse_event, verify
 from nips.nip57 import ZapRequest, check_zap_receipt, check_zap_request, proves_payment, zap_request_text
+from nips.pool.address import address_of
 from nips.pool.content import decode_content, parse_id
 from nips.pool.kinds import WITHDRAWAL
 from nips.pool.payout import Payout
@@ -86,12 +87,13 @@ def _zap_request(payout: Payout, invoice: Invoice, zappers: frozenset[str]) -> Z
 
 
 def _miner_asked(payout: Payout, invoice: Invoice, named: Shelf[VerifiedEvent]) -> bool:
-    """Whether the miner's own withdrawal request (4217) holds this very invoice."""
+    """Whether the miner's own withdrawal request (4217) to this pool holds this very invoice."""
     request = named.get(payout.to)
     if request is None or request.kind != WITHDRAWAL or request.pubkey != payout.miner:
         return False
     try:
-        asked = decode_content(request.content).get("bolt11")
+        # What it asked of another pool may have been paid by that one.
+        asked = decode_content(request.content).get("bolt11") if address_of(request) == payout.pool else None
     except NipError:
         return False
     return type(asked) is str and asked.lower() == invoice.text

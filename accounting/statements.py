@@ -59,6 +59,8 @@ class Statements:
         self.parts: dict[str, list[StatementPart]] = {}
         # What the statement made last was expected to be, and the work that it counts.
         self._counted: tuple[object, Counted | None] = None, None
+        # Statements, by id, that were read and are in no book, since their rows are not there.
+        self.unbooked: Shelf[bool] = shelves.open("unbooked statements")
         # By `<signer>/<settings>`: what settings in a key's chain give away.
         self._pledged: Shelf[Pledged] = shelves.open("pledged")
         # By offer and lane: the bound for which it was looked through, and up to which position it has no work.
@@ -170,12 +172,18 @@ class Statements:
                 wanted.append(statement.terms)
         elif statement.reward.block not in self.mining.announced.blocks:
             wanted.append(statement.reward.block)
-        if self._holds(statement):
-            for key in sorted(self.terms.closed_keys(statement.signer, statement.created_at)):
-                name = f"{key}/accounting"
-                end, chain = self.terms.end_of(name), chains.get(key)
-                if end is not None and end.seq >= 0 and (chain is None or not chain.is_ended):
-                    wanted.append(name)
+        return [*wanted, *self.follows(statement.signer, statement.created_at, chains)]
+
+    def follows(self, signer: str, second: int, chains: Mapping[str, Chain[Any]]) -> list[str]:
+        """The chains that come before what a key says at a time (Unix s), since the terms had closed them, and of which
+        something was not read.
+        """
+        wanted = []
+        for key in sorted(self.terms.closed_keys(signer, second)):
+            name = f"{key}/accounting"
+            end, chain = self.terms.end_of(name), chains.get(key)
+            if end is not None and end.seq >= 0 and (chain is None or not chain.is_ended):
+                wanted.append(name)
         return wanted
 
     def add_settings(self, part: SettingsPart) -> None:
@@ -320,6 +328,10 @@ class Statements:
         if terms is None:
             text = f"terms {statement.terms} of a period"
             return [*found, finding(Code.MISSING_TERMS, text, statement.terms, statement.id)]
+        offer = terms.body.offers.get(statement.offer)
+        if offer is not None and not offer.period_s:
+            text = f"offer {statement.offer[:32]!r} is not paid by period"
+            return [*found, finding(Code.STATEMENT_REWARD, text, statement.id, terms.id)]
         if not self._may_rest_on(terms, statement.offer, reward.to_ms):
             text = f"the period to {reward.to_ms} of {statement.offer[:32]!r} does not go by terms {terms.id}"
             return [*found, finding(Code.STATEMENT_TERMS, text, statement.id, terms.id)]

@@ -80,7 +80,8 @@ export function readAccounts(chains: readonly Chain<Chained & Account>[], findin
         const summary: WholeSummary = {
           summary: each,
           rows: each.parts === 0 ? each.rows : parts.flatMap((part) => part.rows),
-          whole: found.every((part) => part !== null),
+          // What would stand before the chain's first event is not missing, there is no such place.
+          whole: found.every((part, i) => part !== null || each.link.seq - each.parts + i < 0),
           follows: before(bySeq, each.link.seq, each.link.seq - after).every((one) => one !== null),
           parted: found.every((part, i) => part === null || (isPartOf("summary", part) && part.part === i)) && each.parts <= each.link.seq,
         };

@@ -13,8 +13,12 @@ const BLOCK_GRACE_MS = 60_000;
 export class Blocks {
   /** By block's name: the 4213s that tell it. */
   readonly announced = new Map<string, Block[]>();
+  /** Those of them that hold. */
+  readonly proven = new Map<string, Block[]>();
   /** Ids of 4213s that the shares disprove. */
   readonly false = new Set<string>();
+  /** Ids of 4213s whose share can't be rebuilt. */
+  readonly unproven = new Set<string>();
   private readonly log: Log;
   private readonly batches: ReadonlyMap<string, Receipt>;
   private readonly shares: Shares;
@@ -25,6 +29,12 @@ export class Blocks {
     this.batches = batches;
     this.shares = shares;
     this.findings = findings;
+  }
+
+  /** Whether a 4213, by id, holds. */
+  isProven(id: string): boolean {
+    const block = this.log.blocks.get(id);
+    return block !== undefined && (this.proven.get(block.block)?.includes(block) ?? false);
   }
 
   judge(nowMs: number): void {
@@ -46,10 +56,13 @@ export class Blocks {
       const share = this.shares.rebuild(receipt, block.share);
       if (share === null) {
         this.false.add(block.event.id);
-        say("block-mismatch", `the receipt has no share ${block.share}`, [block.receipt]);
+        say("block-not-solved", `the receipt has no share ${block.share}`, [block.receipt]);
         continue;
       }
-      if (share.job === null) continue; // that its job or terms are missing has been said
+      if (share.job === null) {
+        this.unproven.add(block.event.id); // that its job or terms are missing has been said
+        continue;
+      }
       const same =
         tellsShare(block, share.header, share.coinbase, share.job.job.merkle) &&
         block.finder === share.miner &&
@@ -58,21 +71,25 @@ export class Blocks {
       const solves = this.shares.solutions.get(blockName(share.header))?.some(
         (each) => each.receipt === receipt && each.index === block.share,
       );
-      if (solves && same) continue;
+      if (solves && same) {
+        this.proven.set(block.block, [...(this.proven.get(block.block) ?? []), block]);
+        continue;
+      }
       this.false.add(block.event.id);
       if (solves) say("block-mismatch", "it differs from the share that it names", [block.receipt]);
       else say("block-not-solved", "its share is no block of its job", [block.receipt]);
     }
-    if (this.log.blocks.size > 0) {
-      const text = `${this.log.blocks.size} blocks: the work is checked, their place in the chain is not`;
+    if (this.proven.size > 0) {
+      const text = `${this.proven.size} blocks: the work is checked, their place in the chain is not`;
       this.findings.say("blocks", "chain-facts", text);
     }
     for (const [name, told] of this.shares.solutions) {
       const { receipt, index, t } = told[0] as Solution;
-      const blocks = this.announced.get(name);
+      // What does not hold announces nothing: else it would let the pool keep a block.
+      const blocks = this.proven.get(name);
       if (blocks !== undefined) {
         const first = told.some((each) => each.t === t && blocks.some((block) => block.receipt === each.receipt.event.id));
-        if (first || blocks.every((block) => this.false.has(block.event.id))) continue;
+        if (first) continue;
         const ids = [...blocks.map((block) => block.event.id), receipt.event.id];
         this.findings.say("blocks", "block-mismatch", `share ${index} of the receipt told it earlier`, ids);
         continue;

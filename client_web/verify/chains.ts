@@ -12,6 +12,8 @@ export interface Chain<T extends Chained> {
   readonly events: T[];
   /** Numbers before which something is missing. */
   readonly gapsBefore: Set<number>;
+  /** Those, and the numbers of what names another as the one before it: what it follows is on no relay asked. */
+  readonly breaksBefore: Set<number>;
 }
 
 function bySeq<T extends Chained>(events: T[]): Map<number, T[]> {
@@ -44,7 +46,7 @@ function lineTo<T extends Chained>(end: End, numbered: Map<number, T[]>): Map<nu
 export function followChain<T extends Chained>(
   name: string, events: T[], end: End | undefined, revoked: boolean, findings: Findings,
 ): Chain<T> {
-  const chain: Chain<T> = { name, events: [], gapsBefore: new Set() };
+  const chain: Chain<T> = { name, events: [], gapsBefore: new Set(), breaksBefore: new Set() };
   const numbered = bySeq(events);
   const line = end === undefined ? new Map<number, string>() : lineTo(end, numbered);
   const beyond: string[] = [];
@@ -71,11 +73,13 @@ export function followChain<T extends Chained>(
     if (chosen === undefined) continue; // what stands at this number is missing
     if (seq > next) {
       chain.gapsBefore.add(seq);
+      chain.breaksBefore.add(seq);
       sayGap(findings, name, next, seq - 1, [chosen.event.id]);
     }
     const before = chain.events[chain.events.length - 1];
     if (before !== undefined) {
       if (before.link.seq === seq - 1 && chosen.link.prev !== before.event.id) {
+        chain.breaksBefore.add(seq);
         findings.say("chains", "broken-chain", `${name}/${seq} does not follow ${seq - 1}`, [before.event.id, chosen.event.id]);
       }
       if (chosen.event.created_at < before.event.created_at) {

@@ -4,8 +4,9 @@ import { equal, must, toHex } from "./bytes.ts";
 import { blockName } from "./coinbase.ts";
 import {
   type Address, type Link, type NostrEvent,
-  decimal, hexBytes, id, integer, list, object, readAddress, readContent, readLink, text, theMarked, theTag,
+  decimal, hexBytes, id, integer, object, readAddress, readContent, readLink, text, theMarked, theTag,
 } from "./event.ts";
+import { readBranches } from "./job.ts";
 import type { JsonObject } from "./json.ts";
 
 export const METHODS = ["zap", "lnurl", "bolt11", "nutzap", "cashu", "onchain", "coinbase"] as const;
@@ -38,7 +39,7 @@ export function readBlock(event: NostrEvent): Block {
     block,
     header,
     coinbase: hexBytes(fields["coinbase"], "coinbase"),
-    merkle: list(fields["merkle"], "merkle").map((branch) => hexBytes(branch, "a branch", 32)),
+    merkle: readBranches(fields["merkle"]),
     finder: id(theTag(event, "p")[1], "the finder"),
     receipt: theMarked(event, "receipt"),
     share: decimal(theTag(event, "share")[1]),

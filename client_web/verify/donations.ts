@@ -10,10 +10,10 @@ const PPM = 1_000_000n;
 /** The settings that stand in the accounting chains. */
 export class DonationsTold {
   private readonly byId = new Map<string, SettingsPart[]>();
-  /** Keys of whose chains something is missing. */
-  private readonly incomplete: ReadonlySet<string>;
+  /** By key: the first number before which something of its chain is missing. */
+  private readonly incomplete: ReadonlyMap<string, number>;
 
-  constructor(accounting: readonly (Chained | SettingsPart)[], incomplete: ReadonlySet<string>) {
+  constructor(accounting: readonly (Chained | SettingsPart)[], incomplete: ReadonlyMap<string, number>) {
     this.incomplete = incomplete;
     for (const each of accounting) {
       if (!("of" in each) || each.of !== "settings") continue;
@@ -26,7 +26,7 @@ export class DonationsTold {
     const first = statement.link.seq - statement.parts;
     const { pubkey } = statement.event;
     const found = this.byId.get(settings)?.find((each) => each.event.pubkey === pubkey && each.link.seq < first);
-    return found ?? (this.incomplete.has(pubkey) ? "missing" : null);
+    return found ?? ((this.incomplete.get(pubkey) ?? Infinity) <= statement.link.seq ? "missing" : null);
   }
 }
 

@@ -42,6 +42,10 @@ export interface Log {
   readonly address: Address;
   readonly terms: Terms[];
   readonly jobs: Map<string, Job>;
+  /** Ids of jobs of the pool's keys that break the form: work on them counts nothing. */
+  readonly refusedJobs: Set<string>;
+  /** Ids of those of a version not known here: work on them is not judged. */
+  readonly unknownJobs: Set<string>;
   readonly receipts: Receipt[];
   readonly blocks: Map<string, Block>;
   /** All of the accounting chains. */
@@ -120,8 +124,8 @@ export class Intake {
   sort(): Log {
     const revoked = new Set<string>();
     const log: Log = {
-      address: this.address, terms: [], jobs: new Map(), receipts: [], blocks: new Map(), accounting: [], payouts: [],
-      evidence: new Map(), roles: new Map(), isRevoked: (pubkey) => revoked.has(pubkey),
+      address: this.address, terms: [], jobs: new Map(), refusedJobs: new Set(), unknownJobs: new Set(), receipts: [],
+      blocks: new Map(), accounting: [], payouts: [], evidence: new Map(), roles: new Map(), isRevoked: (pubkey) => revoked.has(pubkey),
     };
     const { findings } = this;
     const events = [...this.good.values()].sort((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
@@ -159,11 +163,12 @@ export class Intake {
         if (event.kind === KIND.JOB) strangersJobs.push(event);
       } else if (event.kind !== KIND.JOB && (needed === undefined || roles?.has(needed) !== true)) {
         // A job's signer is judged by the terms that it names.
-        findings.checked("form, keys and roles");
         const code = revoked.has(event.pubkey) ? "closed-chain" : "wrong-key";
+        if (this.read(event, () => readAny(event), revoked.has(event.pubkey)) !== "read") continue;
         findings.say("form, keys and roles", code, `its key has no role for kind ${event.kind}`, [event.id]);
       } else {
-        this.read(event, () => place(log, event), revoked.has(event.pubkey));
+        const came = this.read(event, () => place(log, event), revoked.has(event.pubkey));
+        if (event.kind === KIND.JOB && came !== "read") (came === "unknown" ? log.unknownJobs : log.refusedJobs).add(event.id);
       }
     }
     // A receipt that names one is the pool's: it is not missing, it is no edge's.
@@ -179,15 +184,20 @@ export class Intake {
     return log;
   }
 
-  private read(event: NostrEvent, reader: () => unknown, revoked = false): void {
+  private read(event: NostrEvent, reader: () => unknown, revoked = false): "read" | "unknown" | "malformed" {
     const claim: ClaimName = "form, keys and roles";
     this.findings.checked(claim);
     try {
       reader();
+      return "read";
     } catch (error) {
-      if (error instanceof UnknownVersion) this.findings.say(claim, "unknown-version", error.message, [event.id]);
-      else if (error instanceof Malformed) this.findings.say(claim, revoked ? "closed-chain" : "malformed", error.message, [event.id]);
-      else throw error;
+      if (error instanceof UnknownVersion) {
+        this.findings.say(claim, "unknown-version", error.message, [event.id]);
+        return "unknown";
+      }
+      if (!(error instanceof Malformed)) throw error;
+      this.findings.say(claim, revoked ? "closed-chain" : "malformed", error.message, [event.id]);
+      return "malformed";
     }
   }
 }
@@ -201,34 +211,32 @@ function placeIfWellFormed(log: Log, event: NostrEvent): void {
   }
 }
 
+/** What stands in an accounting chain. */
+const ACCOUNT_READERS = new Map<number, (event: NostrEvent) => Account>([
+  [KIND.STATEMENT, readStatement],
+  [KIND.STATUS, readStatus],
+  [KIND.PART, readPart],
+  [KIND.ARCHIVE, readArchive],
+  [KIND.SUMMARY, readSummary],
+]);
+const READERS = new Map<number, (event: NostrEvent) => unknown>([
+  ...ACCOUNT_READERS,
+  [KIND.TERMS, readTerms],
+  [KIND.RECEIPT, readReceipt],
+  [KIND.BLOCK, readBlock],
+  [KIND.PAYOUT, readPayout],
+]);
+
+/** Only whether it can be read. */
+function readAny(event: NostrEvent): void {
+  READERS.get(event.kind)?.(event);
+}
+
 function place(log: Log, event: NostrEvent): void {
-  switch (event.kind) {
-    case KIND.JOB:
-      log.jobs.set(event.id, readJob(event));
-      break;
-    case KIND.RECEIPT:
-      log.receipts.push(readReceipt(event));
-      break;
-    case KIND.BLOCK:
-      log.blocks.set(event.id, readBlock(event));
-      break;
-    case KIND.STATEMENT:
-      log.accounting.push(readStatement(event));
-      break;
-    case KIND.STATUS:
-      log.accounting.push(readStatus(event));
-      break;
-    case KIND.PART:
-      log.accounting.push(readPart(event));
-      break;
-    case KIND.ARCHIVE:
-      log.accounting.push(readArchive(event));
-      break;
-    case KIND.SUMMARY:
-      log.accounting.push(readSummary(event));
-      break;
-    case KIND.PAYOUT:
-      log.payouts.push(readPayout(event));
-      break;
-  }
+  const account = ACCOUNT_READERS.get(event.kind);
+  if (account !== undefined) log.accounting.push(account(event));
+  else if (event.kind === KIND.JOB) log.jobs.set(event.id, readJob(event));
+  else if (event.kind === KIND.RECEIPT) log.receipts.push(readReceipt(event));
+  else if (event.kind === KIND.BLOCK) log.blocks.set(event.id, readBlock(event));
+  else if (event.kind === KIND.PAYOUT) log.payouts.push(readPayout(event));
 }

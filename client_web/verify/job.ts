@@ -4,6 +4,7 @@ import { isHex64, must } from "./bytes.ts";
 import {
   type Address, type NostrEvent, bits, hexBytes, id, integer, list, object, readAddress, readContent, text,
 } from "./event.ts";
+import type { Json } from "./json.ts";
 import { readLane } from "./terms.ts";
 
 const U32 = 0xffffffff;
@@ -29,10 +30,16 @@ export interface Job {
   readonly upstream: boolean;
 }
 
+export function readBranches(value: Json | undefined): Uint8Array[] {
+  const merkle = list(value, "merkle").map((branch) => hexBytes(branch, "a branch", 32));
+  must(merkle.length <= MAX_BRANCHES, "too many branches");
+  return merkle;
+}
+
 export function readJob(event: NostrEvent): Job {
   must(event.kind === 4211, "another kind");
-  const address = readAddress(event);
   const fields = readContent(event);
+  const address = readAddress(event);
   const ms = integer(fields["ms"], "ms");
   must(Math.floor(ms / 1000) === event.created_at, "created_at is not the ms in seconds");
 
@@ -45,12 +52,10 @@ export function readJob(event: NostrEvent): Job {
   const upstream = "upstream" in fields;
   if (upstream) object(fields["upstream"], "upstream");
   for (const [name, size] of [["bind_size", 32], ["en1_size", 4], ["en2_size", 8]] as const) {
-    const given = integer(fields[name], name);
-    must(upstream || given === size, `${name} is not ${size}`);
+    must(upstream || integer(fields[name], name) === size, `${name} is not ${size}`);
   }
 
-  const merkle = list(fields["merkle"], "merkle").map((branch) => hexBytes(branch, "a branch", 32));
-  must(merkle.length <= MAX_BRANCHES, "too many branches");
+  const merkle = readBranches(fields["merkle"]);
   return {
     event,
     address,

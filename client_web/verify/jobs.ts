@@ -1,6 +1,6 @@
 // Whether a job's shares may count, and until when it lives (SPEC.md, "4211 job" and "4210 terms").
 
-import { Malformed, toHex } from "./bytes.ts";
+import { Malformed, must, toHex } from "./bytes.ts";
 import type { Lane } from "./chains.ts";
 import { type Output, checkCoinbase, totalSat } from "./coinbase.ts";
 import type { Code, Findings } from "./findings.ts";
@@ -18,6 +18,8 @@ export interface JudgedJob {
   readonly terms: Terms | null;
   /** Whether its shares may count. */
   readonly sound: boolean;
+  /** Whether that can be told: not without its terms, nor of an upstream's. */
+  readonly judged: boolean;
   readonly grossMsat: bigint;
   /** At or below it a share is a block; null if that can't be told. */
   readonly blockTarget: Int32Array | null;
@@ -37,8 +39,10 @@ export class Jobs {
   private readonly judged = new Map<string, JudgedJob>();
   /** Every batch that stands, by id. */
   readonly batches: ReadonlyMap<string, Receipt>;
+  private readonly log: Log;
 
   constructor(log: Log, terms: Terms[], lanes: Map<string, Lane>, findings: Findings, nowMs: number) {
+    this.log = log;
     const byId = new Map(terms.map((each) => [each.event.id, each]));
     const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] as Terms).event.id, each.event.created_at * 1000]));
     const batches = new Map<string, Receipt>();
@@ -66,7 +70,7 @@ export class Jobs {
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);
       this.judged.set(job.event.id, judged);
       const other = heights.get(judged.prevhash);
-      if (!judged.sound) continue;
+      if (!judged.sound || !isUsed) continue;
       if (other === undefined) heights.set(judged.prevhash, job);
       else if (other.height !== job.height) say("job-height", `heights ${other.height} and ${job.height} on one block`, [other.event.id]);
     }
@@ -76,9 +80,19 @@ export class Jobs {
     return this.judged.get(id);
   }
 
+  /** Whether a job was read that breaks the form: its shares count nothing. */
+  isRefused(id: string): boolean {
+    return this.log.refusedJobs.has(id);
+  }
+
+  /** Whether a job was read of a version not known here: its shares can't be judged. */
+  isUnknown(id: string): boolean {
+    return this.log.unknownJobs.has(id);
+  }
+
   /**
    * What is wrong with how a lane uses a job, null if nothing: its heads must name the lane, with an earlier batch of it that
-   * had ended at most anchor_ms before, or none yet. `whole`: no batch of the lane is missing.
+   * had ended at most anchor_ms before, or none yet. `whole`: no batch of the lane before this one is missing.
    */
   judgeUse(judged: JudgedJob, lane: Lane, receipt: Receipt, whole: boolean): [Code, string] | null {
     const { job, terms } = judged;
@@ -104,52 +118,49 @@ export class Jobs {
   }
 }
 
+/** What is wrong with a job by itself, null if nothing: the first rule that it breaks. */
+function problemOf(job: Job, terms: Terms | null, replacedMs: number | undefined): [Code, string] | null {
+  if (terms === null) return ["missing-terms", "the terms it names are on no relay asked"];
+  if (!terms.keys.some(([pubkey, role]) => pubkey === job.event.pubkey && role === "edge")) {
+    return ["job-signer", "its signer is no edge of its terms"];
+  }
+  if (replacedMs !== undefined && job.ms - replacedMs > terms.jobMs) {
+    return ["job-terms", `its terms had been replaced ${job.ms - replacedMs} ms before`];
+  }
+  if (!terms.offers.has(job.offer)) return ["job-offer", `its terms hold no offer ${JSON.stringify(job.offer)}`];
+  return job.upstream ? ["upstream-binding", "its shares are the edge's word"] : null;
+}
+
 function judge(job: Job, terms: Terms | null, replacedMs: number | undefined, say: (code: Code, text: string) => void): JudgedJob {
-  let sound = true;
-  const refuse = (code: Code, text: string) => {
-    sound = false;
-    say(code, text);
-  };
+  let problem = problemOf(job, terms, replacedMs);
   let blockTarget: bigint | null = null;
   let outputs: Output[] = [];
-  if (job.upstream) {
-    refuse("upstream-binding", "its shares are the edge's word");
-  } else {
+  const unless = (code: Code, check: () => void): void => {
+    if (problem !== null) return;
     try {
-      outputs = checkCoinbase(job.coinb1, job.coinb2, job.height);
+      check();
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
-      refuse("job-coinbase", error.message);
+      problem = [code, error.message];
     }
-  }
-  try {
-    const target = targetFromBits(job.nbits);
-    if (target > targetFromBits(EASIEST_NBITS[job.address.network])) refuse("job-nbits", "easier than its network allows");
-    blockTarget = target;
-  } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    refuse("job-nbits", error.message);
-  }
-  if (terms === null) {
-    refuse("missing-terms", "the terms it names are on no relay asked");
-  } else {
-    if (!terms.keys.some(([pubkey, role]) => pubkey === job.event.pubkey && role === "edge")) {
-      refuse("job-signer", "its signer is no edge of its terms");
-    }
-    if (!terms.offers.has(job.offer)) refuse("job-offer", `its terms hold no offer ${JSON.stringify(job.offer)}`);
-    if (replacedMs !== undefined && job.ms - replacedMs > terms.jobMs) {
-      refuse("job-terms", `its terms had been replaced ${job.ms - replacedMs} ms before`);
-    }
-    if (blockTarget !== null && terms.blockBits !== null) {
-      const own = targetFromBits(terms.blockBits);
-      if (own < blockTarget) blockTarget = own;
-    }
-  }
+  };
+  unless("job-coinbase", () => {
+    outputs = checkCoinbase(job.coinb1, job.coinb2, job.height);
+  });
+  unless("job-nbits", () => {
+    blockTarget = targetFromBits(job.nbits);
+    must(blockTarget <= targetFromBits(EASIEST_NBITS[job.address.network]), "easier than its network allows");
+    const own = terms?.blockBits == null ? blockTarget : targetFromBits(terms.blockBits);
+    if (own < blockTarget) blockTarget = own;
+  });
+  if (problem !== null) say(...(problem as [Code, string]));
+  const sound = problem === null;
   return {
     job,
     prevhash: toHex(job.prevhash),
     terms,
     sound,
+    judged: terms !== null && (problem as [Code, string] | null)?.[0] !== "upstream-binding",
     grossMsat: totalSat(outputs) * 1000n,
     blockTarget: blockTarget === null || !sound ? null : targetWords(blockTarget),
     hasher: new JobHasher(job),

@@ -59,6 +59,8 @@ export interface Terms {
   readonly blockBits: number | null;
   readonly minimumMsat: number;
   readonly feeBearer: string;
+  /** The most that a payment may cost in network fees: millionths of the amount, or msat; null if they don't say. */
+  readonly maxFee: readonly [ppm: number, msat: number] | null;
   /** Whose rows get what miners give away. */
   readonly donateTo: string | null;
 }
@@ -101,11 +103,22 @@ function readOffer(name: string, value: ReturnType<typeof object>): Offer {
   };
 }
 
+/** What payouts may promise besides; `max_fee`, if any: the most that a payment may cost, in millionths of it and in msat. */
+function readPromises(payouts: ReturnType<typeof object>): readonly [ppm: number, msat: number] | null {
+  for (const name of ["coinbase", "schedule"]) if (name in payouts) text(payouts[name], name);
+  for (const name of ["per_day_msat", "onchain_msat", "idle_days", "give_up_days"]) if (name in payouts) integer(payouts[name], name);
+  if ("methods" in payouts) for (const method of list(payouts["methods"], "methods")) text(method, "a method");
+  if (!("max_fee" in payouts)) return null;
+  const [ppm, msat, ...more] = list(payouts["max_fee"], "max_fee");
+  must(more.length === 0, "max_fee is not of two");
+  return [integer(ppm, "max_fee"), integer(msat, "max_fee")];
+}
+
 export function readTerms(event: NostrEvent): Terms {
   must(event.kind === 4210, "another kind");
+  const fields = readContent(event);
   const address = readAddress(event);
   const link = readLink(event);
-  const fields = readContent(event);
 
   const offers = new Map<string, Offer>();
   for (const [name, value] of Object.entries(object(fields["offers"], "offers"))) {
@@ -120,7 +133,6 @@ export function readTerms(event: NostrEvent): Terms {
     return [pubkey, role as Role];
   });
 
-  if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
   let donateTo: string | null = null;
   if ("donate_to" in fields) {
     donateTo = id(fields["donate_to"], "donate_to");
@@ -152,6 +164,7 @@ export function readTerms(event: NostrEvent): Terms {
   integer(payouts["interval_s"], "interval_s");
   const feeBearer = text(payouts["network_fee"], "network_fee");
   must(feeBearer === "pool" || feeBearer === "miner", "someone else bears the fee");
+  const maxFee = readPromises(payouts);
 
   const log = object(fields["log"], "log");
   for (const name of ["relays", "archives"]) for (const url of list(log[name], name)) text(url, name);
@@ -173,6 +186,7 @@ export function readTerms(event: NostrEvent): Terms {
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),
     feeBearer,
+    maxFee,
     donateTo,
   };
 }

@@ -9,6 +9,7 @@ from nips.pool.alts import alt_tag
 from nips.pool.content import (
     decode_content,
     encode_content,
+    one_marked,
     one_tag,
     parse_decimal,
     parse_hex,
@@ -76,9 +77,6 @@ def parse_block(event: VerifiedEvent) -> BlockFound:
     """Raises InvalidPoolEvent, also when the header does not hash to the block named."""
     require_kind(event, BLOCK)
     fields = decode_content(event.content)
-    receipts = [tag[1] for tag in event.tags if tag[0] == "e" and len(tag) > 3 and tag[3] == "receipt"]
-    if len(receipts) != 1:
-        raise InvalidPoolEvent("a block names exactly one receipt")
     branches = read_list(fields, "merkle")
     if len(branches) > MAX_BRANCHES:
         raise InvalidPoolEvent(f"a block has at most {MAX_BRANCHES} merkle branches")
@@ -88,7 +86,7 @@ def parse_block(event: VerifiedEvent) -> BlockFound:
         coinbase=read_hex(fields, "coinbase"),
         merkle=tuple(parse_hex(branch, 32, "a merkle branch") for branch in branches),
         finder=parse_id(one_tag(event, "p")[1], "the finder"),
-        receipt=parse_id(receipts[0], "the receipt"),
+        receipt=one_marked(event, "receipt"),
         index=parse_decimal(one_tag(event, "share")[1], "share"),
         id=event.id,
         signer=event.pubkey,

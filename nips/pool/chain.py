@@ -47,14 +47,11 @@ def next_link(head: Head | None) -> Link:
 def link_of(event: Event) -> Link:
     """Raises InvalidPoolEvent when `seq` and `prev` are not as the chain's form asks."""
     seq = parse_decimal(one_tag(event, "seq")[1], "seq")
-    prevs = event.tag_values("prev")
     if seq == 0:
-        if prevs:
+        if any(tag[0] == "prev" for tag in event.tags):
             raise InvalidPoolEvent("the first event of a chain has no prev")
         return FIRST
-    if len(prevs) != 1:
-        raise InvalidPoolEvent("an event of a chain from 1 on has exactly one prev")
-    return Link(seq, parse_id(prevs[0], "prev"))
+    return Link(seq, parse_id(one_tag(event, "prev")[1], "prev"))
 
 
 def parse_lane(text: str) -> int:
@@ -62,6 +59,16 @@ def parse_lane(text: str) -> int:
     if not _LANE.fullmatch(text) or int(text) > MAX_LANE:
         raise InvalidPoolEvent(f"a lane is a number from 0 to {MAX_LANE}")
     return int(text)
+
+
+def check_chain_name(name: str, *more: str) -> None:
+    """Whether a text is `<pubkey>/<chain>`, the chain of a kind that there is, or one of `more`. Raises
+    InvalidPoolEvent.
+    """
+    pubkey, _, chain = name.partition("/")
+    parse_id(pubkey, "a chain's key")
+    if chain not in ("terms", "accounting", "payouts", *more):
+        parse_lane(chain)
 
 
 def lane_of(event: Event) -> int:

@@ -186,6 +186,27 @@ def one_tag(event: Event, name: str) -> tuple[str, ...]:
     return found[0]
 
 
+def values_of(event: Event, name: str) -> list[str]:
+    """The values of all tags of that name, in order. Raises InvalidPoolEvent for one without a value."""
+    found = [tag for tag in event.tags if tag[0] == name]
+    if any(len(tag) < 2 for tag in found):
+        raise InvalidPoolEvent(f"a {name} tag has no value")
+    return [tag[1] for tag in found]
+
+
+def marked(event: Event, mark: str) -> list[str]:
+    """The ids of the `e` tags with a mark, in order."""
+    return [tag[1] for tag in event.tags if tag[0] == "e" and len(tag) > 3 and tag[3] == mark]
+
+
+def one_marked(event: Event, mark: str) -> str:
+    """The id of the only `e` tag with a mark. Raises InvalidPoolEvent when there is none or more."""
+    found = marked(event, mark)
+    if len(found) != 1:
+        raise InvalidPoolEvent(f"the event must have exactly one e tag of a {mark}")
+    return parse_id(found[0], f"the {mark}")
+
+
 def require_kind(event: Event, kind: int) -> None:
     """Raises InvalidPoolEvent unless the event is of that kind."""
     if event.kind != kind:

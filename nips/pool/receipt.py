@@ -17,6 +17,7 @@ from nips.pool.chain import Link, lane_of, link_of
 from nips.pool.content import (
     decode_content,
     encode_content,
+    marked,
     one_tag,
     parse_base64,
     parse_bits,
@@ -27,6 +28,7 @@ from nips.pool.content import (
     read_list,
     read_str,
     require_kind,
+    values_of,
 )
 from nips.pool.kinds import RECEIPT
 from nips.pool.sizes import EXTRANONCE1_SIZE
@@ -189,9 +191,11 @@ def _sessions(values: Sequence[object], miners: int) -> tuple[Session, ...]:
 def _rejects(values: Sequence[object], sessions: int) -> tuple[Rejects, ...]:
     rejects = []
     for value in values:
-        if type(value) is not list or len(value) != 3 or not all(type(n) is int and n >= 0 for n in value):
+        if type(value) is not list or len(value) != 3 or not all(type(n) is int for n in value):
             raise InvalidPoolEvent("a reject is [session, code, count]")
-        if value[0] >= sessions:
+        if value[2] < 0:
+            raise InvalidPoolEvent("a reject counts what was refused")
+        if not 0 <= value[0] < sessions:
             raise InvalidPoolEvent("a reject names a session that is not there")
         rejects.append(Rejects(*value))
     return tuple(rejects)
@@ -246,7 +250,7 @@ def read_known_receipt(event: VerifiedEvent) -> Receipt:
         link=link_of(event),
         from_ms=int(window[1]),
         to_ms=int(window[2]),
-        jobs=tuple([tag[1] for tag in event.tags if tag[0] == "e" and len(tag) > 3 and tag[3] == "job"]),
+        jobs=tuple(marked(event, "job")),
         miners=event.tag_values("p"),
         sessions=tuple(
             [Session(miner, worker, bytes.fromhex(en1), int(bits, 16)) for miner, worker, en1, bits in known.sessions]
@@ -267,8 +271,8 @@ def parse_receipt(event: VerifiedEvent) -> Receipt:
     require_kind(event, RECEIPT)
     fields = decode_content(event.content)
     from_ms, to_ms = _window(event)
-    jobs = tuple(parse_id(tag[1], "a job") for tag in event.tags if tag[0] == "e" and len(tag) > 3 and tag[3] == "job")
-    miners = tuple(parse_id(value, "a miner") for value in event.tag_values("p"))
+    jobs = tuple(parse_id(job, "a job") for job in marked(event, "job"))
+    miners = tuple(parse_id(value, "a miner") for value in values_of(event, "p"))
     if len(jobs) > MAX_JOBS or len(set(jobs)) != len(jobs) or len(set(miners)) != len(miners):
         raise InvalidPoolEvent(f"a receipt names at most {MAX_JOBS} jobs, no job and no miner twice")
     sessions = _sessions(read_list(fields, "sessions"), len(miners))
@@ -276,8 +280,8 @@ def parse_receipt(event: VerifiedEvent) -> Receipt:
     if len(shares) != RECORD_SIZE * parse_decimal(one_tag(event, "shares")[1], "shares"):
         raise InvalidPoolEvent("the shares tag does not count the records")
     _check_records(shares, len(sessions), len(jobs), to_ms - from_ms)
-    fins = event.tag_values("fin")
-    if fins not in ((), ("1",)):
+    fins = values_of(event, "fin")
+    if fins not in ([], ["1"]):
         raise InvalidPoolEvent('the fin tag is ["fin","1"]')
     return Receipt(
         lane=lane_of(event),

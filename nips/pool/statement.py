@@ -12,7 +12,8 @@ from nips.pool.chain import Head, Link, link_of
 from nips.pool.content import (
     decode_content,
     encode_content,
-    one_tag,
+    marked,
+    one_marked,
     parse_id,
     parse_work,
     read_dict,
@@ -148,7 +149,7 @@ def parse_statement(event: VerifiedEvent) -> Statement:
     fields = decode_content(event.content)
     reward = parse_reward(fields)
     parts = read_int(fields, "parts", 0, MAX_PARTS)
-    held = parse_rows(event, fields)
+    held, announced = parse_rows(event, fields), marked(event, "block")
     if parts and (held.rows or parts == 1):
         raise InvalidPoolEvent("a statement has rows of its own, or two parts and more")
     return Statement(
@@ -164,7 +165,7 @@ def parse_statement(event: VerifiedEvent) -> Statement:
         pool=address_of(event),
         link=link_of(event),
         created_at=event.created_at,
-        announced_by=next((tag[1] for tag in event.tags if tag[0] == "e" and tag[3:] == ("block",)), ""),
+        announced_by=announced[0] if len(announced) == 1 else "",
         parts=parts,
     )
 
@@ -179,6 +180,9 @@ def whole_statement(statement: Statement, parts: list[StatementPart]) -> Stateme
     if places != [(first + at, at) for at in range(statement.parts)]:
         raise InvalidPoolEvent(f"the {statement.parts} parts of a statement do not stand right before it")
     held = join_rows(parts)
+    filled = split_statement(held.rows, held.donations)
+    if [len(part.rows) for part in filled] != [len(part.rows) for part in parts]:
+        raise InvalidPoolEvent("the parts of a statement are not filled in order, each with as many rows as fit")
     return replace(statement, rows=held.rows, donations=held.donations)
 
 
@@ -211,7 +215,7 @@ def parse_status(event: VerifiedEvent) -> RewardStatus:
     if status not in STATUSES:
         raise InvalidPoolEvent(f"the status {status[:32]!r} is not one of {', '.join(STATUSES)}")
     statement = parse_id(fields.get("statement"), "statement")
-    if one_tag(event, "e")[1] != statement:
+    if one_marked(event, "statement") != statement:
         raise InvalidPoolEvent("the e tag and the content name different statements")
     return RewardStatus(
         id=event.id,

@@ -10,7 +10,16 @@ from nips.nip01 import MAX_SAFE_INTEGER, UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.alts import alt_tag
 from nips.pool.chain import Link, link_of
-from nips.pool.content import decode_content, encode_content, parse_id, parse_work, read_int, read_list, require_kind
+from nips.pool.content import (
+    decode_content,
+    encode_content,
+    parse_id,
+    parse_work,
+    read_int,
+    read_list,
+    require_kind,
+    values_of,
+)
 from nips.pool.kinds import STATEMENT, STATEMENT_PART
 
 # What one event holds: 50 KB with bonuses, where relays take 64 KB. A row that gives a donation counts for two.
@@ -114,7 +123,7 @@ def build_statement_part(pool: PoolAddress, link: Link, part: int, held: RowsPar
 
 def parse_rows(event: VerifiedEvent, fields: dict[str, Any]) -> RowsPart:
     """The rows of a statement or part, and their donations. Raises InvalidPoolEvent."""
-    miners = [parse_id(value, "a miner") for value in event.tag_values("p")]
+    miners = [parse_id(value, "a miner") for value in values_of(event, "p")]
     if miners != sorted(set(miners)):
         raise InvalidPoolEvent("a statement's miners must be sorted, none twice")
     values = read_list(fields, "rows")

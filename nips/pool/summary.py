@@ -22,6 +22,7 @@ from nips.pool.content import (
     read_int,
     read_list,
     require_kind,
+    values_of,
 )
 from nips.pool.kinds import STATEMENT_PART, SUMMARY
 from nips.pool.targets import target_from_bits
@@ -222,7 +223,7 @@ def _best(value: object) -> int:
 
 
 def _rows(event: VerifiedEvent, values: Sequence[object]) -> tuple[SummaryRow, ...]:
-    miners = [parse_id(value, "a miner") for value in event.tag_values("p")]
+    miners = [parse_id(value, "a miner") for value in values_of(event, "p")]
     if miners != sorted(set(miners)):
         raise InvalidPoolEvent("a summary's miners must be sorted, none twice")
     if len(values) > MAX_ROWS:

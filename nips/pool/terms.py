@@ -9,7 +9,7 @@ from nips.keys import is_valid_xonly
 from nips.nip01 import UnsignedEvent, VerifiedEvent
 from nips.pool.address import PoolAddress, address_of
 from nips.pool.alts import alt_tag
-from nips.pool.chain import Head, Link, link_of
+from nips.pool.chain import Head, Link, check_chain_name, link_of
 from nips.pool.content import (
     decode_content,
     encode_content,
@@ -328,6 +328,7 @@ def _payouts(fields: dict[str, Any]) -> PayoutTerms:
 
 
 def _end(name: str, head: object) -> Head:
+    check_chain_name(name, EVERY_CHAIN)
     if head == [] and type(head) is list:
         return NEVER
     if type(head) is not list or len(head) != 2 or type(head[0]) is not int or head[0] < 0:

@@ -79,12 +79,27 @@ def test_an_invoice_that_the_miner_asked_to_pay_proves(story: Any, paid: Payout,
     preimage = bytes(32)
     text = invoice(story.keys.provider, paid.amount_msat, preimage, "x", 1_700_000_000)
     content = json.dumps({"v": 1, "method": "bolt11", "amount_msat": paid.amount_msat, "bolt11": text, "expires": 1})
-    asked = story.keys.alice.sign(UnsignedEvent(WITHDRAWAL, 1, (), content))
-    forged = story.keys.bob.sign(UnsignedEvent(WITHDRAWAL, 1, (), content))
-    other = story.keys.alice.sign(UnsignedEvent(WITHDRAWAL, 1, (), content.replace(text, "lnbcrt1other")))
-    for request, expected in ((asked, PROVEN), (forged, CLAIMED), (other, CLAIMED)):
+    tags = (story.pool.tag(),)
+    asked = story.keys.alice.sign(UnsignedEvent(WITHDRAWAL, 1, tags, content))
+    forged = story.keys.bob.sign(UnsignedEvent(WITHDRAWAL, 1, tags, content))
+    other = story.keys.alice.sign(UnsignedEvent(WITHDRAWAL, 1, tags, content.replace(text, "lnbcrt1other")))
+    # What a miner asked of another pool that one may have paid, and shown the preimage.
+    elsewhere = [
+        story.keys.alice.sign(UnsignedEvent(WITHDRAWAL, 1, tags, content))
+        for tags in (
+            (),
+            (("a", f"34210:{story.keys.bob.pubkey}:regtest"),),
+            (("a", f"34210:{story.pool.pubkey}:main"),),
+        )
+    ]
+    for request, expected in (
+        (asked, PROVEN),
+        (forged, CLAIMED),
+        (other, CLAIMED),
+        *((each, CLAIMED) for each in elsewhere),
+    ):
         told = replace(paid, method="bolt11", to=request.id, proof={"bolt11": text, "preimage": preimage.hex()})
-        assert grade(story, told, asked, forged, other).grade == expected
+        assert grade(story, told, asked, forged, other, *elsewhere).grade == expected
 
 
 def resigned(story: Any, paid: Payout, invoice: MakeInvoice, **changes: Any) -> Payout:

@@ -105,7 +105,6 @@ CAUGHT: list[tuple[str, set[Code]]] = [
 HARMLESS: list[tuple[str, str]] = [
     (r": \d+ tag alt", "alt is a line for people (NIP-31): no reader of the log reads it"),
     (r": \d+ tag e\[2\]", "a relay's address, empty here: where to look, not what is meant"),
-    (r": 4216 tag e\[3\]", "the content names the statement too; the mark of the tag decides nothing"),
     (r": \d+ dated a second later", "a date that does not fall along its chain is the signer's to choose"),
     (r": (4213|9735) dated", "in no chain: the share says when a block was found, the invoice what was paid"),
     (r"^terms 0: 4210 dated a day earlier", "the first of all events, with nothing before it"),

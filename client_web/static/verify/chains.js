@@ -35,7 +35,7 @@ function lineTo (end , numbered ) {
 export function followChain (
   name , events , end , revoked , findings ,
 ) {
-  const chain = { name, events: [], gapsBefore: new Set() };
+  const chain = { name, events: [], gapsBefore: new Set(), breaksBefore: new Set() };
   const numbered = bySeq(events);
   const line = end === undefined ? new Map () : lineTo(end, numbered);
   const beyond = [];
@@ -62,11 +62,13 @@ export function followChain (
     if (chosen === undefined) continue; // what stands at this number is missing
     if (seq > next) {
       chain.gapsBefore.add(seq);
+      chain.breaksBefore.add(seq);
       sayGap(findings, name, next, seq - 1, [chosen.event.id]);
     }
     const before = chain.events[chain.events.length - 1];
     if (before !== undefined) {
       if (before.link.seq === seq - 1 && chosen.link.prev !== before.event.id) {
+        chain.breaksBefore.add(seq);
         findings.say("chains", "broken-chain", `${name}/${seq} does not follow ${seq - 1}`, [before.event.id, chosen.event.id]);
       }
       if (chosen.event.created_at < before.event.created_at) {

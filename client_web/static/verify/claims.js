@@ -6,8 +6,9 @@ import { equal, must, toHex } from "./bytes.js";
 import { blockName } from "./coinbase.js";
 import {
 
-  decimal, hexBytes, id, integer, list, object, readAddress, readContent, readLink, text, theMarked, theTag,
+  decimal, hexBytes, id, integer, object, readAddress, readContent, readLink, text, theMarked, theTag,
 } from "./event.js";
+import { readBranches } from "./job.js";
 
 export const METHODS = ["zap", "lnurl", "bolt11", "nutzap", "cashu", "onchain", "coinbase"] ;
 export const STATUSES = ["matured", "orphaned", "void"] ;
@@ -25,7 +26,7 @@ export function readBlock(event ) {
     block,
     header,
     coinbase: hexBytes(fields["coinbase"], "coinbase"),
-    merkle: list(fields["merkle"], "merkle").map((branch) => hexBytes(branch, "a branch", 32)),
+    merkle: readBranches(fields["merkle"]),
     finder: id(theTag(event, "p")[1], "the finder"),
     receipt: theMarked(event, "receipt"),
     share: decimal(theTag(event, "share")[1]),

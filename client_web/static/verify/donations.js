@@ -7,7 +7,7 @@ const PPM = 1_000_000n;
 /** The settings that stand in the accounting chains. */
 export class DonationsTold {
                    byId = new Map ();
-  /** Keys of whose chains something is missing. */
+  /** By key: the first number before which something of its chain is missing. */
                    incomplete ;
 
   constructor(accounting , incomplete ) {
@@ -23,7 +23,7 @@ export class DonationsTold {
     const first = statement.link.seq - statement.parts;
     const { pubkey } = statement.event;
     const found = this.byId.get(settings)?.find((each) => each.event.pubkey === pubkey && each.link.seq < first);
-    return found ?? (this.incomplete.has(pubkey) ? "missing" : null);
+    return found ?? ((this.incomplete.get(pubkey) ?? Infinity) <= statement.link.seq ? "missing" : null);
   }
 }
 

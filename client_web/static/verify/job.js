@@ -6,15 +6,22 @@ import { isHex64, must } from "./bytes.js";
 import {
                                  bits, hexBytes, id, integer, list, object, readAddress, readContent, text,
 } from "./event.js";
+
 import { readLane } from "./terms.js";
 
 const U32 = 0xffffffff;
 const MAX_BRANCHES = 32;
 
+export function readBranches(value ) {
+  const merkle = list(value, "merkle").map((branch) => hexBytes(branch, "a branch", 32));
+  must(merkle.length <= MAX_BRANCHES, "too many branches");
+  return merkle;
+}
+
 export function readJob(event ) {
   must(event.kind === 4211, "another kind");
-  const address = readAddress(event);
   const fields = readContent(event);
+  const address = readAddress(event);
   const ms = integer(fields["ms"], "ms");
   must(Math.floor(ms / 1000) === event.created_at, "created_at is not the ms in seconds");
 
@@ -27,12 +34,10 @@ export function readJob(event ) {
   const upstream = "upstream" in fields;
   if (upstream) object(fields["upstream"], "upstream");
   for (const [name, size] of [["bind_size", 32], ["en1_size", 4], ["en2_size", 8]] ) {
-    const given = integer(fields[name], name);
-    must(upstream || given === size, `${name} is not ${size}`);
+    must(upstream || integer(fields[name], name) === size, `${name} is not ${size}`);
   }
 
-  const merkle = list(fields["merkle"], "merkle").map((branch) => hexBytes(branch, "a branch", 32));
-  must(merkle.length <= MAX_BRANCHES, "too many branches");
+  const merkle = readBranches(fields["merkle"]);
   return {
     event,
     address,

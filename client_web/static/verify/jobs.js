@@ -2,7 +2,7 @@
 
 // Whether a job's shares may count, and until when it lives (SPEC.md, "4211 job" and "4210 terms").
 
-import { Malformed, toHex } from "./bytes.js";
+import { Malformed, must, toHex } from "./bytes.js";
 
 import { checkCoinbase, totalSat } from "./coinbase.js";
 
@@ -23,8 +23,10 @@ export class Jobs {
                    judged = new Map ();
   /** Every batch that stands, by id. */
            batches ;
+                   log ;
 
   constructor(log , terms , lanes , findings , nowMs ) {
+    this.log = log;
     const byId = new Map(terms.map((each) => [each.event.id, each]));
     const replacedMs = new Map(terms.slice(1).map((each, i) => [(terms[i] ).event.id, each.event.created_at * 1000]));
     const batches = new Map ();
@@ -52,7 +54,7 @@ export class Jobs {
       const judged = judge(job, byId.get(job.terms) ?? null, replacedMs.get(job.terms), say);
       this.judged.set(job.event.id, judged);
       const other = heights.get(judged.prevhash);
-      if (!judged.sound) continue;
+      if (!judged.sound || !isUsed) continue;
       if (other === undefined) heights.set(judged.prevhash, job);
       else if (other.height !== job.height) say("job-height", `heights ${other.height} and ${job.height} on one block`, [other.event.id]);
     }
@@ -62,9 +64,19 @@ export class Jobs {
     return this.judged.get(id);
   }
 
+  /** Whether a job was read that breaks the form: its shares count nothing. */
+  isRefused(id ) {
+    return this.log.refusedJobs.has(id);
+  }
+
+  /** Whether a job was read of a version not known here: its shares can't be judged. */
+  isUnknown(id ) {
+    return this.log.unknownJobs.has(id);
+  }
+
   /**
    * What is wrong with how a lane uses a job, null if nothing: its heads must name the lane, with an earlier batch of it that
-   * had ended at most anchor_ms before, or none yet. `whole`: no batch of the lane is missing.
+   * had ended at most anchor_ms before, or none yet. `whole`: no batch of the lane before this one is missing.
    */
   judgeUse(judged , lane , receipt , whole ) {
     const { job, terms } = judged;
@@ -90,52 +102,49 @@ export class Jobs {
   }
 }
 
+/** What is wrong with a job by itself, null if nothing: the first rule that it breaks. */
+function problemOf(job , terms , replacedMs ) {
+  if (terms === null) return ["missing-terms", "the terms it names are on no relay asked"];
+  if (!terms.keys.some(([pubkey, role]) => pubkey === job.event.pubkey && role === "edge")) {
+    return ["job-signer", "its signer is no edge of its terms"];
+  }
+  if (replacedMs !== undefined && job.ms - replacedMs > terms.jobMs) {
+    return ["job-terms", `its terms had been replaced ${job.ms - replacedMs} ms before`];
+  }
+  if (!terms.offers.has(job.offer)) return ["job-offer", `its terms hold no offer ${JSON.stringify(job.offer)}`];
+  return job.upstream ? ["upstream-binding", "its shares are the edge's word"] : null;
+}
+
 function judge(job , terms , replacedMs , say ) {
-  let sound = true;
-  const refuse = (code , text ) => {
-    sound = false;
-    say(code, text);
-  };
+  let problem = problemOf(job, terms, replacedMs);
   let blockTarget = null;
   let outputs = [];
-  if (job.upstream) {
-    refuse("upstream-binding", "its shares are the edge's word");
-  } else {
+  const unless = (code , check ) => {
+    if (problem !== null) return;
     try {
-      outputs = checkCoinbase(job.coinb1, job.coinb2, job.height);
+      check();
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
-      refuse("job-coinbase", error.message);
+      problem = [code, error.message];
     }
-  }
-  try {
-    const target = targetFromBits(job.nbits);
-    if (target > targetFromBits(EASIEST_NBITS[job.address.network])) refuse("job-nbits", "easier than its network allows");
-    blockTarget = target;
-  } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    refuse("job-nbits", error.message);
-  }
-  if (terms === null) {
-    refuse("missing-terms", "the terms it names are on no relay asked");
-  } else {
-    if (!terms.keys.some(([pubkey, role]) => pubkey === job.event.pubkey && role === "edge")) {
-      refuse("job-signer", "its signer is no edge of its terms");
-    }
-    if (!terms.offers.has(job.offer)) refuse("job-offer", `its terms hold no offer ${JSON.stringify(job.offer)}`);
-    if (replacedMs !== undefined && job.ms - replacedMs > terms.jobMs) {
-      refuse("job-terms", `its terms had been replaced ${job.ms - replacedMs} ms before`);
-    }
-    if (blockTarget !== null && terms.blockBits !== null) {
-      const own = targetFromBits(terms.blockBits);
-      if (own < blockTarget) blockTarget = own;
-    }
-  }
+  };
+  unless("job-coinbase", () => {
+    outputs = checkCoinbase(job.coinb1, job.coinb2, job.height);
+  });
+  unless("job-nbits", () => {
+    blockTarget = targetFromBits(job.nbits);
+    must(blockTarget <= targetFromBits(EASIEST_NBITS[job.address.network]), "easier than its network allows");
+    const own = terms?.blockBits == null ? blockTarget : targetFromBits(terms.blockBits);
+    if (own < blockTarget) blockTarget = own;
+  });
+  if (problem !== null) say(...(problem ));
+  const sound = problem === null;
   return {
     job,
     prevhash: toHex(job.prevhash),
     terms,
     sound,
+    judged: terms !== null && (problem )?.[0] !== "upstream-binding",
     grossMsat: totalSat(outputs) * 1000n,
     blockTarget: blockTarget === null || !sound ? null : targetWords(blockTarget),
     hasher: new JobHasher(job),

@@ -6,7 +6,9 @@ import { Malformed, fromHex, isHex64, toHex, utf8 } from "./bytes.js";
 import { readInvoice } from "./bolt11.js";
 
 import { checkEcash } from "./ecash.js";
-import { KIND, hasGoodId, hasGoodSignature, readEvent } from "./event.js";
+import {
+                KIND, UnknownVersion, hasGoodId, hasGoodSignature, readAddress, readContent, readEvent,
+} from "./event.js";
 
 import { statusOf } from "./rewards.js";
 import { sha256 } from "./sha256.js";
@@ -16,6 +18,10 @@ const CLOCKS_S = 600;
 
 const LIGHTNING = ["zap", "lnurl", "bolt11"];
 const ECASH = ["nutzap", "cashu"];
+/** An output's number has 32 bits. */
+const MAX_VOUT = 2 ** 32 - 1;
+
+/** What changes what a miner may be paid: what matured or was taken back, or a payment. */
 
 /** The signed zap request as an object of a proof, as NIP-01 orders it, without white space. */
 function requestText(request ) {
@@ -46,26 +52,24 @@ export class Payouts {
   judge(payouts , statements ) {
     const moves = this.credit(statements);
     const inTime = [...payouts].sort((a, b) => a.event.created_at - b.event.created_at || a.link.seq - b.link.seq);
-    const spent = new Map ();
+    for (const payout of inTime) this.takeName(payout);
     let claimed = 0;
     for (const payout of inTime) {
       this.findings.checked("payouts");
-      const counts = this.takeName(payout);
+      const counts = this.names.get(payout.payoutId) === payout;
       const backing = payout.reverses === null ? this.judgePayment(payout) : counts ? this.judgeReversal(payout) : "claimed";
       this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || (counts && borne > 0)) claimed++;
       if (!counts) continue; // what takes another's name takes nothing from a balance
-      const leaves = payout.amountMsat + borne;
+      const leaves = BigInt(payout.amountMsat) + BigInt(borne);
       this.balance(payout.miner).paid += leaves;
-      spent.set(payout.miner, (spent.get(payout.miner) ?? 0) + leaves);
-
-      const had = maturedBy(moves.get(payout.miner) ?? [], payout.event.created_at);
-      if (payout.amountMsat > 0 && (spent.get(payout.miner) ) > had) {
-        const text = `paid ${spent.get(payout.miner)} msat when ${had} had matured`;
-        this.findings.say("payouts", "overpaid", text, [payout.event.id], payout.miner);
-      }
+      moves.set(payout.miner, [
+        ...(moves.get(payout.miner) ?? []),
+        { second: payout.event.created_at, msat: -leaves, payout },
+      ]);
     }
+    for (const [miner, own] of moves) this.checkOwed(miner, own);
     if (claimed > 0) {
       this.findings.say("payouts", "payout-claimed", `${claimed} payouts rest on the payer's own word`, [], null, claimed);
     }
@@ -79,7 +83,7 @@ export class Payouts {
 
   balance(miner ) {
     let balance = this.balances.get(miner);
-    if (balance === undefined) this.balances.set(miner, (balance = { pending: 0, earned: 0, paid: 0 }));
+    if (balance === undefined) this.balances.set(miner, (balance = { pending: 0n, earned: 0n, paid: 0n }));
     return balance;
   }
 
@@ -89,23 +93,40 @@ export class Payouts {
     for (const judged of statements) {
       const { statement, statuses } = judged;
       const last = statusOf(judged);
-      const isPeriods = statement.reward.type === "period";
+      const matured = [];
+      let state = statement.reward.type === "period" ? "matured" : "pending";
+      // A period is payable at once.
+      if (state === "matured") matured.push([statement.event.created_at - CLOCKS_S, 1n]);
+      for (const { status, event } of statuses) {
+        const sign = BigInt(status === "matured") - BigInt(state === "matured");
+        // Only the first time: else a reward that goes to and fro would count twice in between.
+        const second = state === "pending" ? event.created_at - CLOCKS_S : event.created_at;
+        if (sign !== 0n) matured.push([second, sign]);
+        state = status;
+      }
       for (const { miner, msat } of statement.rows) {
         const balance = this.balance(miner);
-        if (last === null) balance.pending += msat;
-        if (last === "matured") balance.earned += msat;
+        if (last === null) balance.pending += BigInt(msat);
+        if (last === "matured") balance.earned += BigInt(msat);
         const own = moves.get(miner) ?? [];
         moves.set(miner, own);
-        let matured = isPeriods; // payable at once
-        if (matured) own.push({ atS: statement.event.created_at, msat });
-        for (const status of statuses) {
-          if (status.status === "matured" && !matured) own.push({ atS: status.event.created_at, msat });
-          if (status.status !== "matured" && matured) own.push({ atS: status.event.created_at, msat: -msat });
-          matured = status.status === "matured";
-        }
+        for (const [second, sign] of matured) own.push({ second: Math.max(second, 0), msat: sign * BigInt(msat), payout: null });
       }
     }
     return moves;
+  }
+
+  /** No miner's payouts pass what had matured by then: in a second statuses come first, then the largest payouts. */
+          checkOwed(miner , moves ) {
+    const order = ({ payout } ) => (payout === null ? 0 : 1);
+    moves.sort((a, b) => a.second - b.second || order(a) - order(b) || (a.msat < b.msat ? -1 : a.msat > b.msat ? 1 : 0));
+    let owed = 0n;
+    for (const { msat, payout } of moves) {
+      owed += msat;
+      // What an orphan took back after the payout is not the payout's fault.
+      if (payout === null || msat >= 0n || owed >= 0n) continue;
+      this.say("overpaid", payout, `paid ${-msat} msat, ${-owed} more than was owed`);
+    }
   }
 
           termsAt(second ) {
@@ -126,19 +147,19 @@ export class Payouts {
     return "claimed"; // that money came back is the payer's word, too
   }
 
-  /** Whether a payout is the first of its name. */
+  /** The first of its name takes it. */
           takeName(payout ) {
     const named = this.names.get(payout.payoutId);
     if (named === undefined) this.names.set(payout.payoutId, payout);
     else this.say("payout-twice", payout, `the name ${JSON.stringify(payout.payoutId)} serves twice`, [named.event.id]);
-    return named === undefined;
   }
 
           judgePayment(payout ) {
     try {
       if (ECASH.includes(payout.method)) return this.judgeEcash(payout);
       if (LIGHTNING.includes(payout.method)) return this.judgeLightning(payout);
-      return "claimed"; // its proof's form is reserved
+      if (payout.method === "onchain") this.judgeOnchain(payout);
+      return "claimed"; // whether it was paid the chain says, or nobody
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.say("payout-proof", payout, error.message);
@@ -162,7 +183,16 @@ export class Payouts {
     return asked ? "proven" : "attested";
   }
 
-  /** No payment, nutzap or Y serves two payouts. */
+  /** The form of its proof; what the chain says of the output needs the chain. */
+          judgeOnchain(payout ) {
+    const { txid, vout } = payout.proof;
+    if (!isHex64(txid)) throw new Malformed("its proof has no txid");
+    if (typeof vout !== "number" || vout < 0 || vout > MAX_VOUT) throw new Malformed("its proof has no vout");
+    if (payout.amountMsat % 1000 !== 0) throw new Malformed("an output holds whole satoshis");
+    this.serve(payout, `output ${txid}:${vout}`);
+  }
+
+  /** No payment, output, nutzap or Y serves two payouts. */
           serve(payout , name ) {
     const known = this.served.get(name);
     if (known === undefined) this.served.set(name, payout);
@@ -199,7 +229,7 @@ export class Payouts {
     const bolt11 = payout.proof["bolt11"] ;
     const asked = this.log.evidence.get(payout.to);
     if (asked !== undefined && asked.kind === KIND.WITHDRAWAL && asked.pubkey === payout.miner) {
-      if (invoiceOf(asked)?.toLowerCase() === bolt11.toLowerCase()) return "proven";
+      if (invoiceOf(asked, this.log.address)?.toLowerCase() === bolt11.toLowerCase()) return "proven";
     }
     const { receipt: named, provider } = payout.proof;
     if (request === null || typeof named !== "string" || typeof provider !== "string") return "claimed";
@@ -233,18 +263,14 @@ function checkReceipt(receipt , provider , payout , invoice , request ) {
   }
 }
 
-function invoiceOf(withdrawal ) {
+/** The invoice that a withdrawal request to this pool holds: what another was asked for it may have paid. */
+function invoiceOf(withdrawal , address ) {
   try {
-    const value = (JSON.parse(withdrawal.content) )?.["bolt11"];
-    return typeof value === "string" ? value : undefined;
-  } catch {
+    const asked = readAddress(withdrawal);
+    const value = readContent(withdrawal)["bolt11"];
+    return asked.pool === address.pool && asked.network === address.network && typeof value === "string" ? value : undefined;
+  } catch (error) {
+    if (!(error instanceof Malformed || error instanceof UnknownVersion)) throw error;
     return undefined;
   }
-}
-
-/** What had matured by a second, in a miner's favour where clocks differ. */
-function maturedBy(moves , second ) {
-  return moves
-    .filter(({ atS, msat }) => (msat > 0 ? atS <= second + CLOCKS_S : atS <= second - CLOCKS_S))
-    .reduce((sum, { msat }) => sum + msat, 0);
 }

@@ -46,10 +46,12 @@ export function isCredited(status ) {
 
 export function readReceipt(event ) {
   must(event.kind === 4212, "another kind");
+  const fields = readContent(event);
   const address = readAddress(event);
   const link = readLink(event);
   const lane = readLane(theTag(event, "lane")[1]);
   const window = theTag(event, "window");
+  must(window.length === 3, "a window is from and to");
   const [fromMs, toMs] = [decimal(window[1]), decimal(window[2])];
   must(fromMs < toMs && toMs - fromMs <= MAX_WINDOW_MS, "an empty or endless window");
   must(event.created_at * 1000 >= toMs, "dated before its window's end");
@@ -60,7 +62,6 @@ export function readReceipt(event ) {
   const fin = maybeTag(event, "fin");
   must(fin === undefined || fin[1] === "1", "another fin");
 
-  const fields = readContent(event);
   const sessions = list(fields["sessions"], "sessions").map((value) => {
     const session = list(value, "a session");
     must(session.length === 4, "a session is not of four");

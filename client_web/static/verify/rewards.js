@@ -89,27 +89,33 @@ export class Rewards {
 
   /** What a block's statement is to split; null if that can't be told. */
           askBlock(statement , reward , say ) {
-    if (reward.announced === null) say("statement-reward", "it does not name one event that announces its block");
-    const block = reward.announced === null ? this.blocks.announced.get(reward.block)?.[0] : this.log.blocks.get(reward.announced);
-    if (block === undefined) {
-      say("statement-no-block", "the block it names is announced on no relay asked", [reward.announced ?? reward.block]);
+    const proven = this.blocks.proven.get(reward.block);
+    const solution = this.shares.solutions.get(reward.block)?.find(({ receipt }) =>
+      proven?.some((block) => block.receipt === receipt.event.id),
+    );
+    if (proven === undefined || solution === undefined) {
+      const told = this.blocks.announced.get(reward.block) ?? [];
+      if (told.some((block) => this.blocks.false.has(block.event.id))) {
+        say("statement-reward", "the block it names is not what the shares say", [reward.block]);
+      } else if (told.some((block) => this.blocks.unproven.has(block.event.id))) {
+        say("statement-not-recomputed", "the share that is its block, or its job, is missing");
+      } else {
+        say("statement-no-block", "the block it names is announced on no relay asked", [reward.announced ?? reward.block]);
+      }
       return null;
     }
-    const solution = this.shares.solutions.get(block.block)?.[0];
-    if (this.blocks.false.has(block.event.id)) {
-      say("statement-reward", "the block it names is not what the shares say", [block.event.id]);
-      return null;
-    }
-    if (solution === undefined) {
-      say("statement-not-recomputed", "the share that is its block, or its job, is missing");
-      return null;
+    const [block] = proven ;
+    if (!proven.some((each) => each.event.id === reward.announced)) {
+      // What it names may stand on a relay that was not asked.
+      const isOther = reward.announced === null || this.blocks.isProven(reward.announced);
+      say(isOther ? "statement-reward" : "statement-no-block", "it does not name one event that announces its block");
     }
     const { job, terms, grossMsat } = solution.job;
-    const told = [reward.block, reward.height, reward.foundMs, BigInt(reward.grossMsat)].join();
-    if (told !== [block.block, job.height, solution.t, grossMsat].join()) {
+    const told = [reward.height, reward.foundMs, BigInt(reward.grossMsat)].join();
+    if (told !== [job.height, solution.t, grossMsat].join()) {
       say("statement-reward", "it tells another block, height, time or worth than the share");
     }
-    if (statement.event.created_at * 1000 < solution.t - CLOCKS_MS) {
+    if (statement.event.created_at * 1000 < reward.foundMs - CLOCKS_MS) {
       say("backdated", "it is dated before the reward that it splits", [block.event.id]);
     }
     if (statement.terms !== job.terms || statement.offer !== job.offer) {
@@ -312,7 +318,7 @@ export class Rewards {
     for (const { statement, statuses } of this.statements.values()) {
       if (statement.reward.type === "block" && statuses.at(-1)?.status !== "void") split.add(statement.reward.block);
     }
-    for (const [name, blocks] of this.blocks.announced) {
+    for (const [name, blocks] of this.blocks.proven) {
       const solution = this.shares.solutions.get(name)?.[0];
       if (split.has(name) || solution === undefined) continue;
       const terms = solution.job.terms ;

@@ -16,7 +16,7 @@ const NTIME_AHEAD_S = 7200;
 const MAX_BOUND = 20_000;
 // A mean this many standard deviations off uniform is no chance (1 in 10^9), from this many shares on.
 const SIGMAS = 6;
-const ENOUGH_SHARES = 64;
+const ENOUGH_SHARES = 200;
 
 /** Credited shares that are good as columns, in the order they were read; one that counts nothing after all is marked. */
 export class ShareTable {
@@ -129,7 +129,7 @@ export class Shares {
     this.lanes.forEach((lane, number) => {
       const started = new Map ();
       for (const receipt of lane.events) {
-        if (lane.gapsBefore.has(receipt.link.seq)) this.unknown(lane, receipt.fromMs);
+        if (lane.breaksBefore.has(receipt.link.seq)) this.unknown(lane, receipt.fromMs);
         this.judgeReceipt(lane, number, receipt, started);
         progress(this.records);
       }
@@ -148,10 +148,8 @@ export class Shares {
     const blame = (code , index ) => problems.set(code, [...(problems.get(code) ?? []), index]);
     const jobs = receipt.jobs.map((id) => this.jobs.get(id));
     receipt.jobs.forEach((id, i) => {
-      if (jobs[i]?.terms === null) this.unknown(lane, receipt.toMs);
-      if (jobs[i] !== undefined) return;
+      if (jobs[i] !== undefined || this.jobs.isRefused(id) || this.jobs.isUnknown(id)) return;
       this.findings.say("jobs", "missing-job", `the job of receipt ${event.id} is on no relay asked`, [id, event.id]);
-      this.unknown(lane, receipt.toMs);
     });
     const uses = this.usesOf(lane, receipt, started);
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
@@ -169,11 +167,13 @@ export class Shares {
         told++;
       }
       if (use === null) {
-        if (isCredited(status)) this.unjudged.add(event.id);
+        if (!isCredited(status)) continue;
+        this.unjudged.add(event.id);
+        this.unknown(lane, receipt.toMs);
         continue;
       }
       const miner = receipt.miners[session.miner] ;
-      const code = this.judgeShare(number, receipt, index, t, status, use, miner);
+      const code = use === "refused" ? "share-job" : this.judgeShare(number, receipt, index, t, status, use, miner);
       if (code === null || !isCredited(status)) continue;
       blame(code, index);
       this.wrongDoers.add(`${event.id} ${miner} ${session.worker}`);
@@ -204,7 +204,8 @@ export class Shares {
     const hash = judged.hasher.run(bound, receipt.records, at);
     const solves = judged.blockTarget !== null && meets(hash, judged.blockTarget);
     const code = this.rules(use, view, t, miner, session.shareBits, meets(hash, bound.target));
-    if (solves) this.solved({ receipt, index, t, status, miner, shareBits: session.shareBits, job: judged, block: blockName(judged.hasher.header()) });
+    // What is bound to no key has no finder.
+    if (solves && isPublicKey(miner)) this.solved({ receipt, index, t, status, miner, shareBits: session.shareBits, job: judged, block: blockName(judged.hasher.header()) });
 
     if (code !== null || !isCredited(status)) return code;
     const row = this.table.push(
@@ -233,7 +234,7 @@ export class Shares {
     return null;
   }
 
-  /** The jobs of a receipt as its lane uses them; null for one whose shares can't be judged. */
+  /** The jobs of a receipt as its lane uses them; null for one whose shares can't be judged, "refused" if none can be good. */
           usesOf(lane , receipt , started ) {
     const jobs = receipt.jobs.map((id) => this.jobs.get(id));
     let longest = 0;
@@ -244,8 +245,9 @@ export class Shares {
     }
     // Only what came after a job that still lives can end its life.
     for (const [id, { job }] of started) if (longest > 0 && job.ms < receipt.fromMs - longest) started.delete(id);
-    return jobs.map((judged) => {
-      if (judged === undefined || judged.terms === null || judged.job.upstream) return null;
+    return jobs.map((judged, i) => {
+      if (judged === undefined) return this.jobs.isRefused(receipt.jobs[i] ) ? "refused" : null;
+      if (judged.terms === null || !judged.judged) return null;
       const { job, terms, sound } = judged;
       const say = (code , text ) => this.findings.say("jobs", code, text, [job.event.id, receipt.event.id]);
       let counts = sound;
@@ -253,7 +255,7 @@ export class Shares {
         counts = false;
         say("job-signer", "another key's receipt uses it");
       } else if (sound) {
-        const problem = this.jobs.judgeUse(judged, lane, receipt, lane.gapsBefore.size === 0);
+        const problem = this.jobs.judgeUse(judged, lane, receipt, ![...lane.breaksBefore].some((seq) => seq <= receipt.link.seq));
         if (problem !== null) {
           counts = false;
           say(...problem);

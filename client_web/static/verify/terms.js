@@ -57,11 +57,22 @@ function readOffer(name , value ) {
   };
 }
 
+/** What payouts may promise besides; `max_fee`, if any: the most that a payment may cost, in millionths of it and in msat. */
+function readPromises(payouts ) {
+  for (const name of ["coinbase", "schedule"]) if (name in payouts) text(payouts[name], name);
+  for (const name of ["per_day_msat", "onchain_msat", "idle_days", "give_up_days"]) if (name in payouts) integer(payouts[name], name);
+  if ("methods" in payouts) for (const method of list(payouts["methods"], "methods")) text(method, "a method");
+  if (!("max_fee" in payouts)) return null;
+  const [ppm, msat, ...more] = list(payouts["max_fee"], "max_fee");
+  must(more.length === 0, "max_fee is not of two");
+  return [integer(ppm, "max_fee"), integer(msat, "max_fee")];
+}
+
 export function readTerms(event ) {
   must(event.kind === 4210, "another kind");
+  const fields = readContent(event);
   const address = readAddress(event);
   const link = readLink(event);
-  const fields = readContent(event);
 
   const offers = new Map ();
   for (const [name, value] of Object.entries(object(fields["offers"], "offers"))) {
@@ -76,7 +87,6 @@ export function readTerms(event ) {
     return [pubkey, role ];
   });
 
-  if ("coinbase" in fields) text(fields["coinbase"], "coinbase");
   let donateTo = null;
   if ("donate_to" in fields) {
     donateTo = id(fields["donate_to"], "donate_to");
@@ -108,6 +118,7 @@ export function readTerms(event ) {
   integer(payouts["interval_s"], "interval_s");
   const feeBearer = text(payouts["network_fee"], "network_fee");
   must(feeBearer === "pool" || feeBearer === "miner", "someone else bears the fee");
+  const maxFee = readPromises(payouts);
 
   const log = object(fields["log"], "log");
   for (const name of ["relays", "archives"]) for (const url of list(log[name], name)) text(url, name);
@@ -129,6 +140,7 @@ export function readTerms(event ) {
     blockBits,
     minimumMsat: integer(payouts["minimum_msat"], "minimum_msat"),
     feeBearer,
+    maxFee,
     donateTo,
   };
 }

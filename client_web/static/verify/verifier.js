@@ -83,7 +83,7 @@ export class Verifier {
     const jobs = new Jobs(log, terms, lanes, findings, nowMs);
     const shares = new Shares(lanes, jobs, findings);
     shares.judge(progress);
-    const incomplete = new Set(told.filter((chain) => chain.gapsBefore.size > 0).map((chain) => chain.name.slice(0, 64)));
+    const incomplete = new Map(told.map((chain) => [chain.name.slice(0, 64), Math.min(...chain.gapsBefore)]));
     const donations = new DonationsTold(told.flatMap((chain) => chain.events), incomplete);
     const rewards = new Rewards(log, terms, lanes, jobs.batches, shares, donations, new Attendance(shares, told), findings);
     rewards.judge(accounts, nowMs);
@@ -99,10 +99,10 @@ export class Verifier {
         miner,
         shares: sum?.shares ?? 0,
         work: String(sum?.work ?? 0n),
-        pending_msat: pending,
-        earned_msat: earned,
-        paid_msat: out,
-        owed_msat: earned - out,
+        pending_msat: Number(pending),
+        earned_msat: Number(earned),
+        paid_msat: Number(out),
+        owed_msat: Number(earned - out),
       };
     });
     const windows = [...lanes.values()].flatMap((lane) => lane.events);

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help check setup dev up test lint fmt types imports bench bench-edge bench-accounting bench-loyalty bench-day bench-storage crash edges tamper fuzz fleet schemes year clean
+.PHONY: help check setup dev up test lint fmt types imports bench bench-edge bench-accounting bench-loyalty bench-day bench-storage crash edges tamper altered fuzz fleet schemes year clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: .venv/.dev       ## set up and run the tests
 
 tamper: .venv/.dev     ## alter every field of every event of a log, signed anew: the verifier names each
 	@NONCESTR_TAMPERS=100000 $(PY) -m pytest tests/accounting/test_tamper.py --timeout 1800 $(ARGS)
+
+altered: .venv/.dev    ## alter 3,000 logs and 100,000 events at random: both verifiers say the same of each
+	@NONCESTR_ALTERED=3000 NONCESTR_FORMS=100000 $(PY) -m pytest --timeout 7200 tests/client_web/test_verify_altered.py tests/client_web/test_verify_forms.py $(ARGS)
 
 fmt: .venv/.dev        ## format
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

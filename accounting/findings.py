@@ -213,8 +213,8 @@ class Finding:
 
     def noted(self) -> "Finding":
         """The same of a key that was revoked: void, and no more than noted."""
-        text = f"{self.text}; void, since the terms have revoked its key"
-        return replace(self, grade=NOT_CHECKED, text=text)
+        text = f"{self.code}: {self.text}; void, since the terms have revoked its key"
+        return replace(self, code=Code.CLOSED_CHAIN, grade=NOT_CHECKED, text=text)
 
 
 def finding(code: Code, text: str, *events: str, miner: str | None = None, key: str | None = None) -> Finding:

@@ -63,6 +63,8 @@ class Statements:
         self.unbooked: Shelf[bool] = shelves.open("unbooked statements")
         # By `<signer>/<settings>`: what settings in a key's chain give away.
         self._pledged: Shelf[Pledged] = shelves.open("pledged")
+        # By `<signer>/<miner>`: (date, id) of the miner's settings that stand in a key's chain.
+        self._of_miner: Shelf[list[tuple[int, str]]] = shelves.open("settings of miners")
         # By offer and lane: the bound for which it was looked through, and up to which position it has no work.
         self._looked_at: dict[tuple[str, LaneKey], tuple[Bound | None, int]] = {}
 
@@ -190,21 +192,25 @@ class Statements:
         """Settings took their place in a chain."""
         told = part.settings
         self._pledged[f"{part.signer}/{told.id}"] = Pledged(told.miner, told.created_at, told.body.donation_ppm)
+        known = self._of_miner.get(f"{part.signer}/{told.miner}", [])
+        self._of_miner[f"{part.signer}/{told.miner}"] = [*known, (told.created_at, told.id)]
 
     def has_settings(self, signer: str, settings: str) -> bool:
         """Whether settings, by id, stand in a key's chain."""
         return f"{signer}/{settings}" in self._pledged
 
     def _pledges(self, statement: Statement) -> dict[str, Pledge]:
-        """What the settings that a statement names give away, if they are the donors', in time, and in the log."""
+        """What the settings that a statement names give away, if they are the donors', in time, and in the log, which
+        has no newer ones in time.
+        """
         pledges = {}
+        last_s = statement.reward.end_ms // 1000
         for row, settings, _ in statement.donations:
-            miner, pledged = statement.rows[row].miner, self._pledged.get(f"{statement.signer}/{settings}")
-            if pledged is not None and (pledged.miner, True) == (
-                miner,
-                pledged.created_at * 1000 <= statement.reward.end_ms,
-            ):
-                pledges[miner] = Pledge(settings, pledged.ppm)
+            miner = statement.rows[row].miner
+            known = self._of_miner.get(f"{statement.signer}/{miner}", [])
+            in_time = ((-date, name) for date, name in known if date <= last_s)
+            if min(in_time, default=(0, ""))[1] == settings:
+                pledges[miner] = Pledge(settings, self._pledged[f"{statement.signer}/{settings}"].ppm)
         return pledges
 
     def add_part(self, part: StatementPart) -> None:

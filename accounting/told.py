@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from accounting.accounting_events import AccountingEvent
 from accounting.chains import Chain
-from accounting.findings import NOT_CHECKED, Code, Finding, finding
+from accounting.findings import Code, Finding, finding
 from accounting.log import PoolLog
 from accounting.summaries import Lack, SummaryBook
 from nips.errors import InvalidPoolEvent
@@ -252,8 +252,8 @@ class ToldSummaries:
         if lack is not None and lack.batches:
             found.append(finding(Code.MISSING_BATCH, f"{name}: {lack.text}", summary.id, *lack.batches))
         if lack is not None:
-            untold = finding(Code.SUMMARY_NOT_RECOMPUTED, f"{name}: {lack.text}", summary.id)
-            found.append(Finding(untold.code, NOT_CHECKED, untold.text, untold.events) if lack.void else untold)
+            code = Code.CLOSED_CHAIN if lack.void else Code.SUMMARY_NOT_RECOMPUTED
+            found.append(finding(code, f"{name}: {lack.text}", summary.id))
         self.judged += 1
         self.held += not found
         yield from found

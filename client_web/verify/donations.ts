@@ -10,6 +10,8 @@ const PPM = 1_000_000n;
 /** The settings that stand in the accounting chains. */
 export class DonationsTold {
   private readonly byId = new Map<string, SettingsPart[]>();
+  /** By the chain's key and the donor's. */
+  private readonly byDonor = new Map<string, SettingsPart[]>();
   /** By key: the first number before which something of its chain is missing. */
   private readonly incomplete: ReadonlyMap<string, number>;
 
@@ -18,7 +20,20 @@ export class DonationsTold {
     for (const each of accounting) {
       if (!("of" in each) || each.of !== "settings") continue;
       this.byId.set(each.settings.id, [...(this.byId.get(each.settings.id) ?? []), each]);
+      const donor = `${each.event.pubkey} ${each.settings.pubkey}`;
+      this.byDonor.set(donor, [...(this.byDonor.get(donor) ?? []), each]);
     }
+  }
+
+  /** Whether newer settings of the miner, dated in time, stand before a statement, too: the accounting knew of these. */
+  isOutdated({ settings }: SettingsPart, statement: Statement, endMs: number): boolean {
+    return (this.byDonor.get(`${statement.event.pubkey} ${settings.pubkey}`) ?? []).some(
+      (each) =>
+        each.link.seq < statement.link.seq &&
+        each.settings.created_at * 1000 <= endMs &&
+        (each.settings.created_at > settings.created_at ||
+          (each.settings.created_at === settings.created_at && each.settings.id < settings.id)),
+    );
   }
 
   /** Settings that stand before a statement and its parts in its chain; "missing" if they may be on no relay asked. */
@@ -41,6 +56,7 @@ export function moveDonations(
     if (donateTo === null) return "a donation, though the terms name nobody to get it";
     if (held === null) return "a donation by settings that do not stand in its chain";
     if (held.settings.pubkey !== miner || held.settings.created_at * 1000 > endMs) return "a donation by settings of another, or of later";
+    if (told.isOutdated(held, statement, endMs)) return "a donation by settings that newer ones in its chain had replaced";
     const row = moved.get(miner);
     if (row === undefined || miner === donateTo) return "a donation by nobody, or to the giver";
     if (BigInt(msat) !== (row.msat * BigInt(held.donationPpm)) / PPM) return "a donation of another part of its row";

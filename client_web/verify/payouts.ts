@@ -82,7 +82,7 @@ export class Payouts {
         { second: payout.event.created_at, msat: -leaves, payout },
       ]);
     }
-    for (const [miner, own] of moves) this.checkOwed(miner, own);
+    for (const own of moves.values()) this.checkOwed(own);
     if (claimed > 0) {
       this.findings.say("payouts", "payout-claimed", `${claimed} payouts rest on the payer's own word`, [], null, claimed);
     }
@@ -130,7 +130,7 @@ export class Payouts {
   }
 
   /** No miner's payouts pass what had matured by then: in a second statuses come first, then the largest payouts. */
-  private checkOwed(miner: string, moves: Move[]): void {
+  private checkOwed(moves: Move[]): void {
     const order = ({ payout }: Move) => (payout === null ? 0 : 1);
     moves.sort((a, b) => a.second - b.second || order(a) - order(b) || (a.msat < b.msat ? -1 : a.msat > b.msat ? 1 : 0));
     let owed = 0n;

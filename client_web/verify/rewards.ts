@@ -67,7 +67,6 @@ export class Rewards {
   readonly statements = new Map<string, JudgedStatement>();
   private readonly blocks: Blocks;
   private readonly windows: Windows;
-  private readonly log: Log;
   private readonly terms: Terms[];
   private readonly donations: DonationsTold;
   private readonly attendance: Attendance;
@@ -82,7 +81,6 @@ export class Rewards {
     log: Log, terms: Terms[], lanes: Map<string, Lane>, batches: ReadonlyMap<string, Receipt>, shares: Shares,
     donations: DonationsTold, attendance: Attendance, findings: Findings,
   ) {
-    this.log = log;
     this.terms = terms;
     this.lanes = lanes;
     this.shares = shares;

@@ -37,7 +37,6 @@ export class Rewards {
            statements = new Map ();
                    blocks ;
                    windows ;
-                   log ;
                    terms ;
                    donations ;
                    attendance ;
@@ -52,7 +51,6 @@ export class Rewards {
     log , terms , lanes , batches , shares ,
     donations , attendance , findings ,
   ) {
-    this.log = log;
     this.terms = terms;
     this.lanes = lanes;
     this.shares = shares;

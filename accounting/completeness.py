@@ -312,9 +312,20 @@ def _payouts(log: PoolLog) -> Iterator[Finding]:
         first = islice((event for event, grade in log.books.grades.scan() if grade == CLAIMED), EXAMPLES)
         yield finding(Code.PAYOUT_CLAIMED, text, *first)
     if log.books.fees_borne_msat:
+        yield from _fees(log)
         text = f"{log.books.fees_borne_msat} msat of network fees, which miners bore, are the pool's word"
         first = islice((event for event, paid in log.books.payouts.scan() if paid.fee_msat), EXAMPLES)
         yield finding(Code.PAYOUT_CLAIMED, text, *first)
+
+
+def _fees(log: PoolLog) -> Iterator[Finding]:
+    """Fees that miners bore are the pool's word, but none passes the most that terms up to its date allow."""
+    for event, paid in log.books.payouts.scan():
+        payout, fee_msat = paid.payout, paid.fee_msat
+        limit = log.terms.most_fee_msat(payout.created_at, abs(payout.amount_msat)) if fee_msat > 0 else None
+        if limit is not None and fee_msat > limit:
+            text = f"{fee_msat} msat of fees on {payout.amount_msat} msat, {limit} allowed"
+            yield finding(Code.PAYOUT_FEE, text, event, miner=payout.miner)
 
 
 def _not_checked(log: PoolLog) -> Iterator[Finding]:

@@ -80,6 +80,7 @@ class Code(StrEnum):
     PAYOUT_PROOF = "payout-proof"
     PAYOUT_TWICE = "payout-twice"
     PAYOUT_REVERSAL = "payout-reversal"
+    PAYOUT_FEE = "payout-fee"
     PAYOUT_CLAIMED = "payout-claimed"
     OVERPAID = "overpaid"
     NOTHING_FOUND = "nothing-found"
@@ -186,6 +187,7 @@ REGISTRY: dict[Code, tuple[str, str]] = {
     Code.PAYOUT_PROOF: (CONTRADICTED, "A payout's proof does not hold."),
     Code.PAYOUT_TWICE: (CONTRADICTED, "A payout's name or payment serves twice."),
     Code.PAYOUT_REVERSAL: (CONTRADICTED, "A payout reverses none, another miner's, or more than was paid."),
+    Code.PAYOUT_FEE: (CONTRADICTED, "A miner bore a higher network fee than any terms up to then allow."),
     Code.PAYOUT_CLAIMED: (NOT_CHECKED, "Payouts, or fees that miners bore, whose proof is the payer's own word."),
     Code.OVERPAID: (CONTRADICTED, "A miner was paid more than had matured by then."),
     Code.NOTHING_FOUND: (MISSING, "No terms of this pool are on the relays asked."),

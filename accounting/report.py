@@ -40,7 +40,14 @@ CLAIMS: Mapping[str, frozenset[Code]] = {
     ),
     "summaries": frozenset({Code.SUMMARY, Code.SUMMARY_OVERDUE, Code.SUMMARY_NOT_RECOMPUTED}),
     "payouts": frozenset(
-        {Code.PAYOUT_PROOF, Code.PAYOUT_TWICE, Code.PAYOUT_REVERSAL, Code.PAYOUT_CLAIMED, Code.OVERPAID}
+        {
+            Code.PAYOUT_PROOF,
+            Code.PAYOUT_TWICE,
+            Code.PAYOUT_REVERSAL,
+            Code.PAYOUT_FEE,
+            Code.PAYOUT_CLAIMED,
+            Code.OVERPAID,
+        }
     ),
 }
 

@@ -114,6 +114,13 @@ class TermsBook:
                 found = terms
         return found
 
+    def most_fee_msat(self, second: int, amount_msat: int) -> int | None:
+        """The most that a payment may cost its miner by any terms up to a date (Unix s); None if some set no limit."""
+        until = [terms for at, terms in enumerate(self.by_id.values()) if not at or terms.created_at <= second]
+        limits = [terms.body.payouts.max_fee for terms in until]
+        known = [max(amount_msat * ppm // 1_000_000, msat) for ppm, msat in filter(None, limits)]
+        return max(known) if known and len(known) == len(limits) else None
+
     def roles_of(self, pubkey: str) -> list[str]:
         """The roles a key holds in any terms; "pool" for the pool's own."""
         held = [role for role, keys in sorted(self.roles.items()) if pubkey in keys]

@@ -547,6 +547,35 @@ def more_back_than_paid() -> LogBuilder:
     return paid(log, back)
 
 
+def charged(*limits: tuple[int, int] | None, fee_msat: int = 1001) -> LogBuilder:
+    """A fee that a miner bears, on 1,000,000 msat, under terms with these limits."""
+
+    def bears(number: int) -> Callable[[Any], Any]:
+        payouts = replace(TERMS.payouts, network_fee="miner", max_fee=limits[number])
+        return lambda each: replace(each, payouts=payouts)
+
+    fee = {"payout 1": lambda each: replace(each, network_fee_msat=fee_msat)}
+    return tell_story({"terms 0": bears(0), "terms 1": bears(1), **fee})
+
+
+@attack("payout-claimed", "payout-fee")
+def a_fee_too_high() -> LogBuilder:
+    """a network fee of a msat more than the terms allow"""
+    return charged((1, 1000), (1000, 999))
+
+
+@attack("payout-claimed")
+def a_fee_that_is_allowed() -> LogBuilder:
+    """a network fee as high as older terms allow: claimed"""
+    return charged((1001, 1), (1, 1))
+
+
+@attack("payout-claimed")
+def a_fee_without_limit() -> LogBuilder:
+    """a network fee under terms that set no limit: claimed"""
+    return charged(None, (1, 1))
+
+
 # Keys
 
 

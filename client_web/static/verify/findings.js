@@ -68,6 +68,7 @@ export const CODES = {
   "payout-proof": ["contradicted", "A payout's proof does not hold."],
   "payout-twice": ["contradicted", "A payout's name or payment serves twice."],
   "payout-reversal": ["contradicted", "A payout reverses none, another miner's, or more than was paid."],
+  "payout-fee": ["contradicted", "A miner bore a higher network fee than any terms up to then allow."],
   "payout-claimed": ["not checked", "Payouts, or fees that miners bore, whose proof is the payer's own word."],
   overpaid: ["contradicted", "A miner was paid more than had matured by then."],
   "nothing-found": ["missing", "No terms of this pool are on the relays asked."],

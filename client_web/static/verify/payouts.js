@@ -61,6 +61,7 @@ export class Payouts {
       this.count(payout.method, backing);
       const borne = this.termsAt(payout.event.created_at)?.feeBearer === "miner" ? payout.networkFeeMsat : 0;
       if (backing === "claimed" || (counts && borne > 0)) claimed++;
+      if (counts && borne > 0) this.checkFee(payout, borne);
       if (!counts) continue; // what takes another's name takes nothing from a balance
       const leaves = BigInt(payout.amountMsat) + BigInt(borne);
       this.balance(payout.miner).paid += leaves;
@@ -131,6 +132,20 @@ export class Payouts {
 
           termsAt(second ) {
     return this.terms.findLast((terms) => terms.event.created_at <= second) ?? this.terms[0];
+  }
+
+  /** A fee that the miner bore is the pool's word, but none passes the most that terms up to its date allow. */
+          checkFee(payout , borne ) {
+    const limits = this.terms
+      .filter((terms, i) => i === 0 || terms.event.created_at <= payout.event.created_at)
+      .map(({ maxFee }) => maxFee);
+    let most = -1n;
+    for (const limit of limits) {
+      if (limit === null) return;
+      const part = (BigInt(Math.abs(payout.amountMsat)) * BigInt(limit[0])) / 1_000_000n;
+      for (const each of [part, BigInt(limit[1])]) if (each > most) most = each;
+    }
+    if (limits.length > 0 && BigInt(borne) > most) this.say("payout-fee", payout, `${borne} msat of fees, ${most} allowed`);
   }
 
           say(code , payout , text , ids = []) {

@@ -17,7 +17,7 @@ from accounting.schemes import loyalty
 from accounting.schemes.loyalty import DAY_MS, DAY_S, HOUR_MS, REACH_MS, Standing, Worker
 from accounting.shares import CheckedShares
 from accounting.shelves import Shelf, Shelves
-from accounting.turnout import HOURS_A_DAY, Aside, Turnouts, miners_of
+from accounting.turnout import HOURS_A_DAY, Turnouts, miners_of
 from nips.pool.attestation import Attestation
 from nips.pool.attestation_part import AttestationPart
 from nips.pool.statement import StatementBody
@@ -128,11 +128,10 @@ class Attendance:
         cuts: Mapping[LaneKey, Batch],
         end_ms: int,
         asked: Asked = (),
-        aside: Aside | None = None,
+        *,
+        keep: bool = True,
     ) -> Generator[None, None, Worked]:
-        """`worked` in small steps, between which others may go on. `aside`: where sums are put that nobody made yet, if
-        the shelves must stay as they are.
-        """
+        """`worked` in small steps, between which others may go on; unless `keep`, the shelves are left as they are."""
         days, hours = loyalty.days_at(end_ms), loyalty.hours_at(end_ms)
         reaches = {key: reach_of(lanes[key], cut, end_ms) for key, cut in cuts.items()}
         open_hours = yield from self._open_hours(lanes, reaches, end_ms)
@@ -150,10 +149,12 @@ class Attendance:
             for day in range(days.start, days.stop + 1):
                 workers = by_day.pop(day, None)
                 if workers:
-                    found = yield from self._measured.walk(lanes, reaches, day, workers, self._turnouts, aside)
+                    found = yield from self._measured.walk(lanes, reaches, day, workers, self._turnouts, keep=keep)
                     work.update(((worker, day), found[worker]) for worker in workers)
                 for key, reach in reaches.items():
-                    while running.extend(lanes[key], min(reach.hour, (day + 1) * HOURS_A_DAY), self._turnouts, aside):
+                    while running.extend(
+                        lanes[key], min(reach.hour, (day + 1) * HOURS_A_DAY), self._turnouts, keep=keep
+                    ):
                         yield
             self._turnouts.rest()
             # Others may have gone on with the running sum meanwhile, or let go of it.

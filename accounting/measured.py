@@ -9,7 +9,7 @@ from typing import NamedTuple
 from accounting.lanes import Lane, LaneKey
 from accounting.presence import Reach
 from accounting.schemes.loyalty import DAY_MS, Worker
-from accounting.turnout import HOURS_A_DAY, Aside, Turnouts, work_of
+from accounting.turnout import HOURS_A_DAY, Turnouts, work_of
 
 # (worker, day)s remembered, some 250 bytes each: twice what the relays' attestations of a month may ask for.
 MAX_KNOWN = 200_000
@@ -40,7 +40,8 @@ class Measured:
         day: int,
         workers: set[Worker],
         turnouts: Turnouts,
-        aside: Aside | None,
+        *,
+        keep: bool,
     ) -> Generator[None, None, Mapping[Worker, int]]:
         """The work of these workers on a day that is over, in the lanes as far as these reach, in small steps."""
         start, end = day * DAY_MS, (day + 1) * DAY_MS
@@ -57,7 +58,7 @@ class Measured:
         if new:
             sums, miners = dict.fromkeys(new, 0), {worker.miner for worker in new}
             for key in whole:
-                for miner, name, work in turnouts.day(lanes[key], day, aside).workers_of(miners):
+                for miner, name, work in turnouts.day(lanes[key], day, keep=keep).workers_of(miners):
                     if (miner, name) in sums:
                         sums[Worker(miner, name)] += work
                 yield

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from accounting.lanes import Batch, Lane, LaneKey
 from accounting.schemes import loyalty
 from accounting.schemes.loyalty import HOUR_MS
-from accounting.turnout import HOURS_A_DAY, Aside, Turnouts
+from accounting.turnout import HOURS_A_DAY, Turnouts
 
 # Days remembered beside the 31 that a reward looks back to: for statements whose reward is older than one before.
 SLACK_DAYS = 7
@@ -57,7 +57,7 @@ class Presence:
                 return False
         return True
 
-    def extend(self, lane: Lane, hour: int, turnouts: Turnouts, aside: Aside | None) -> bool:
+    def extend(self, lane: Lane, hour: int, turnouts: Turnouts, *, keep: bool) -> bool:
         """Add a lane's next hours before that one, at most a day's; False if they are in the sum."""
         start = max(self.first, self._upto.get(lane.key, 0), lane.first.from_ms // HOUR_MS)
         if start >= min(hour, (lane.watermark_ms - 1) // HOUR_MS + 1):
@@ -66,9 +66,9 @@ class Presence:
         day = start // HOURS_A_DAY
         begun, over = day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY
         if lane.ended or over * HOUR_MS <= lane.watermark_ms:
-            kept, stop = turnouts.day(lane, day, aside), min(over, hour)
+            kept, stop = turnouts.day(lane, day, keep=keep), min(over, hour)
         else:
-            kept, stop = turnouts.hour(lane, start, aside), start + 1
+            kept, stop = turnouts.hour(lane, start, keep=keep), start + 1
         new = (1 << stop - begun) - (1 << start - begun)
         shift, bits = begun - self.first, self._bits
         for miner, hours in kept.hours():

@@ -18,33 +18,8 @@ from nips.pool.terms import MILLI, PPM, Loyalty, Offer, Terms, TermsBody
 # A month of a large pool takes seconds to walk: so much of the time at most, and not more often than a minute.
 PART_OF_TIME = 100
 SHORTEST_MS = 60_000
-# Sums of hours and days remembered beside the fold's own, in bytes.
-MAX_ASIDE = 16 << 20
 # Of one miner; who has more workers sees the first by name.
 MAX_WORKERS = 128
-
-
-class Aside:
-    """Sums of hours and days that nobody made yet. The fold's own are only read here: it may be kept meanwhile."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, bytes] = {}
-        self._size = 0
-
-    def get(self, key: str, /) -> bytes | None:
-        """See `accounting.turnout.Aside`."""
-        return self._rows.get(key)
-
-    def __setitem__(self, key: str, value: bytes, /) -> None:
-        self._drop(key)
-        while self._rows and self._size + len(value) > MAX_ASIDE:
-            self._drop(next(iter(self._rows)))
-        self._rows[key] = value
-        self._size += len(value)
-
-    def _drop(self, key: str) -> None:
-        if key in self._rows:
-            self._size -= len(self._rows.pop(key))
 
 
 class Moment(NamedTuple):
@@ -67,7 +42,6 @@ class StandingView:
         """`pause`: gives others their turn amid a long walk."""
         self._accounting = accounting
         self._pause = pause
-        self._aside = Aside()
         self._moment: Moment | None = None
         self._walking = False
         # By offer: the window and moment that the bonuses were reckoned for, and these.
@@ -106,7 +80,7 @@ class StandingView:
             told = attendance.shown(self._accounting.pubkey, shown, (each.told for each in seen))
             counting = [each for each in told if each.created_at // DAY_S in days]
             cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
-            steps = attendance.walk(lanes, cuts, now, map(asked_of, counting), self._aside)
+            steps = attendance.walk(lanes, cuts, now, map(asked_of, counting), keep=False)
             while True:
                 try:
                     next(steps)

@@ -8,7 +8,6 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
@@ -24,6 +23,8 @@ HOURS_A_DAY = DAY_MS // HOUR_MS
 HOURS, DAYS = "turnout hours", "turnout days"
 # A lane's days are kept so long: a statement looks back 31, and one that comes late, after an orphan, somewhat further.
 KEPT_DAYS = 62
+# Rows remembered beside the shelves, in bytes.
+MAX_ASIDE = 16 << 20
 # Counts up when the rows change.
 FORM = 1
 _DIGEST_SIZE = 32
@@ -31,13 +32,27 @@ _DECODER = msgspec.msgpack.Decoder(tuple[str, int, str, bytes, bytes, bytes])
 _WORKERS = msgspec.msgpack.Decoder(tuple[bytes, str, list[Number]])
 
 
-class Aside(Protocol):
-    """Where rows are put by those who must leave the shelves as they are."""
+class Aside:
+    """Rows that nobody made yet, for who must leave the shelves as they are; the oldest go when there are too many."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, bytes] = {}
+        self._size = 0
 
     def get(self, key: str, /) -> bytes | None:
         """A row, None if it is not there."""
+        return self._rows.get(key)
 
-    def __setitem__(self, key: str, value: bytes, /) -> None: ...
+    def __setitem__(self, key: str, value: bytes, /) -> None:
+        self._drop(key)
+        while self._rows and self._size + len(value) > MAX_ASIDE:
+            self._drop(next(iter(self._rows)))
+        self._rows[key] = value
+        self._size += len(value)
+
+    def _drop(self, key: str) -> None:
+        if key in self._rows:
+            self._size -= len(self._rows.pop(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,7 @@ class Turnouts:
         self._days: Shelf[bytes] = shelves.open(DAYS)
         # What was read last, of one day: it is asked for twice.
         self._at_hand: tuple[int, dict[LaneKey, Turnout]] = (-1, {})
+        self._aside = Aside()
 
     def passed(self, lane: Lane) -> None:
         """A batch took its place: sum up the hour and the day that it ended."""
@@ -195,17 +211,17 @@ class Turnouts:
         elif last.to_ms // HOUR_MS > hour:
             self.hour(lane, hour)
 
-    def hour(self, lane: Lane, hour: int, aside: Aside | None = None) -> Turnout:
-        """What a lane has in an hour. `aside`: where it is put if it must not go to the shelf."""
+    def hour(self, lane: Lane, hour: int, *, keep: bool = True) -> Turnout:
+        """What a lane has in an hour. `keep`: the shelves may be changed."""
         key = _key(lane.key, hour)
-        found = self._find(self._hours, key, lane, aside, "h")
+        found = self._find(self._hours, key, lane, "h")
         if found is None:
             works = work_of(lane, hour * HOUR_MS, (hour + 1) * HOUR_MS, len(lane.batches) - 1)
             found = turnout_of({miner: 1 << hour % HOURS_A_DAY for miner, _ in works}, works)
-            self._put(self._hours, key, lane, found, (hour + 1) * HOUR_MS, aside, "h")
+            self._put(self._hours, key, lane, found, (hour + 1) * HOUR_MS, "" if keep else "h")
         return found
 
-    def day(self, lane: Lane, day: int, aside: Aside | None = None) -> Turnout:
+    def day(self, lane: Lane, day: int, *, keep: bool = True) -> Turnout:
         """What a lane has in a day."""
         start = max(day * HOURS_A_DAY, lane.first.from_ms // HOUR_MS)
         hours = range(start, min((day + 1) * HOURS_A_DAY, (lane.watermark_ms - 1) // HOUR_MS + 1))
@@ -215,26 +231,27 @@ class Turnouts:
         if known != day:
             known, at_hand = self._at_hand = (day, {})
         if lane.key not in at_hand:
-            at_hand[lane.key] = self._day(lane, day, hours, aside)
+            at_hand[lane.key] = self._day(lane, day, hours, keep=keep)
         return at_hand[lane.key]
 
     def rest(self) -> None:
         """Let go of what can be read again."""
         self._at_hand = (-1, {})
 
-    def _day(self, lane: Lane, day: int, hours: range, aside: Aside | None) -> Turnout:
+    def _day(self, lane: Lane, day: int, hours: range, *, keep: bool) -> Turnout:
         key = _key(lane.key, day)
-        found = self._find(self._days, key, lane, aside, "d")
+        found = self._find(self._days, key, lane, "d")
         if found is None:
-            found = join(self.hour(lane, hour, aside) for hour in hours)
-            self._put(self._days, key, lane, found, (day + 1) * DAY_MS, aside, "d")
-            if aside is None:
+            found = join(self.hour(lane, hour, keep=keep) for hour in hours)
+            self._put(self._days, key, lane, found, (day + 1) * DAY_MS, "" if keep else "d")
+            if keep:
                 self._drop_hours(lane.key, hours)
         return found
 
     def drop(self, lane: LaneKey, from_ms: int, to_ms: int) -> None:
         """Forget what sums a batch of that window, which has changed."""
         self.rest()
+        self._aside = Aside()
         for day in range(from_ms // DAY_MS, to_ms // DAY_MS + 1):
             self._days.pop(_key(lane, day), None)
             self._drop_hours(lane, range(day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY))
@@ -243,22 +260,21 @@ class Turnouts:
         for hour in hours:
             self._hours.pop(_key(lane, hour), None)
 
-    def _find(self, shelf: Shelf[bytes], key: str, lane: Lane, aside: Aside | None, mark: str) -> Turnout | None:
-        data = shelf.get(key)
-        found = None if data is None else unpack_turnout(data, key, lane)
-        if found is None and aside is not None and (data := aside.get(mark + key)) is not None:
-            found = unpack_turnout(data, key, lane)
-        return found
+    def _find(self, shelf: Shelf[bytes], key: str, lane: Lane, mark: str) -> Turnout | None:
+        for data in (shelf.get(key), self._aside.get(mark + key)):
+            found = None if data is None else unpack_turnout(data, key, lane)
+            if found is not None:
+                return found
+        return None
 
-    def _put(
-        self, shelf: Shelf[bytes], key: str, lane: Lane, turnout: Turnout, to_ms: int, aside: Aside | None, mark: str
-    ) -> None:
+    def _put(self, shelf: Shelf[bytes], key: str, lane: Lane, turnout: Turnout, to_ms: int, aside: str) -> None:
+        """Put it on the shelf, or aside under a mark."""
         position = min(lane.position_past(to_ms - 1), len(lane.batches) - 1)
         row = turnout.pack(key, position, lane.batches[position].id)
-        if aside is None:
-            shelf[key] = row
+        if aside:
+            self._aside[aside + key] = row
         else:
-            aside[mark + key] = row
+            shelf[key] = row
 
 
 def _key(lane: LaneKey, number: int) -> str:

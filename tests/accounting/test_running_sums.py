@@ -18,7 +18,7 @@ from accounting.schemes import loyalty
 from accounting.schemes.loyalty import DAY_MS, HOUR_MS, Worker
 from accounting.shares import CheckedShares, JobRef, Session
 from accounting.shelves import MemoryShelves
-from accounting.turnout import DAYS, HOURS, KEPT_DAYS, turnout_of, unpack_turnout
+from accounting.turnout import DAYS, HOURS, KEPT_DAYS, MAX_ASIDE, Aside, turnout_of, unpack_turnout
 from tests.accounting.plain_attendance import done_in, worked_by
 
 START = 20_000 * DAY_MS + 3 * HOUR_MS
@@ -237,10 +237,10 @@ def test_rows_say_what_they_were_told(works: dict[tuple[str, str], int]) -> None
     assert unpack_turnout(made.pack("k", 1, lane.batches[0].id), "k", lane) is None
 
 
-def by_steps(pool: Pool, cuts: dict[LaneKey, Batch], end_ms: int, aside: dict[str, bytes]) -> Iterator[Worked | None]:
+def by_steps(pool: Pool, cuts: dict[LaneKey, Batch], end_ms: int) -> Iterator[Worked | None]:
     """None after each step, at last what was done."""
     asked = [(WORKERS[0], end_ms // DAY_MS - 2)]
-    yield (yield from pool.attendance.walk(pool.lanes, cuts, end_ms, asked, aside))
+    yield (yield from pool.attendance.walk(pool.lanes, cuts, end_ms, asked, keep=False))
 
 
 def test_others_may_go_on_between_its_steps() -> None:
@@ -248,7 +248,7 @@ def test_others_may_go_on_between_its_steps() -> None:
     end_ms = max(lane.watermark_ms for lane in pool.lanes.values())
     cuts = {key: lane.batches[-1] for key, lane in pool.lanes.items()}
     found, count = None, 0
-    for found in by_steps(pool, cuts, end_ms, {}):
+    for found in by_steps(pool, cuts, end_ms):
         count += 1
         if found is None and count % 9 == 5:
             pool.judge(count / 9, set(), 0, "")
@@ -266,13 +266,15 @@ def test_who_must_leave_the_shelves_as_they_are_does() -> None:
     cuts = {key: lane.batches[-1] for key, lane in pool.lanes.items()}
     for name in (HOURS, DAYS):
         pool.shelves.open(name).clear()
-    aside: dict[str, bytes] = {}
     for _ in range(2):
-        *_, found = by_steps(pool, cuts, end_ms, aside)
+        *_, found = by_steps(pool, cuts, end_ms)
         assert found is not None
         assert found.hours == plain(pool.lanes, cuts, end_ms).hours
-        pool.attendance = Attendance(pool.shelves)
-    assert aside
+        assert pool.attendance._turnouts._aside._rows
+        # Of what was put aside nothing is believed once a share of it is taken back.
+        pool.take_back(0, 300)
+        for name in (HOURS, DAYS):
+            pool.shelves.open(name).clear()
     assert not pool.shelves.open(HOURS)
     assert not pool.shelves.open(DAYS)
 
@@ -285,3 +287,14 @@ def test_remembered_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: Measured = pool.attendance._measured
     assert sum(len(day.work) for day in measured._days.values()) <= 20
     pool.judge(0.5, set(), 0, "")
+
+
+def test_old_sums_make_room() -> None:
+    aside = Aside()
+    third = bytes(MAX_ASIDE // 3)
+    for number in range(5):
+        aside[str(number)] = third
+    assert [number for number in range(5) if aside.get(str(number)) is not None] == [2, 3, 4]
+    aside["4"] = b""
+    aside["5"] = third
+    assert [number for number in range(6) if aside.get(str(number)) is not None] == [2, 3, 4, 5]

@@ -11,7 +11,7 @@ from accounting.adapters.reads import open_reads
 from accounting.reads import Reads
 from accounting.schemes.loyalty import DAY_S
 from accounting.service import Accounting, AccountingConfig
-from accounting.standing_view import MAX_ASIDE, SHORTEST_MS, Aside
+from accounting.standing_view import SHORTEST_MS
 from client_web.api.book_models import MinerReward, StatementDetail
 from client_web.api.loyalty_models import LoyaltyStanding
 from client_web.api.miner_models import MinerDetail
@@ -141,14 +141,3 @@ async def test_where_nothing_is_set_aside(tmp_path, eventually) -> None:
     async with running(tmp_path, eventually, story=story) as (_, _, reads):
         assert (await standing(reads, ALICE))["because"] == "the terms set nothing aside for it"
         assert "plain" not in [each["offer"] for each in (await reads.miner(ALICE))["loyalty"]]
-
-
-def test_old_sums_make_room() -> None:
-    aside = Aside()
-    third = bytes(MAX_ASIDE // 3)
-    for number in range(5):
-        aside[str(number)] = third
-    assert [number for number in range(5) if aside.get(str(number)) is not None] == [2, 3, 4]
-    aside["4"] = b""
-    aside["5"] = third
-    assert [number for number in range(6) if aside.get(str(number)) is not None] == [2, 3, 4, 5]

@@ -116,7 +116,11 @@ class StoredLog:
 
     def terms(self) -> list[VerifiedEvent]:
         """All 4210 events, whoever signed them."""
-        return list(self._events("SELECT raw FROM events WHERE kind = ? ORDER BY created_at", TERMS))
+        return self.of_kind(TERMS)
+
+    def of_kind(self, kind: int) -> list[VerifiedEvent]:
+        """The events of a kind that is not frequent, whoever signed them, by date."""
+        return list(self._events("SELECT raw FROM events WHERE kind = ? ORDER BY created_at", kind))
 
     def between(self, from_s: int, to_s: int) -> Iterator[VerifiedEvent]:
         """The events with from_s <= created_at < to_s (Unix seconds), by date."""

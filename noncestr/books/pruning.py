@@ -10,7 +10,8 @@ from accounting.archive import ArchiveHeader, ArchiveIndex
 from accounting.pruning import is_spare, margin_s, open_lanes
 from nips.errors import InvalidEvent, InvalidPoolEvent
 from nips.nip01 import verify
-from nips.pool.kinds import RECEIPT
+from nips.pool.archive import parse_archive
+from nips.pool.kinds import ARCHIVE, RECEIPT
 from nips.pool.terms import Terms, parse_terms
 from noncestr.books.archive import check_archive, read_unverified
 from noncestr.errors import NoncestrError
@@ -52,7 +53,7 @@ def prune(log: StoredLog, path: Path) -> Pruned:
 def _accept(log: StoredLog, path: Path, header: ArchiveHeader, index: ArchiveIndex) -> None:
     if header.pool != log.pool:
         raise NoncestrError(f"{path} is of another pool, {header.pool}")
-    if log.announced(index.stream.sha256) is None:
+    if not _is_announced(log, index):
         raise NoncestrError(f"{path} was not announced: `noncestr archive` has the accounting do it")
     terms = list(_terms(log))
     heads = {head.id for head in index.heads().values()}
@@ -66,6 +67,19 @@ def _accept(log: StoredLog, path: Path, header: ArchiveHeader, index: ArchiveInd
             f"lanes have not gone on for long enough after the end of {path}, nor ended: {', '.join(waits)}; "
             "try again a day later, or have terms close them"
         )
+
+
+def _is_announced(log: StoredLog, index: ArchiveIndex) -> bool:
+    """Whether an accounting of the pool has signed its hash: so that everybody can tell what is in it."""
+    keys = {key for terms in _terms(log) for key, role in terms.body.keys if role == "accounting"}
+    for event in log.of_kind(ARCHIVE):
+        if event.pubkey in keys:
+            try:
+                if parse_archive(event).stream == index.stream:
+                    return True
+            except InvalidPoolEvent:
+                continue
+    return False
 
 
 def _terms(log: StoredLog) -> Iterator[Terms]:

@@ -13,6 +13,7 @@ from accounting.adapters.database import StoreError
 from accounting.adapters.store import open_store
 from accounting.adapters.stored_log import StoredLog
 from accounting.loading import load_fold
+from nips.keys import SecretKey
 from nips.pool import kinds
 from nips.pool.archive import build_archive
 from nips.pool.chain import Head, next_link
@@ -23,6 +24,7 @@ from noncestr.errors import NoncestrError
 from tests.vectors.example_log import ACCOUNTING, POOL
 
 pytestmark = pytest.mark.anyio
+STRANGER = SecretKey(b"\x09" * 32)
 
 
 async def directly(work):
@@ -93,9 +95,25 @@ async def test_the_books_stand_without_the_receipts(archived, data, ledger, log,
     forget(data, kinds.RECEIPT)
     again, _ = await rebuild(data, archived)
     assert (again.identical, again.lost) == (True, 0)
+    with StoredLog(ledger) as stored:
+        # What the new file was never asked to announce is announced all the same.
+        assert prune(stored, archived).let_go == 3
+    again, _ = await rebuild(data, archived)
+    assert (again.identical, again.lost) == (True, 0)
     assert await books(ledger, trusted=False) == before
     async with open_store(ledger, POOL, ACCOUNTING.pubkey) as store:
         assert not [stored async for stored in store.replay() if stored.is_archived]
+
+
+async def test_an_announcement_by_a_stranger_is_none(data, ledger, rebuild):
+    await rebuild(data)
+    path = data.parent / "log.jsonl.gz"
+    with StoredLog(ledger) as log:
+        body = archive_ledger(log, path, None, None).body()
+    async with open_store(ledger, POOL, ACCOUNTING.pubkey) as store:
+        await store.add_events([STRANGER.sign(build_archive(POOL, next_link(None), body, 1_800_000_000))])
+    with StoredLog(ledger) as log, pytest.raises(NoncestrError, match="was not announced"):
+        prune(log, path)
 
 
 async def test_checks_of_another_version_need_the_archives(archived, data, ledger, rebuild):

@@ -42,7 +42,8 @@ class ZapperStatus:
     """What operators and the page may see. `blocked`: why nothing at all is paid, "" when all is well.
 
     `unknown`: payouts whose outcome is not known; `alerts`: of those, the ids that have been so for too long.
-    `unsigned`: since when (Unix ms) which payouts wait for the operator's signature.
+    `unsigned`: since when (Unix ms) which payouts wait for the operator's signature. `sent_all_the_same`: the txids of
+    batches that were cancelled and found sent.
     `why_unpaid`: per miner, for those with something due and not paid; `dead`: per miner, why it is not tried any more.
     Of rounds, in Unix ms: `last_round_ms`, when the last one ended; `next_round_ms`, when the next one is; `undone_ms`,
     the moment of the one that is being made, or could not be made yet, because of `held`. `former_keys`: zapper keys
@@ -57,6 +58,7 @@ class ZapperStatus:
     unknown: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
     unsigned: tuple[tuple[int, str], ...] = ()
+    sent_all_the_same: tuple[str, ...] = ()
     why_unpaid: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
     last_round_ms: int | None = None

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from nips.nip19 import encode_npub
+from zapper.cancelled import CancelledBatches
 from zapper.config import ZapperConfig, ZapperStatus
 from zapper.errors import PaymentBlocked, StoreBehind
 from zapper.payer import Job
@@ -49,12 +50,20 @@ class Desk:
         self._recorder = recorder
         self._clock = clock
         self._begun = False
+        self._cancelled = CancelledBatches(store, rails, clock)
+        # Miners that are not to be paid before it is known whether they were, and the words for it.
+        self.held_back: Mapping[str, str] = {}
         self.status = ZapperStatus()
 
     async def begin(self) -> None:
-        """Once a start: an intent store older than our own records on the relays must not pay."""
+        """Before anybody is paid: what has to be known first."""
+        if not self._begun:
+            await self._begin()
         if self._begun:
-            return
+            self.held_back = await self._cancelled.look()
+
+    async def _begin(self) -> None:
+        """Once a start: an intent store older than our own records on the relays must not pay."""
         try:
             await self._recorder.compare()
         except StoreBehind as error:
@@ -108,6 +117,9 @@ class Desk:
 
     async def requested(self, requests: Sequence[Request], owed: Owed) -> Job | None:
         """The first of these requests that can be met now; the miner hears why the others can't."""
+        if owed.miner in self.held_back:
+            self.status.why_unpaid[owed.miner] = self.held_back[owed.miner]
+            return None
         limits = self._config.limits
         due = due_msat(owed, await self._store.holds(owed.miner))
         today = await self._store.sent_since(self._clock() - DAY_MS)
@@ -187,4 +199,5 @@ class Desk:
             log.error("payout %s has been unknown for too long: look into the wallet", payout_id)
         awaiting = [intent for intent in under_way if intent.state is State.AWAITING]
         self.status.unsigned = tuple(sorted((intent.step_ms, intent.payout_id) for intent in awaiting))
+        self.status.sent_all_the_same = tuple(await self._store.sent_all_the_same())
         self.status.dead = {payee.miner: payee.reason for payee in await self._store.payees() if payee.dead_ms}

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
+from zapper.cancelled import Fate
 from zapper.errors import PaymentBlocked, PoolFault
 from zapper.funding import Batch, Funding, batch_of, payload_of
 from zapper.node_wallet import (
@@ -20,6 +21,7 @@ from zapper.node_wallet import (
     NodeRefusal,
     NodeWallet,
     in_mempool,
+    is_unspent,
     outpoints,
     pays,
     sats,
@@ -180,6 +182,17 @@ class OnchainRail:
         batch = batch_of(intent)
         found = await transaction(self._wallet, batch.txid)
         return None if found is None else payload_of(replace(batch, raw=str(found["hex"])))
+
+    async def fate(self, batch: Batch) -> Fate:
+        """What became of a batch that was cancelled: sent and in the chain or the mempool, dead, or neither."""
+        found = await transaction(self._wallet, batch.txid)
+        if found is not None and (
+            int(found["confirmations"]) > 0
+            or (int(found["confirmations"]) == 0 and await in_mempool(self._wallet, batch.txid))
+        ):
+            return Fate(str(found["hex"]), dead=False)
+        spent = [coin for coin in batch.inputs if not await is_unspent(self._wallet, coin)]
+        return Fate("", dead=bool(spent))
 
     def proof(self, intent: Intent) -> Mapping[str, Any]:
         """4215's proof: {"txid", "vout"}."""

@@ -39,6 +39,8 @@ class Step(Enum):
     SIGN = "sign"
     # Nobody will sign it any more.
     CANCEL = "cancel"
+    # Somebody did: its batch was sent all the same.
+    FOUND = "found"
     # The backend is about to be told to pay.
     SEND = "send"
     # It can't be prepared (the provider gave no invoice, or a wrong one): nothing was sent.
@@ -62,6 +64,7 @@ TABLE: dict[tuple[State, Step], State] = {
     (State.INTENT, Step.REJECT): State.FAILED,
     (State.AWAITING, Step.SIGN): State.INVOICED,
     (State.AWAITING, Step.CANCEL): State.FAILED,
+    (State.FAILED, Step.FOUND): State.UNKNOWN,
     (State.INVOICED, Step.SEND): State.SENDING,
     (State.INVOICED, Step.EXPIRE): State.FAILED,
     (State.SENDING, Step.PAID): State.SETTLED,
@@ -71,7 +74,8 @@ TABLE: dict[tuple[State, Step], State] = {
     (State.UNKNOWN, Step.REFUSED): State.FAILED,
     (State.SETTLED, Step.RETURN): State.RETURNED,
 }
-# Nothing is sent out of these, and but for money that came back no step leads out of them.
+# Nothing is sent out of these, and no step leads out of them but for money that came back, and for a cancelled batch
+# that somebody else has sent.
 FINAL = frozenset({State.SETTLED, State.FAILED, State.RETURNED})
 # A miner with a payout in one of these gets no other.
 OPEN = frozenset({State.INTENT, State.AWAITING, State.INVOICED, State.SENDING, State.UNKNOWN})

@@ -199,6 +199,20 @@ class IntentStore(Protocol):
     async def open_intents(self) -> list[Intent]:
         """Every payout that is not final, oldest first."""
 
+    async def cancelled(self) -> list[Intent]:
+        """Payouts whose batch was cancelled, oldest first."""
+
+    async def note_sent(self, txid: str, now_ms: int) -> None:
+        """A cancelled batch was found sent. The first time counts."""
+
+    async def sent_all_the_same(self) -> list[str]:
+        """The txids that `note_sent` was given, oldest first."""
+
+    async def revive(self, seen: Intent, payload: str, reason: str, now_ms: int) -> bool:
+        """A cancelled payout that was sent is under way again; False if another payout was settled by the same output.
+        Raises Conflict: its miner has another one open.
+        """
+
     async def holds(self, miner: str) -> dict[str, int]:
         """What this miner's payouts hold, by payout_id, in msat."""
 

@@ -152,7 +152,7 @@ class Zapper:
         rows = {owed.miner: owed for owed in found}
         now_ms = self._clock()
         idle = frozenset(miner for miner, owed in rows.items() if self._config.limits.is_idle(owed.active_ms, now_ms))
-        busy = dict.fromkeys(self._busy, "a payout is under way")
+        busy = {**self._desk.held_back, **dict.fromkeys(self._busy, "a payout is under way")}
         busy |= {intent.miner: OPEN_REASONS[intent.state] for intent in await self._store.open_intents()}
         due = {miner: due_msat(owed, await self._store.holds(miner)) for miner, owed in rows.items()}
         plan = make_plan(

@@ -39,6 +39,7 @@ class Intents(Protocol):
     """The intent store, as far as this goes."""
 
     async def open_intents(self) -> list[Intent]: ...
+    async def cancelled(self) -> list[Intent]: ...
     async def advance_all(
         self, seen: Sequence[tuple[Intent, Mapping[str, object]]], step: Step, now_ms: int
     ) -> None: ...
@@ -252,11 +253,14 @@ class Signing:
             raise PaymentBlocked(f"{txid} has {found['confirmations']} confirmations, it takes {self._confirmations}")
         ours = (await wallet.call("decodepsbt", proposal.psbt))["tx"]["vout"]
         payload = payload_of(replace(proposal.batch, raw=str(found["hex"]), txid=txid))
+        # An earlier batch of ours that was cancelled, and sent all the same, pays for its own payouts.
+        earlier = {intent.reference for intent in await self._store.cancelled()}
         left, paid = list[Intent](), list[tuple[Intent, Mapping[str, object]]]()
         for intent in proposal.intents:
             wanted = ours[_output(intent)]
             address, sat = wanted["scriptPubKey"].get("address", ""), sats(wanted["value"])
             vouts = [out["n"] for out in found["decoded"]["vout"] if pays(out, address, sat)]
+            vouts = [vout for vout in vouts if f"{txid}:{vout}" not in earlier]
             if vouts:
                 paid.append((intent, {"payload": payload, "reference": f"{txid}:{vouts[0]}"}))
             else:

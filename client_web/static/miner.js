@@ -110,6 +110,12 @@ function whole(msat) {
   return format.sats(msat - (msat % 1000));
 }
 
+/** A large sum in whole sats, since a phone has no room for more; to the msat where one points at it. */
+function setSum(node, msat) {
+  setText(node, msat >= 100_000_000 ? whole(msat) : format.sats(msat));
+  setAttribute(node, "title", `${format.sats(msat)} sat`);
+}
+
 function estimate({ offer, gross_msat: gross, fee_ppm: fee, work, window_work: total, msat, daily_msat: daily }) {
   const part = Number(total) > 0 ? Number(work) / Number(total) : 0;
   return element(
@@ -177,10 +183,10 @@ export class MinerPart {
     if (miner === null) return;
     const rates = miner.hashrate_hs;
     setText(byId("miner-rate"), format.hashrate(Number(rates["5m"])));
-    setText(byId("miner-owed"), format.sats(miner.owed_msat));
-    setText(byId("miner-pending"), format.sats(miner.pending_msat));
-    setText(byId("miner-paid"), format.sats(miner.paid_msat));
-    setText(byId("miner-earned"), format.sats(miner.earned_msat));
+    setSum(byId("miner-owed"), miner.owed_msat);
+    setSum(byId("miner-pending"), miner.pending_msat);
+    setSum(byId("miner-paid"), miner.paid_msat);
+    setSum(byId("miner-earned"), miner.earned_msat);
     const block = miner.estimates.reduce((sum, each) => sum + each.msat, 0);
     setText(byId("miner-block"), miner.estimates.length > 0 ? whole(block) : "–");
     byId("miner-estimates").replaceChildren(...miner.estimates.map(estimate));

@@ -43,6 +43,7 @@ class Facts:
     """What is looked at. `health`, `lanes`, `treasury`: the read model's; `oldest_payout_ms`: when the oldest open
     payout was begun (Unix ms), None without one; `dead`: miners that can't be paid and why;
     `unsigned`: since when (Unix ms) which payouts wait for the operator's signature; `disk`: how the disk fills;
+    `sent_all_the_same`: txids of cancelled batches that were found sent;
     `told`: the keys of the alerts that last.
     """
 
@@ -52,6 +53,7 @@ class Facts:
     oldest_payout_ms: int | None = None
     dead: Mapping[str, str] | None = None
     unsigned: Sequence[tuple[int, str]] = ()
+    sent_all_the_same: Sequence[str] = ()
     treasury: Mapping[str, Any] | None = None
     free_bytes: int | None = None
     disk: Trend | None = None
@@ -83,6 +85,9 @@ def _money(facts: Facts, limits: AlertLimits) -> Iterable[Alert]:
     if zapper["alerts"]:
         ids = ", ".join(zapper["alerts"][:SHOWN])
         yield Alert("unknown", f"{len(zapper['alerts'])} payouts have been unknown for too long: {ids}")
+    for txid in facts.sent_all_the_same:
+        text = f"Batch {txid} was cancelled, and sent all the same: what it pays counts as paid; who was paid in its"
+        yield Alert(f"sent {txid}", f"{text} place meanwhile is paid ahead. See noncestr payouts", happened=True)
     yield from _treasury(facts.treasury)
     if facts.unsigned and facts.now_ms - min(facts.unsigned)[0] > limits.signature_ms:
         yield Alert("unsigned", f"{len(facts.unsigned)} payouts wait for your signature: noncestr payouts psbt list")

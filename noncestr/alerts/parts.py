@@ -35,7 +35,9 @@ def make_watch(
     async def facts() -> Mapping[str, Any]:
         found = await payout_facts(counts, zapper().dead)
         lost_s = 0.0 if edge is None else edge().node_lost_s
-        return {**found, "unsigned": zapper().unsigned, "node_lost_ms": round(lost_s * 1000)}
+        status = zapper()
+        told = {"unsigned": status.unsigned, "sent_all_the_same": status.sent_all_the_same}
+        return {**found, **told, "node_lost_ms": round(lost_s * 1000)}
 
     section = config.alerts
     return AlertWatch(

@@ -24,8 +24,8 @@ def test_steps_outside_the_table_are_refused(state: State, step: Step) -> None:
             next_state(state, step)
 
 
-def test_no_step_but_the_moneys_return_leads_out_of_an_end() -> None:
-    assert [key for key in TABLE if key[0] in FINAL] == [(State.SETTLED, Step.RETURN)]
+def test_no_step_but_the_moneys_return_and_somebody_elses_sending_leads_out_of_an_end() -> None:
+    assert [key for key in TABLE if key[0] in FINAL] == [(State.FAILED, Step.FOUND), (State.SETTLED, Step.RETURN)]
 
 
 def test_money_is_sent_from_one_state_only() -> None:

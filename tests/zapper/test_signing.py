@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -374,6 +374,112 @@ async def test_a_node_that_is_away_decides_nothing(desk: Desk) -> None:
         assert desk.node.locked == {COIN}
 
 
+async def test_a_cancelled_batch_that_is_sent_all_the_same_is_counted_as_paid_and_told(desk: Desk) -> None:
+    async with desk.open() as (zapper, store):
+        await zapper.pay_round()
+        await desk.signing.show(TXID)
+        await desk.signing.cancel(TXID, unsigned=WORD)
+        await zapper.reconcile()
+        assert zapper.status.sent_all_the_same == ()
+        assert [each.state for each in await store.newest(9)] == [State.FAILED] * 2
+        desk.node.known[TXID] = 0
+        # Before the round that would pay them again.
+        await zapper.pay_round()
+        assert await desk.signing.waiting() == []
+        assert {each.state for each in await store.open_intents()} == {State.UNKNOWN}
+        assert (await zapper.plan()).payouts == ()
+    async with desk.open() as (zapper, store):
+        await zapper.reconcile()
+        assert zapper.status.sent_all_the_same == (TXID,)
+        desk.blocks(3)
+        await zapper.reconcile()
+        assert await store.open_intents() == []
+        await zapper.pay_round()
+        assert await desk.signing.waiting() == []
+    assert {record.proof["txid"] for record in desk.around.records()} == {TXID}
+    assert (desk.paid()["alice"], desk.paid()["bob"]) == (250_000, 300_000)
+
+
+async def test_one_that_is_sent_while_its_successor_waits_is_counted_once_that_is_cancelled(desk: Desk) -> None:
+    second = f"{2:064x}"
+    async with desk.open() as (zapper, store):
+        await zapper.pay_round()
+        await desk.signing.show(TXID)
+        await desk.signing.cancel(TXID, unsigned=WORD)
+        await zapper.pay_round()
+        await desk.signing.show(second)
+        desk.node.known[TXID] = 0
+        await zapper.reconcile()
+        assert zapper.status.sent_all_the_same == (TXID,)
+        assert {each.reference.partition(":")[0] for each in await store.open_intents()} == {second}
+        desk.blocks(3)
+        left = await desk.signing.cancel(second, spent_by=TXID)
+        # What TXID pays it pays for its own payouts.
+        assert len(left.intents) == 2
+        await zapper.pay_round()
+        await zapper.reconcile()
+        assert await store.open_intents() == []
+        assert (await zapper.plan()).payouts == ()
+    assert {(record.proof["txid"], record.amount_msat) for record in desk.around.records()} == {
+        (TXID, 250_000_000), (TXID, 300_000_000),
+    }  # fmt: skip
+    assert len(desk.around.records()) == 2
+
+
+async def test_whom_a_cancelled_batch_may_have_paid_waits_for_a_node_that_is_away(desk: Desk) -> None:
+    async with desk.open() as (zapper, _):
+        await zapper.pay_round()
+        await desk.signing.show(TXID)
+        await desk.signing.cancel(TXID, unsigned=WORD)
+    desk.miner("carol", 400_000)
+    async with desk.open() as (zapper, _):
+        desk.node.refuse["gettransaction"] = NodeRefusal(-28, "Loading wallet")
+        await zapper.pay_round()
+        [waiting] = await desk.signing.waiting()
+        assert [each.miner for each in waiting.intents] == [desk.around.miners["carol"].pubkey]
+        for name in ("alice", "bob"):
+            assert "can't be asked just now" in str(zapper.why_unpaid(desk.around.miners[name].pubkey))
+
+
+async def test_what_another_payout_was_settled_by_is_counted_once(desk: Desk) -> None:
+    async with desk.open() as (zapper, store):
+        await zapper.pay_round()
+        await desk.signing.show(TXID)
+        await desk.signing.cancel(TXID, unsigned=WORD)
+        await zapper.pay_round()
+        await desk.signing.hand_in("psbt2+sig")
+        await zapper.reconcile()
+        # The node has both, of which the first is mined: for the second it is a payment of the same.
+        desk.node.known |= {TXID: 3, f"{2:064x}": -3}
+        desk.node.conflicts[f"{2:064x}"] = [TXID]
+        for _ in range(3):
+            await zapper.reconcile()
+        assert await store.open_intents() == []
+        assert (await zapper.plan()).payouts == ()
+    assert sorted(record.amount_msat for record in desk.around.records()) == [250_000_000, 300_000_000]
+
+
+async def cancelled_and_sent(desk: Desk, zapper: Any) -> None:
+    """The first batch is cancelled, and sent all the same; one that was made meanwhile is cancelled because of that."""
+    await zapper.reconcile()
+    await zapper.pay_round()
+    store: Any = desk.signing._store
+    if not await store.cancelled() and not desk.node.known:
+        for batch in await desk.signing.waiting():
+            await desk.signing.show(batch.batch.txid)
+            await desk.signing.cancel(batch.batch.txid, unsigned=WORD)
+    cancelled = await store.cancelled()
+    if cancelled and not desk.node.known:
+        desk.node.known[batch_of(cancelled[0]).txid] = 0
+    await zapper.pay_round()
+    await zapper.reconcile()
+    desk.blocks(3)
+    for batch in await desk.signing.waiting():
+        await desk.signing.cancel(batch.batch.txid, spent_by=next(iter(desk.node.known)))
+    await zapper.reconcile()
+    await zapper.reconcile()
+
+
 async def signed_and_paid(desk: Desk, zapper: Any) -> None:
     """Two rounds: the first batch is cancelled, the second is signed."""
     await zapper.reconcile()
@@ -392,7 +498,10 @@ async def signed_and_paid(desk: Desk, zapper: Any) -> None:
     await zapper.reconcile()
 
 
-async def lived(make_around: Callable[[Path], Any], folder: Path, at: int | None) -> int:
+Way = Callable[[Desk, Any], Awaitable[None]]
+
+
+async def lived(make_around: Callable[[Path], Any], folder: Path, at: int | None, way: Way) -> int:
     """The operator's whole way, killed at a place; how many there are."""
     desk = Desk(make_around(folder / f"intents {at}.sqlite"))
     desk.around.settings |= {"backoff_first_s": 0, "backoff_cap_s": 0}
@@ -400,13 +509,13 @@ async def lived(make_around: Callable[[Path], Any], folder: Path, at: int | None
     fuse = Fuse(at)
     try:
         async with desk.open(fuse) as (zapper, _):
-            await signed_and_paid(desk, zapper)
+            await way(desk, zapper)
     except* Killed:
         pass
     for _start in range(2):
         desk.around.clock.pass_s(60)
         async with desk.open() as (zapper, store):
-            await signed_and_paid(desk, zapper)
+            await way(desk, zapper)
             left = await store.open_intents()
             kept = await store.chain.kept()
     assert left == []
@@ -421,14 +530,15 @@ async def lived(make_around: Callable[[Path], Any], folder: Path, at: int | None
     return fuse.count
 
 
+@pytest.mark.parametrize("way", [signed_and_paid, cancelled_and_sent])
 async def test_killed_at_every_step_nobody_is_paid_twice_or_forgotten(
-    make_around: Callable[[Path], Any], tmp_path: Path
+    make_around: Callable[[Path], Any], tmp_path: Path, way: Way
 ) -> None:
     """`make crash-payouts` dies everywhere, the tests at every STRIDE-th place."""
-    places = await lived(make_around, tmp_path, None)
+    places = await lived(make_around, tmp_path, None, way)
     assert places > 150
     for at in range(0, places, STRIDE):
-        await lived(make_around, tmp_path, at)
+        await lived(make_around, tmp_path, at, way)
 
 
 async def test_a_shown_batch_is_the_same_after_a_restart(desk: Desk) -> None:

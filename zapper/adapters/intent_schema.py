@@ -176,7 +176,14 @@ _PSBTS = """
 CREATE TABLE psbts (txid TEXT PRIMARY KEY, psbt TEXT NOT NULL);
 """
 
-STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS, _SIGNING, _PSBTS)
+# Batches that were cancelled and sent all the same, for the operator to hear of; and cancelled payouts are looked for.
+_SENT = """
+CREATE TABLE sent_all_the_same (txid TEXT PRIMARY KEY, found_ms INTEGER NOT NULL);
+CREATE INDEX cancelled ON intents (created_ms)
+    WHERE state = 'failed' AND method = 'onchain' AND reason >= 'cancelled' AND reason < 'cancellee';
+"""
+
+STEPS = (_FIRST, _RAILS, _ROUNDS, _SAID, _SIGNERS, _SIGNING, _PSBTS, _SENT)
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:

@@ -157,6 +157,40 @@ class SqliteIntentStore:
         )
         return [_intent(row) for row in rows]
 
+    async def cancelled(self) -> list[Intent]:
+        """Payouts whose batch was cancelled, oldest first."""
+        rows = await self._rows(
+            f"{_SELECT} WHERE state = 'failed' AND method = 'onchain' AND reason >= 'cancelled'"
+            " AND reason < 'cancellee' AND payload IS NOT NULL ORDER BY created_ms, payout_id"
+        )
+        return [_intent(row) for row in rows]
+
+    async def note_sent(self, txid: str, now_ms: int) -> None:
+        """A cancelled batch was found sent. The first time counts."""
+        async with transaction(self._db, self._lock):
+            await self._db.execute(
+                "INSERT OR IGNORE INTO sent_all_the_same (txid, found_ms) VALUES (?, ?)", (txid, now_ms)
+            )
+
+    async def sent_all_the_same(self) -> list[str]:
+        """The txids that `note_sent` was given, oldest first."""
+        return [row[0] for row in await self._rows("SELECT txid FROM sent_all_the_same ORDER BY found_ms, txid")]
+
+    async def revive(self, seen: Intent, payload: str, reason: str, now_ms: int) -> bool:
+        """A cancelled payout that was sent is under way again; False if another payout was settled by the same output.
+        Raises Conflict: its miner has another one open.
+        """
+        after = seen.after(Step.FOUND, now_ms, payload=payload, reason=reason)
+        async with transaction(self._db, self._lock):
+            async with self._db.execute(
+                "SELECT 1 FROM intents WHERE evidence = ? AND payout_id != ? AND miner = ? AND state = 'settled'",
+                (seen.reference, seen.payout_id, seen.miner),
+            ) as cursor:
+                if await cursor.fetchone() is not None:
+                    return False
+            await self._write(seen, after)
+        return True
+
     async def holds(self, miner: str) -> dict[str, int]:
         """What this miner's payouts hold, by payout_id, in msat."""
         rows = await self._rows(f"{_SELECT} WHERE miner = ? AND state IN ({_states(HOLDING)})", miner)

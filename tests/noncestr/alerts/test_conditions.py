@@ -72,6 +72,11 @@ def test_a_pool_that_is_well():
         (treasury(None, source="npub1far", silence="it is silent"), "funds lnd npub1far", "not counted: it is silent"),
         (replace(WELL, oldest_payout_ms=NOW - 7 * HOUR_MS), "oldest", "7 hours"),
         (
+            replace(WELL, sent_all_the_same=("ab" * 32,)),
+            "sent " + "ab" * 32,
+            "was cancelled, and sent all the same",
+        ),
+        (
             replace(WELL, unsigned=((NOW - 61 * MINUTE_MS, "p1"), (NOW, "p2"))),
             "unsigned",
             "2 payouts .* your signature",

@@ -5,19 +5,23 @@ as decimal strings, shares of something in millionths.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounting.book_pages import BookPages, block_bits
-from accounting.schemes import pplns
+from accounting.rewards import holds
+from accounting.schemes import blocks, periods
 from accounting.schemes.estimates import chance_ppm, daily_msat, effort_ppm, expected_ms, luck_ppm, pending_msat
+from accounting.schemes.held import NOTHING_HELD, Held
+from accounting.schemes.lots import VALUE_BITS
 from accounting.selection import Counted, Selection
 from accounting.service import Accounting
 from accounting.window import count_window
 from nips.errors import InvalidPoolEvent
 from nips.pool.job import Job
+from nips.pool.reward import BlockReward, PeriodReward
 from nips.pool.summary import HOUR_MS
 from nips.pool.targets import work_from_bits
-from nips.pool.terms import Limits
+from nips.pool.terms import PERIOD_SCHEMES, Limits
 
 DAY_MS = 24 * HOUR_MS
 # Counting a window walks its batches: 2 s of a pool of 100,000 miners, milliseconds of a small one.
@@ -26,13 +30,25 @@ WINDOW_KEPT_MS = 15_000
 LUCK_BLOCKS = (10, 100)
 
 
+class Counts(NamedTuple):
+    """What was counted at a time (Unix ms), by offer: for those that split blocks among work, what a block found now
+    would be split by; for those that pay by share, what the next statement will count; and the work of the last hour
+    by miner, where it decides anything (a solo offer, or several offers).
+    """
+
+    ms: int
+    windows: dict[str, Counted]
+    due: dict[str, Counted]
+    lately: dict[str, Mapping[str, int]]
+
+
 class Odds:
     """What chance has in store for a running Accounting."""
 
     def __init__(self, accounting: Accounting, pages: BookPages) -> None:
         self._accounting = accounting
         self._pages = pages
-        self._windows: tuple[int, dict[str, Counted]] | None = None
+        self._counts: Counts | None = None
 
     def of_pool(self) -> dict[str, Any]:
         """Effort of this round, luck of the last blocks, mean time to a block and the chance of one within a day, by
@@ -46,10 +62,10 @@ class Odds:
         bits = None if job is None else block_bits(job, self._limits(job))
         luck: dict[str, int | None] = {}
         for count in LUCK_BLOCKS:
-            blocks = newest[:count]
-            efforts = self._pages.efforts(blocks, newest[count] if len(newest) > count else None)
+            counted = newest[:count]
+            efforts = self._pages.efforts(counted, newest[count] if len(newest) > count else None)
             known = [effort for effort in efforts if effort is not None]
-            whole = bool(blocks) and len(known) == len(efforts)
+            whole = bool(counted) and len(known) == len(efforts)
             luck[str(count)] = luck_ppm(len(known), sum(known)) if whole else None
         return {
             "effort_ppm": None if bits is None or work is None else effort_ppm([(work, bits)]),
@@ -60,34 +76,53 @@ class Odds:
         }
 
     def estimates(self, pubkey: str, rate: int) -> list[dict[str, Any]]:
-        """By offer: the miner's part if a block were found now, and what its hashrate `rate` earns a day on average."""
+        """By offer that the miner has work in: what it would get, and what its hashrate `rate` of the last hour earns a
+        day on average, by the offer's part of its work in that hour. `msat` by scheme: pplns and prop, its row if a
+        block were found now; solo, what a block that it found now would bring; pps and fpps, what its shares since the
+        last statement are worth.
+        """
         job, terms = self._job(), self._accounting.fold.terms
         if job is None or terms is None:
             return []
+        counts = self._count(job)
         bits = block_bits(job, self._limits(job))
-        gross = _gross_msat(job)
+        lately = {name: by_miner.get(pubkey, 0) for name, by_miner in counts.lately.items()}
+        hour = sum(lately.values())
         estimates = []
-        for name, counted in self._count_windows(job).items():
-            offer, work = terms.body.offers[name], counted.work.get(pubkey, 0)
+        for name, offer in sorted(terms.body.offers.items()):
+            counted = counts.windows.get(name) or counts.due.get(name) or Counted(0, dict(counts.lately[name]))
+            work = counted.work.get(pubkey, 0)
+            if not (work or lately.get(name)):
+                continue
+            gross = _gross_msat(job)
+            if name in counts.windows:
+                msat = pending_msat(gross, offer.fee_ppm, work, counted.total)
+            elif name in counts.due:
+                msat = counted.values.get(pubkey, 0) >> VALUE_BITS
+                gross = periods.price(name, offer, job.pool.network, job.height, bits, gross).base_msat
+            else:
+                msat = pending_msat(gross, offer.fee_ppm, 1, 1)
+            here = rate if len(terms.body.offers) == 1 else rate * lately[name] // hour if hour else 0
             estimates.append(
                 {
                     "offer": name,
+                    "scheme": offer.scheme,
                     "height": job.height,
                     "gross_msat": gross,
                     "fee_ppm": offer.fee_ppm,
                     "work": str(work),
                     "window_work": str(counted.total),
                     "window_full": counted.full,
-                    "msat": pending_msat(gross, offer.fee_ppm, work, counted.total),
-                    "daily_msat": daily_msat(rate, bits, gross, offer.fee_ppm),
+                    "msat": msat,
+                    "daily_msat": daily_msat(here, bits, gross, offer.fee_ppm),
                 }
             )
         return estimates
 
     def now(self) -> tuple[Mapping[str, Counted], int]:
-        """What a block found now would be split by: the work in each offer's window, and its reward's msat."""
+        """What a block found now would be split by: the work in each offer's window or round, and its reward's msat."""
         job = self._job()
-        return ({}, 0) if job is None else (self._count_windows(job), _gross_msat(job))
+        return ({}, 0) if job is None else (self._count(job).windows, _gross_msat(job))
 
     def _job(self) -> Job | None:
         """The newest good job under the terms in force, or under any while these have none."""
@@ -100,22 +135,33 @@ class Odds:
     def _limits(self, job: Job) -> Limits:
         return self._accounting.fold.log.terms_by_id[job.terms].body.limits
 
-    def _count_windows(self, job: Job) -> dict[str, Counted]:
+    def _count(self, job: Job) -> Counts:
         now = self._accounting.clock.now_ms()
-        if self._windows is None or not self._windows[0] <= now < self._windows[0] + WINDOW_KEPT_MS:
+        if self._counts is None or not self._counts.ms <= now < self._counts.ms + WINDOW_KEPT_MS:
             fold = self._accounting.fold
             assert fold.terms is not None
-            lanes = fold.log.lanes
-            cuts = {key: lane.batches[-1] for key, lane in lanes.in_order()}
-            counted = {}
-            for name, offer in sorted(fold.terms.body.offers.items()):
-                if offer.scheme == "pplns":
-                    by_worker = offer.loyalty is not None
-                    oldest = pplns.oldest_ms(offer, now)
-                    wanted = Selection(name, now, job.height, oldest, by_worker=by_worker)
-                    counted[name] = count_window(lanes, cuts, wanted, pplns.window_work(offer, job.nbits))
-            self._windows = (now, counted)
-        return self._windows[1]
+            offers = fold.terms.body.offers
+            counts = Counts(now, {}, {}, {})
+            for name, offer in sorted(offers.items()):
+                if offer.scheme in PERIOD_SCHEMES:
+                    counts.due[name] = self._work(Selection(name, now, None, 0, self._held(name, PeriodReward)), None)
+                elif offer.scheme != "solo":
+                    held = self._held(name, BlockReward) if holds(offer.scheme) else NOTHING_HELD
+                    oldest, by_worker = blocks.oldest_ms(offer, now), offer.loyalty is not None
+                    wanted = Selection(name, now, job.height, oldest, held, by_worker)
+                    counts.windows[name] = self._work(wanted, blocks.limit(offer, job.nbits))
+                if offer.scheme == "solo" or len(offers) > 1:
+                    counts.lately[name] = self._work(Selection(name, now, None, now - HOUR_MS), None).work
+            self._counts = counts
+        return self._counts
+
+    def _work(self, wanted: Selection, limit: int | None) -> Counted:
+        lanes = self._accounting.fold.log.lanes
+        return count_window(lanes, {key: lane.batches[-1] for key, lane in lanes.in_order()}, wanted, limit)
+
+    def _held(self, offer: str, reward: type[BlockReward] | type[PeriodReward]) -> Held:
+        second = self._accounting.clock.now_ms() // 1000
+        return self._accounting.fold.log.statements.held_so_far(offer, reward, self._accounting.pubkey, second)
 
 
 def _gross_msat(job: Job) -> int:

@@ -105,6 +105,11 @@ class Statements:
         closed = self.terms.closed_keys(signer, second)
         return self.earlier.held(f"{BlockReward.type} {block.offer}", block.found_ms, signer, closed)
 
+    def held_so_far(self, offer: str, reward: type[BlockReward] | type[PeriodReward], signer: str, second: int) -> Held:
+        """What an offer's statements of that type of reward hold that stand now: the rest waits for the next one."""
+        line, closed = f"{reward.type} {offer}", self.terms.closed_keys(signer, second)
+        return self.earlier.held(line, self.earlier.last_end(line, signer, closed) + 1, signer, closed)
+
     def due_periods(self, signer: str, second: int) -> Iterator[StatementBody | NotYet]:
         """The statements of periods that this key should sign now, dated so, one an offer; or why to wait."""
         for offer in self.terms.period_offers():

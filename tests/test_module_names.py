@@ -22,7 +22,6 @@ ELSEWHERE = {
     "accounting/flat_lists.py": "accounting/running/test_reads.py",
     "accounting/hashrates.py": "accounting/running/test_reads.py",
     "accounting/measured.py": "accounting/test_running_sums.py",
-    "accounting/odds.py": "accounting/running/test_reads.py",
     "accounting/open_hours.py": "accounting/test_running_sums.py",
     "accounting/presence.py": "accounting/test_running_sums.py",
     "accounting/turnout.py": "accounting/test_running_sums.py",

@@ -52,11 +52,14 @@ class Workers(Strict):
 
 
 class Estimate(Strict):
-    """An offer's window as it stands: the miner's part if a block were found now, and what its hashrate of the last
-    hour earns a day on average.
+    """An offer that the miner has work in: `work` of all `window_work` in the window (pplns), in the round (prop),
+    since the last statement (pps, fpps), in the last hour (solo). `msat` is its row if a block were found now, for solo
+    if it found one itself; with pps and fpps what these shares are worth. `daily_msat`: what its hashrate of the last
+    hour, as far as it went to this offer, earns a day on average.
     """
 
     offer: str
+    scheme: str
     height: int
     gross_msat: Msat
     fee_ppm: Ppm

@@ -116,13 +116,20 @@ function setSum(node, msat) {
   setAttribute(node, "title", `${format.sats(msat)} sat`);
 }
 
-function estimate({ offer, gross_msat: gross, fee_ppm: fee, work, window_work: total, msat, daily_msat: daily }) {
-  const part = Number(total) > 0 ? Number(work) / Number(total) : 0;
+/** What a miner may expect of an offer that it has work in, in words. */
+function estimate({ offer, scheme, gross_msat: gross, fee_ppm: fee, work, window_work: total, msat, daily_msat: daily }) {
+  const part = format.percent(Number(total) > 0 ? Number(work) / Number(total) : 0);
+  const block = `of ${format.sats(gross)} sat less ${format.percent(fee / 1e6)} fee`;
+  const now = {
+    pplns: `${part} of the window's work. A block now, ${block}, would bring it ${format.sats(msat)} sat`,
+    prop: `${part} of the round's work. A block now, ${block}, would bring it ${format.sats(msat)} sat`,
+    solo: `a block that it finds itself, ${block}, brings it ${format.sats(msat)} sat, others' nothing`,
+  };
+  const byShare = `its shares since the last statement are worth ${format.sats(msat)} sat, whether blocks are found or not`;
   return element(
     "p",
     { class: "hint" },
-    `Offer “${offer}”: ${format.percent(part)} of the window's work. A block now, of ${format.sats(gross)} sat less ${format.percent(fee / 1e6)} fee, `,
-    `would bring it ${format.sats(msat)} sat; at its hashrate of the last hour it earns ${whole(daily)} sat a day on average.`,
+    `Offer “${offer}” (${scheme}): ${now[scheme] ?? byShare}; at its hashrate of the last hour it earns ${whole(daily)} sat a day on average.`,
   );
 }
 
@@ -187,8 +194,8 @@ export class MinerPart {
     setSum(byId("miner-pending"), miner.pending_msat);
     setSum(byId("miner-paid"), miner.paid_msat);
     setSum(byId("miner-earned"), miner.earned_msat);
-    const block = miner.estimates.reduce((sum, each) => sum + each.msat, 0);
-    setText(byId("miner-block"), miner.estimates.length > 0 ? whole(block) : "–");
+    const split = miner.estimates.filter((each) => each.scheme === "pplns" || each.scheme === "prop");
+    setText(byId("miner-block"), split.length > 0 ? whole(split.reduce((sum, each) => sum + each.msat, 0)) : "–");
     byId("miner-estimates").replaceChildren(...miner.estimates.map(estimate));
     const refused = Object.entries(miner.rejects_by_reason).map(([reason, count]) => `${format.count(count)} ${reason}`);
     setText(

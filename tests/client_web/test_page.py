@@ -302,8 +302,8 @@ async def test_a_visitor_sees_one_miner_and_the_api_page(browser: Any, site: Sit
         "unpaid_because": f"no {HOSTILE}", "cannot_be_paid": f"add {HOSTILE}",
         "workers": [{"name": f"#{HOSTILE}", "alias": HOSTILE, "hashrate_hs": {"5m": "5"}, "last_share_ms": 1}],
         "estimates": [{
-            "offer": HOSTILE, "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
-            "window_full": False, "msat": 5500, "daily_msat": 6000,
+            "offer": HOSTILE, "scheme": "pplns", "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1",
+            "window_work": "2", "window_full": False, "msat": 5500, "daily_msat": 6000,
         }],
         "rewards": [{
             "statement": "ab" * 32, "type": "period", "height": None, "found_ms": 1, "window_work": "4",

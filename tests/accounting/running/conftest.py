@@ -1,6 +1,6 @@
 """A small real log (shares are mined, in microseconds) and fakes of the accounting's ports."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,20 @@ class LogBuilder:
         return event
 
     def terms(
-        self, *, scheme: str = "pplns", closed: dict[str, Head] | None = None, donate_to: str | None = None
+        self,
+        *,
+        scheme: str = "pplns",
+        offers: Mapping[str, str] | None = None,
+        closed: dict[str, Head] | None = None,
+        donate_to: str | None = None,
     ) -> VerifiedEvent:
+        """`offers`: schemes by name, instead of one by the name of main."""
         link = next_link(self._terms)
         body = TermsBody(
-            offers={"main": Offer(scheme=scheme, window_min_work=1000, period_s=60 if "pps" in scheme else 0)},
+            offers={
+                name: Offer(scheme=of, window_min_work=1000, period_s=60 if "pps" in of else 0)
+                for name, of in (offers or {"main": scheme}).items()
+            },
             keys=((self.edge.pubkey, "edge"), (self.accounting.pubkey, "accounting"), (self.zapper.pubkey, "zapper")),
             closed=closed or {},
             limits=Limits(maturity_blocks=MATURITY, block_bits=BLOCK_BITS),
@@ -87,12 +96,12 @@ class LogBuilder:
         self._terms = Head(link.seq, event.id)
         return event
 
-    def job(self) -> Job:
+    def job(self, offer: str = "main") -> Job:
         assert self._terms is not None
         body = JobBody(
             ms=self.now_ms,
             terms=self._terms.id,
-            offer="main",
+            offer=offer,
             heads={0: "" if self._lane is None else self._lane.id},
             height=self.height,
             version=0x20000000,
@@ -108,10 +117,16 @@ class LogBuilder:
         return self._job
 
     def batch(
-        self, shares: Sequence[str], *, block: bool = False, seconds: int = 10, rejects: int = 0
+        self,
+        shares: Sequence[str],
+        *,
+        block: bool = False,
+        seconds: int = 10,
+        rejects: int = 0,
+        offer: str = "main",
     ) -> VerifiedEvent | None:
         """A batch with a share of each miner named, in that order; the last is a block if asked. Returns the 4213."""
-        job = self.job()
+        job = self.job(offer)
         miners = tuple(dict.fromkeys(shares))
         sessions = [Session(number, "rig", bytes([0, 0, 0, number]), SHARE_BITS) for number in range(len(miners))]
         records, work = [], work_from_bits(SHARE_BITS)

@@ -92,8 +92,8 @@ SETTINGS = {
 def detail(miner: str) -> dict[str, Any]:
     worker = {"name": "rig", "alias": "Cellar", "hashrate_hs": {"5m": "5"}, "last_share_ms": NOW}
     estimate = {
-        "offer": "main", "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1", "window_work": "2",
-        "window_full": False, "msat": 5, "daily_msat": 6,
+        "offer": "main", "scheme": "pplns", "height": 101, "gross_msat": 10**11, "fee_ppm": 10_000, "work": "1",
+        "window_work": "2", "window_full": False, "msat": 5, "daily_msat": 6,
     }  # fmt: skip
     device = {
         "name": "rig", "alias": "Cellar", "model": "axe", "attested_ms": NOW, "asked_hs": "5", "measured_hs": None,

@@ -90,7 +90,8 @@ CAUGHT: list[tuple[str, set[Code]]] = [
     (r"4214 window\.heads\.<key>/\d\.\[\] (more|less)", {Code.STATEMENT_HEADS}),
     (r"4214 ", {Code.MALFORMED, Code.BACKDATED}),
     # What no receipt attests, or one that is none, is the payer's word.
-    (r"4215 proof\.receipt", {Code.PAYOUT_CLAIMED}),
+    # Without a provider a receipt counts for nothing: the payment is the pool's word.
+    (r"4215 proof\.(receipt|provider left out)", {Code.PAYOUT_CLAIMED}),
     (r"4215 (proof\.|amount_msat (more|less))", {Code.PAYOUT_PROOF}),
     (r"4215 ", {Code.MALFORMED}),
     (r"4216 ", {Code.MALFORMED}),

@@ -31,12 +31,13 @@ LUCK_BLOCKS = (10, 100)
 
 
 class Counts(NamedTuple):
-    """What was counted at a time (Unix ms), by offer: for those that split blocks among work, what a block found now
-    would be split by; for those that pay by share, what the next statement will count; and the work of the last hour
-    by miner, where it decides anything (a solo offer, or several offers).
+    """What was counted at a time (Unix ms), by the offers of the terms then in force (their id): for those that split
+    blocks among work, what a block found now would be split by; for those that pay by share, what the next statement
+    will count; and the work of the last hour by miner, where it decides anything (a solo offer, or several offers).
     """
 
     ms: int
+    terms: str
     windows: dict[str, Counted]
     due: dict[str, Counted]
     lately: dict[str, Mapping[str, int]]
@@ -136,24 +137,24 @@ class Odds:
         return self._accounting.fold.log.terms_by_id[job.terms].body.limits
 
     def _count(self, job: Job) -> Counts:
-        now = self._accounting.clock.now_ms()
-        if self._counts is None or not self._counts.ms <= now < self._counts.ms + WINDOW_KEPT_MS:
-            fold = self._accounting.fold
-            assert fold.terms is not None
+        fold, now, known = self._accounting.fold, self._accounting.clock.now_ms(), self._counts
+        assert fold.terms is not None
+        fresh = known is not None and known.ms <= now < known.ms + WINDOW_KEPT_MS
+        if known is None or not fresh or known.terms != fold.terms.id:
             offers = fold.terms.body.offers
-            counts = Counts(now, {}, {}, {})
+            known = Counts(now, fold.terms.id, {}, {}, {})
             for name, offer in sorted(offers.items()):
                 if offer.scheme in PERIOD_SCHEMES:
-                    counts.due[name] = self._work(Selection(name, now, None, 0, self._held(name, PeriodReward)), None)
+                    known.due[name] = self._work(Selection(name, now, None, 0, self._held(name, PeriodReward)), None)
                 elif offer.scheme != "solo":
                     held = self._held(name, BlockReward) if holds(offer.scheme) else NOTHING_HELD
                     oldest, by_worker = blocks.oldest_ms(offer, now), offer.loyalty is not None
                     wanted = Selection(name, now, job.height, oldest, held, by_worker)
-                    counts.windows[name] = self._work(wanted, blocks.limit(offer, job.nbits))
+                    known.windows[name] = self._work(wanted, blocks.limit(offer, job.nbits))
                 if offer.scheme == "solo" or len(offers) > 1:
-                    counts.lately[name] = self._work(Selection(name, now, None, now - HOUR_MS), None).work
-            self._counts = counts
-        return self._counts
+                    known.lately[name] = self._work(Selection(name, now, None, now - HOUR_MS), None).work
+            self._counts = known
+        return known
 
     def _work(self, wanted: Selection, limit: int | None) -> Counted:
         lanes = self._accounting.fold.log.lanes

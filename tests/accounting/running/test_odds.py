@@ -118,3 +118,24 @@ async def test_what_a_statement_counted_is_not_expected_again(pool, eventually) 
         pool.clock.ms = log.now_ms
         pool.tell()
         await eventually(lambda: reads.odds.estimates(log.bob, 0) == [])
+
+
+async def test_new_terms_with_other_offers_are_counted_at_once(pool, eventually) -> None:
+    """Not only when the last count is old."""
+    log = pool.log
+    log.terms()
+    log.batch([log.alice] * MANY)
+    log.batch([])
+    pool.clock.ms = log.now_ms
+    pool.tell()
+    async with reading(pool, eventually, 0) as reads:
+        await eventually(lambda: reads.knows(log.alice))
+        assert sorted(await estimates(reads, log.alice)) == ["main"]
+        terms = log.terms(offers={"lonely": "solo", "main": "pplns"})
+        pool.tell()
+        await eventually(lambda: reads.odds._accounting.fold.terms.id == terms.id)
+        assert sorted(await estimates(reads, log.alice)) == ["main"]
+        log.terms(offers={"lonely": "solo"})
+        pool.tell()
+        await eventually(lambda: "main" not in reads.odds._accounting.fold.terms.body.offers)
+        assert await estimates(reads, log.alice) == {}
